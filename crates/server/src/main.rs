@@ -1,0 +1,2 @@
+//! The binary `parlance`.
+fn main() {}

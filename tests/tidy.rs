@@ -1,0 +1,1 @@
+//! The architecture rules that a compiler does not check.
