@@ -1,1 +1,12 @@
-//! parlance-sip
+//! SIP, sans-IO: messages, URIs, headers, SDP and the machines of RFC 3261 and its extensions.
+
+pub mod grammar;
+mod method;
+mod name;
+mod timers;
+mod transport;
+
+pub use method::Method;
+pub use name::HeaderName;
+pub use timers::{Reliability, Timers};
+pub use transport::{ConnectionId, ListenerId, Source, Target, Transport};
