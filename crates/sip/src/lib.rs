@@ -4,6 +4,7 @@ pub mod grammar;
 mod method;
 mod name;
 mod timers;
+pub mod transaction;
 mod transport;
 
 pub use method::Method;
