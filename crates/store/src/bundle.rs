@@ -1,0 +1,35 @@
+//! The four stores together.
+
+use std::sync::Arc;
+
+use crate::{Audit, Inboxes, Memory, Profiles, Registrations};
+
+/// Everything a server keeps, whatever keeps it. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    /// Who is registered.
+    pub registrations: Arc<dyn Registrations>,
+    /// Who wants what.
+    pub profiles: Arc<dyn Profiles>,
+    /// What waits for whom.
+    pub inboxes: Arc<dyn Inboxes>,
+    /// Who looked at it.
+    pub audit: Arc<dyn Audit>,
+}
+
+impl Store {
+    /// The four faces of one implementation.
+    pub fn of<S: Registrations + Profiles + Inboxes + Audit + 'static>(store: Arc<S>) -> Store {
+        Store {
+            registrations: store.clone(),
+            profiles: store.clone(),
+            inboxes: store.clone(),
+            audit: store,
+        }
+    }
+
+    /// A store that forgets: for scenarios.
+    pub fn memory() -> Store {
+        Store::of(Arc::new(Memory::new()))
+    }
+}

@@ -1,0 +1,308 @@
+//! The IM profile of a user (OMA-TS-SIMPLE_IM §7.2.1, OMA-TS-IM_XDM) and the names he goes by.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::identity::check_identity;
+use crate::{Cached, LIST_MAX, Millis, Pending, StoreError, UserId};
+
+/// Most entries in one access list of a profile; local limit.
+const ENTRIES_MAX: usize = 1024;
+
+/// Whom an access list entry means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// One identity, in canonical form.
+    Identity(String),
+    /// Everybody of a domain.
+    Domain(String),
+    /// Everybody who asked for privacy or has no asserted identity.
+    Anonymous,
+    /// The members of a list kept elsewhere, by its name.
+    List(String),
+}
+
+/// What a sender on the reject list gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RejectAnswer {
+    /// `403 Forbidden`.
+    #[default]
+    Forbidden,
+    /// `480 Temporarily Unavailable`, as if the user were away.
+    Unavailable,
+    /// `200 OK`, and the message is dropped.
+    Silent,
+}
+
+/// What happens to requests of anonymous senders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnonymousPolicy {
+    /// As the operator decides for all.
+    #[default]
+    Operator,
+    /// They are accepted.
+    Accept,
+    /// They are refused.
+    Reject,
+}
+
+/// Whether the user takes part at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Visibility {
+    /// He does, when registered.
+    #[default]
+    Visible,
+    /// He counts as away.
+    Offline,
+}
+
+/// How stored messages reach the user when he comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deferral {
+    /// As the operator decides for all.
+    #[default]
+    Operator,
+    /// A notification tells him; he retrieves.
+    Notify,
+    /// They are sent as SIP MESSAGEs.
+    PushMessage,
+    /// They are sent over MSRP.
+    PushMsrp,
+    /// Nothing is sent; he asks.
+    None,
+}
+
+/// What the user may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rights {
+    /// Sending pager-mode messages.
+    pub pager: bool,
+    /// Sending large messages.
+    pub large: bool,
+    /// Sessions.
+    pub session: bool,
+    /// Messages kept while he is away.
+    pub deferred: bool,
+}
+
+impl Default for Rights {
+    /// Everything.
+    fn default() -> Rights {
+        Rights { pager: true, large: true, session: true, deferred: true }
+    }
+}
+
+/// The settings of a user. `Default` is what a user has who never changed anything.
+///
+/// Kept as JSON with a default for every field; fields this version does not know are carried
+/// in [`Profile::other`] and written back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Profile {
+    /// Whose it is.
+    pub user: UserId,
+    /// Counts the changes, from 1; the store sets it. 0 in [`Profiles::put`] means "whatever is
+    /// there".
+    pub revision: u64,
+    /// When it was created.
+    pub created: Millis,
+    /// Other identities of the user, `sip:` and `tel:`, provisioned by the operator.
+    pub aliases: Vec<String>,
+    /// Whether the user may use the service at all.
+    pub provisioned: bool,
+    /// What he may use of it.
+    pub rights: Rights,
+    /// Barred by the operator.
+    pub barred: bool,
+    /// Senders that are accepted whatever [`Profile::reject`] says.
+    pub accept: Vec<Entry>,
+    /// Senders that are refused.
+    pub reject: Vec<Entry>,
+    /// How they are refused.
+    pub reject_answer: RejectAnswer,
+    /// What happens to anonymous senders.
+    pub anonymous: AnonymousPolicy,
+    /// Whether he takes part.
+    pub visibility: Visibility,
+    /// Whether messages are kept while he is away (`offline-delivery`).
+    pub offline_delivery: bool,
+    /// How kept messages reach him.
+    pub deferral: Deferral,
+    /// Keep pager-mode messages even while he is there.
+    pub store_pager_mode: bool,
+    /// Originators whose messages may be kept (`allow-offline-storage`); `None`: everybody's.
+    pub offline_storage: Option<Vec<Entry>>,
+    /// Hide his identity in what he sends.
+    pub always_anonymous: bool,
+    /// Content types he does not want, `type/subtype` or `type/*`, lower case.
+    pub blocked_content: Vec<String>,
+    /// Largest message body he takes, in octets; `None`: the operator's limit.
+    pub message_octets_max: Option<u32>,
+    /// Fields a later version wrote.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Default for Profile {
+    fn default() -> Profile {
+        Profile {
+            user: UserId::from(""),
+            revision: 0,
+            created: Millis(0),
+            aliases: Vec::new(),
+            provisioned: true,
+            rights: Rights::default(),
+            barred: false,
+            accept: Vec::new(),
+            reject: Vec::new(),
+            reject_answer: RejectAnswer::default(),
+            anonymous: AnonymousPolicy::default(),
+            visibility: Visibility::default(),
+            offline_delivery: true,
+            deferral: Deferral::default(),
+            store_pager_mode: false,
+            offline_storage: None,
+            always_anonymous: false,
+            blocked_content: Vec::new(),
+            message_octets_max: None,
+            other: Map::new(),
+        }
+    }
+}
+
+impl Profile {
+    /// The default profile of `user`, created at `now`.
+    pub fn new(user: UserId, now: Millis) -> Profile {
+        Profile { user, created: now, ..Profile::default() }
+    }
+
+    /// Refuses what no implementation takes.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        check_identity(self.user.as_str())?;
+        self.aliases.iter().try_for_each(|alias| check_identity(alias))?;
+        let storage = self.offline_storage.as_ref().map_or(0, Vec::len);
+        if self.aliases.len() > LIST_MAX
+            || self.blocked_content.len() > LIST_MAX
+            || self.accept.len().max(self.reject.len()).max(storage) > ENTRIES_MAX
+        {
+            return Err(StoreError::Invalid("list too long"));
+        }
+        Ok(())
+    }
+
+    /// The record to write over `known`, or the refusal. One rule for every implementation.
+    pub(crate) fn over(mut self, known: Option<&Profile>) -> Result<Profile, StoreError> {
+        let revision = known.map_or(0, |profile| profile.revision);
+        if self.revision != 0 && self.revision != revision {
+            return Err(StoreError::Conflict);
+        }
+        self.revision = revision.saturating_add(1);
+        Ok(self)
+    }
+
+    /// Every identity the profile claims: the user's own and the aliases.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.user.as_str()).chain(self.aliases.iter().map(String::as_str))
+    }
+}
+
+/// Whether [`Profiles::create_default`] made something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// The user had no profile; he has the default one now.
+    Created(Arc<Profile>),
+    /// He had this one.
+    Existing(Arc<Profile>),
+}
+
+/// The profiles of all users, and the identities that lead to them.
+///
+/// An identity leads to one user. Of two claims the provisioned one wins over one learnt from a
+/// registration, and of equals the later.
+pub trait Profiles: Send + Sync {
+    /// The profile of `user`.
+    fn profile<'a>(&'a self, user: &'a UserId) -> Pending<'a, Option<Arc<Profile>>>;
+
+    /// [`Profiles::profile`] without waiting, for every relayed message.
+    fn cached(&self, user: &str) -> Cached<Arc<Profile>>;
+
+    /// Gives `user` the default profile if there is none.
+    fn create_default<'a>(&'a self, user: &'a UserId, now: Millis) -> Pending<'a, Creation>;
+
+    /// Writes a profile and returns it with its new revision.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the revision is neither 0 nor that of the record there.
+    fn put(&self, profile: Profile) -> Pending<'_, Arc<Profile>>;
+
+    /// Removes everything kept about `user`: profile, registration, names, stored messages and
+    /// what is remembered of them. The audit trail stays. Says whether there was anything.
+    fn remove<'a>(&'a self, user: &'a UserId) -> Pending<'a, bool>;
+
+    /// The user an identity belongs to: by a profile, or by the last registration that named it.
+    fn resolve<'a>(&'a self, identity: &'a str) -> Pending<'a, Option<UserId>>;
+
+    /// [`Profiles::resolve`] without waiting, for every relayed message.
+    fn resolve_cached(&self, identity: &str) -> Cached<UserId>;
+
+    /// The profiles after `after` in the order of their users, at most `limit`.
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a UserId>,
+        limit: usize,
+    ) -> Pending<'a, Vec<Arc<Profile>>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Deferral, Entry, Millis, Profile, RejectAnswer, Rights};
+    use crate::{LIST_MAX, StoreError};
+
+    #[test]
+    fn an_empty_record_is_the_default() {
+        let read: Profile = serde_json::from_str("{}").unwrap();
+        assert_eq!(read, Profile::default());
+        assert!(read.provisioned && read.offline_delivery && read.rights == Rights::default());
+    }
+
+    #[test]
+    fn unknown_fields_are_carried_on() {
+        let later = r#"{"user":"sip:a@b","deferral":"push-msrp","colour":{"of":"paper"}}"#;
+        let read: Profile = serde_json::from_str(later).unwrap();
+        assert_eq!(read.deferral, Deferral::PushMsrp);
+        let written = serde_json::to_value(&read).unwrap();
+        assert_eq!(written.pointer("/colour/of").and_then(|v| v.as_str()), Some("paper"));
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let profile = Profile {
+            aliases: vec!["tel:+15551234".into()],
+            reject: vec![Entry::Domain("spam.test".into()), Entry::Anonymous],
+            reject_answer: RejectAnswer::Silent,
+            offline_storage: Some(vec![Entry::List("friends".into())]),
+            message_octets_max: Some(1300),
+            ..Profile::new("sip:alice@ims.test".into(), Millis(7))
+        };
+        let json = serde_json::to_vec(&profile).unwrap();
+        assert_eq!(serde_json::from_slice::<Profile>(&json).unwrap(), profile);
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let with = |count| Profile {
+            aliases: vec!["tel:+1".into(); count],
+            ..Profile::new("sip:a@b".into(), Millis(0))
+        };
+        assert_eq!(with(LIST_MAX).check(), Ok(()));
+        assert_eq!(with(LIST_MAX + 1).check(), Err(StoreError::Invalid("list too long")));
+    }
+}
