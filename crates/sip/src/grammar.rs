@@ -1,6 +1,424 @@
 //! Character classes and small scanners of the SIP grammar (RFC 3261 §25.1).
+//!
+//! Everything here borrows from one header field value, raw as it stood in the message: folding
+//! (`CRLF` before white space) counts as linear white space, octets above 127 may stand in quoted
+//! strings and comments. Every scanner looks at each octet a bounded number of times.
+
+use std::borrow::Cow;
+
+/// A set of ASCII octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class(u128);
+
+impl Class {
+    /// Letters and digits: `alphanum`.
+    pub const ALPHANUM: Self =
+        Self::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+    /// What a `token` is made of.
+    pub const TOKEN: Self = Self::ALPHANUM.with(b"-.!%*_+`'~");
+    /// What a `word` is made of (`Call-ID`).
+    pub const WORD: Self = Self::TOKEN.with(b"()<>:\\\"/[]?{}");
+    /// `unreserved`: letters, digits and `mark`.
+    pub const UNRESERVED: Self = Self::ALPHANUM.with(b"-_.!~*'()");
+
+    /// The given ASCII octets.
+    pub const fn of(octets: &[u8]) -> Self {
+        Self(0).with(octets)
+    }
+
+    /// The class and the given ASCII octets.
+    pub const fn with(self, octets: &[u8]) -> Self {
+        let mut mask = self.0;
+        let mut rest = octets;
+        while let [first, tail @ ..] = rest {
+            mask |= 1 << *first;
+            rest = tail;
+        }
+        Self(mask)
+    }
+
+    /// Whether the octet belongs to the class.
+    pub const fn contains(self, octet: u8) -> bool {
+        octet < 128 && (self.0 >> octet) & 1 == 1
+    }
+
+    /// Whether `text` is not empty and made of this class only.
+    pub fn covers(self, text: &[u8]) -> bool {
+        !text.is_empty() && text.iter().all(|&octet| self.contains(octet))
+    }
+}
 
 /// Whether `octet` may stand in a `token`.
 pub fn is_token(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&octet)
+    Class::TOKEN.contains(octet)
+}
+
+/// Whether `octet` is part of linear white space, the line end of a folding included.
+pub fn is_lws(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Takes linear white space off both ends.
+pub fn trim(mut value: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = value
+        && is_lws(*first)
+    {
+        value = rest;
+    }
+    while let [rest @ .., last] = value
+        && is_lws(*last)
+    {
+        value = rest;
+    }
+    value
+}
+
+/// Reads `1*DIGIT`; `None` for anything else. Values over 64 bits become [`u64::MAX`].
+pub fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |sum, &octet| {
+        octet
+            .is_ascii_digit()
+            .then(|| sum.saturating_mul(10).saturating_add(u64::from(octet - b'0')))
+    })
+}
+
+/// The text of a `quoted-string` without its quotation marks, `quoted-pair`s resolved and folding
+/// replaced by one space (RFC 3261 §25.1). A value without quotation marks comes back as it is.
+pub fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
+    let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
+        return Cow::Borrowed(value);
+    };
+    if memchr::memchr2(b'\\', b'\r', inner).is_none() {
+        return Cow::Borrowed(inner);
+    }
+    let mut text = Vec::with_capacity(inner.len());
+    let mut scanner = Scanner::new(inner);
+    while let Some(octet) = scanner.next_octet() {
+        match octet {
+            b'\\' => text.extend(scanner.next_octet()),
+            b'\r' => {
+                scanner.take_while(is_lws);
+                text.push(b' ');
+            }
+            _ => text.push(octet),
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// Cuts a list at its top-level commas: not inside quoted strings, not inside `<` `>`.
+///
+/// Elements come trimmed. An empty value is an empty list; an element that is empty comes as an
+/// empty slice, which no header of RFC 3261 allows, so the element's own parser refuses it
+/// (RFC 4475 §3.1.2.1). An unterminated quotation mark or bracket makes the rest one element.
+pub fn split_list(value: &[u8]) -> List<'_> {
+    let value = trim(value);
+    List { rest: (!value.is_empty()).then_some(value) }
+}
+
+/// The elements of one list, see [`split_list`].
+#[derive(Clone, Debug)]
+pub struct List<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for List<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.take()?;
+        let Some(comma) = top_level_comma(rest) else {
+            return Some(trim(rest));
+        };
+        let (element, tail) = rest.split_at_checked(comma)?;
+        self.rest = tail.get(1..);
+        Some(trim(element))
+    }
+}
+
+fn top_level_comma(value: &[u8]) -> Option<usize> {
+    let mut quoted = false;
+    let mut bracketed = false;
+    let mut escaped = false;
+    for (at, &octet) in value.iter().enumerate() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' if !bracketed => quoted = !quoted,
+            b'<' if !quoted => bracketed = true,
+            b'>' if !quoted => bracketed = false,
+            b',' if !quoted && !bracketed => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A cursor over one field value. What a method does not recognise it does not consume.
+#[derive(Clone, Debug)]
+pub struct Scanner<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Scanner<'a> {
+    /// Starts at the first octet.
+    pub fn new(value: &'a [u8]) -> Self {
+        Self { rest: value }
+    }
+
+    /// What is not consumed yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next octet, left in place.
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// The next octet.
+    pub fn next_octet(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    /// Takes the octet when it is next.
+    pub fn eat(&mut self, octet: u8) -> bool {
+        match self.rest.split_first() {
+            Some((first, rest)) if *first == octet => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the longest run, possibly empty, of octets that `accept` holds for.
+    pub fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
+        let end = self.rest.iter().position(|&octet| !accept(octet)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken
+    }
+
+    /// Skips linear white space: `[*WSP CRLF] 1*WSP`, repeated. Whether there was any.
+    pub fn lws(&mut self) -> bool {
+        let before = self.rest.len();
+        loop {
+            match self.rest {
+                [b' ' | b'\t', rest @ ..] => self.rest = rest,
+                [b'\r', b'\n', b' ' | b'\t', rest @ ..] => self.rest = rest,
+                _ => return self.rest.len() != before,
+            }
+        }
+    }
+
+    /// `SWS octet SWS`: the separators `EQUAL`, `SEMI`, `SLASH`, `COLON`, `COMMA`.
+    pub fn separator(&mut self, octet: u8) -> bool {
+        let before = self.rest;
+        self.lws();
+        if self.eat(octet) {
+            self.lws();
+            return true;
+        }
+        self.rest = before;
+        false
+    }
+
+    /// A `token`.
+    pub fn token(&mut self) -> Option<&'a str> {
+        self.run(Class::TOKEN)
+    }
+
+    /// One or more octets of a class.
+    pub fn run(&mut self, class: Class) -> Option<&'a str> {
+        let taken = self.take_while(|octet| class.contains(octet));
+        std::str::from_utf8(taken).ok().filter(|text| !text.is_empty())
+    }
+
+    /// `1*DIGIT`; values over 64 bits become [`u64::MAX`].
+    pub fn number(&mut self) -> Option<u64> {
+        decimal(self.take_while(|octet| octet.is_ascii_digit()))
+    }
+
+    /// A `quoted-string` with its quotation marks. The octets between may be anything but a bare
+    /// line end: text that is not UTF-8 is somebody's display name, not a reason to refuse.
+    pub fn quoted_string(&mut self) -> Option<&'a [u8]> {
+        let start = self.rest;
+        let mut scanner = self.clone();
+        if !scanner.eat(b'"') {
+            return None;
+        }
+        loop {
+            match scanner.peek()? {
+                b'"' => break,
+                b'\\' => {
+                    scanner.next_octet();
+                    // CR and LF cannot be escaped: that would hide a line end.
+                    scanner.next_octet().filter(|octet| !matches!(octet, b'\r' | b'\n'))?;
+                }
+                b'\r' | b'\n' => {
+                    if !scanner.lws() {
+                        return None;
+                    }
+                }
+                _ => {
+                    scanner.next_octet();
+                }
+            }
+        }
+        scanner.eat(b'"');
+        self.rest = scanner.rest;
+        start.get(..start.len() - self.rest.len())
+    }
+
+    /// A `comment` with its parentheses; comments nest.
+    pub fn comment(&mut self) -> Option<&'a [u8]> {
+        let start = self.rest;
+        let mut scanner = self.clone();
+        let mut depth = 0usize;
+        loop {
+            match scanner.peek()? {
+                b'(' => depth += 1,
+                b')' => depth = depth.saturating_sub(1),
+                b'\\' => {
+                    scanner.next_octet();
+                }
+                _ if depth == 0 => return None,
+                _ => {}
+            }
+            scanner.next_octet()?;
+            if depth == 0 {
+                break;
+            }
+        }
+        self.rest = scanner.rest;
+        start.get(..start.len() - self.rest.len()).filter(|text| text.starts_with(b"("))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn list(value: &str) -> Vec<&str> {
+        split_list(value.as_bytes()).map(|item| std::str::from_utf8(item).unwrap()).collect()
+    }
+
+    // Covers: CORE-003, CORE-067
+    #[test]
+    fn lists_are_cut_at_top_level_commas() {
+        #[rustfmt::skip]
+        let table: [(&str, &[&str]); 12] = [
+            ("", &[]),
+            (" \r\n ", &[]),
+            ("a", &["a"]),
+            ("a, b ,\r\n c", &["a", "b", "c"]),
+            ("<sip:p1.example.com;lr>,<sip:p2.example.com;lr>", // RFC 3261 §20.30
+                &["<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"]),
+            ("\"Bell, Alexander\" <sip:a@b>, x", &["\"Bell, Alexander\" <sip:a@b>", "x"]),
+            ("\"a\\\", b\" <sip:a,c@b>", &["\"a\\\", b\" <sip:a,c@b>"]),
+            ("<sip:a@b, tel:+1>", &["<sip:a@b, tel:+1>"]),
+            ("SIP/2.0/UDP 192.0.2.15;;,;,,", &["SIP/2.0/UDP 192.0.2.15;;", ";", "", ""]),
+            (",", &["", ""]),
+            ("\"open, b", &["\"open, b"]),
+            ("*;+sip.x=\"<a,b>\",*", &["*;+sip.x=\"<a,b>\"", "*"]),
+        ];
+        for (value, elements) in table {
+            assert_eq!(list(value), elements, "{value}");
+        }
+    }
+
+    #[test]
+    fn quoted_strings_and_comments() {
+        let table: [(&[u8], Option<&[u8]>); 9] = [
+            (b"\"a\" b", Some(b"\"a\"")),
+            (b"\"\"", Some(b"\"\"")),
+            (b"\"a\\\"b\"", Some(b"\"a\\\"b\"")),
+            (b"\"a\r\n b\"", Some(b"\"a\r\n b\"")),
+            (b"\"\xff\xfe\"", Some(b"\"\xff\xfe\"")),
+            (b"\"a", None),
+            (b"\"a\\\"", None),
+            (b"\"a\\\r\n b\"", None),
+            (b"\"a\r\nb\"", None),
+        ];
+        for (value, expect) in table {
+            assert_eq!(Scanner::new(value).quoted_string(), expect, "{value:?}");
+        }
+        let table = [
+            ("(a)b", Some("(a)")),
+            ("(a(b)c) d", Some("(a(b)c)")),
+            ("(a\\)b)", Some("(a\\)b)")),
+            ("(a", None),
+            ("a)", None),
+            (")", None),
+            ("\\((a)", None),
+        ];
+        for (value, expect) in table {
+            let comment = Scanner::new(value.as_bytes()).comment();
+            assert_eq!(comment, expect.map(str::as_bytes), "{value}");
+        }
+    }
+
+    #[test]
+    fn unquoting_resolves_pairs_and_folding() {
+        let table: [(&[u8], &[u8]); 5] = [
+            (b"token", b"token"),
+            (b"\"plain\"", b"plain"),
+            (b"\"a\\\\\\\"b\"", b"a\\\"b"),
+            (b"\"a\r\n  b\"", b"a b"),
+            (b"\"NUL\\\x00\"", b"NUL\x00"), // RFC 4475 §3.1.1.2
+        ];
+        for (value, text) in table {
+            assert_eq!(unquote(value).as_ref(), text);
+        }
+    }
+
+    #[test]
+    fn numbers_saturate() {
+        let table: [(&[u8], Option<u64>); 6] = [
+            (b"0009", Some(9)),
+            (b"18446744073709551615", Some(u64::MAX)),
+            (b"36893488147419103232", Some(u64::MAX)),
+            (b"", None),
+            (b"-1", None),
+            (b"1 ", None),
+        ];
+        for (digits, value) in table {
+            assert_eq!(decimal(digits), value);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(value: Vec<u8>) {
+            let elements = split_list(&value).count();
+            let commas = value.iter().filter(|&&octet| octet == b',').count();
+            prop_assert!(elements <= commas + 1);
+            let mut scanner = Scanner::new(&value);
+            let _ = (scanner.quoted_string(), scanner.comment(), scanner.token(), scanner.number());
+            let _ = (unquote(&value), trim(&value), scanner.separator(b';'));
+        }
+
+        #[test]
+        fn joining_split_elements_splits_the_same(elements in
+            proptest::collection::vec("[a-z<>;=]{0,6}|\"[a-z,<>]{0,6}\"", 1..6)
+        ) {
+            let joined = elements.join(" , ");
+            let split: Vec<&[u8]> = split_list(joined.as_bytes()).collect();
+            let again = split.join(&b", "[..]);
+            prop_assert_eq!(split_list(&again).collect::<Vec<_>>(), split);
+        }
+    }
 }

@@ -1,0 +1,215 @@
+//! URI parameters and URI headers (RFC 3261 §19.1.1).
+
+use std::fmt;
+
+use super::escape::{is_escaped, same_ignoring_case};
+use super::{URI_PARTS_MAX, UriError};
+use crate::grammar::Class;
+
+/// `paramchar`, without the escapes.
+const PARAM: Class = Class::UNRESERVED.with(b"[]/:&+$");
+/// What `hname` and `hvalue` are made of, without the escapes.
+const HEADER: Class = Class::UNRESERVED.with(b"[]/?:+$");
+
+/// The parameters of a SIP or tel URI: `*( ";" pname [ "=" pvalue ] )`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UriParams<'a> {
+    /// Empty, or from the first semicolon on.
+    text: &'a str,
+}
+
+impl<'a> UriParams<'a> {
+    /// Reads parameters: nothing, or text that begins with a semicolon.
+    pub fn parse(text: &'a str) -> Result<Self, UriError> {
+        let params = Self { text };
+        let Some(rest) = text.strip_prefix(';') else {
+            return if text.is_empty() { Ok(params) } else { Err(UriError::Parameter) };
+        };
+        for (count, part) in rest.split(';').enumerate() {
+            if count >= URI_PARTS_MAX {
+                return Err(UriError::TooMany);
+            }
+            let (name, value) = split(part);
+            let filled = |text: &str| !text.is_empty() && is_escaped(text, PARAM);
+            if !filled(name) || !value.is_none_or(filled) {
+                return Err(UriError::Parameter);
+            }
+        }
+        Ok(params)
+    }
+
+    /// As written, empty or beginning with a semicolon.
+    pub fn as_str(&self) -> &'a str {
+        self.text
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Names and values in order, escapes unresolved.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
+        self.text.split(';').skip(1).map(split)
+    }
+
+    /// The value of the first parameter of this name: `Some(None)` when it has none. Names are
+    /// compared whatever their case and escapes (`%6C%72` is `lr`).
+    pub fn first(&self, name: &str) -> Option<Option<&'a str>> {
+        self.iter().find(|(have, _)| same_ignoring_case(have, name)).map(|(_, value)| value)
+    }
+
+    /// Whether a parameter of this name is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.first(name).is_some()
+    }
+
+    /// The value of the first parameter of this name; `None` when it is absent or has no value.
+    pub fn value(&self, name: &str) -> Option<&'a str> {
+        self.first(name).flatten()
+    }
+}
+
+impl fmt::Display for UriParams<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+fn split(part: &str) -> (&str, Option<&str>) {
+    part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value)))
+}
+
+/// The headers of a SIP URI: `"?" header *( "&" header )`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UriHeaders<'a> {
+    /// Empty, or from the question mark on.
+    text: &'a str,
+}
+
+impl<'a> UriHeaders<'a> {
+    /// Reads headers: nothing, or text that begins with a question mark.
+    pub fn parse(text: &'a str) -> Result<Self, UriError> {
+        let headers = Self { text };
+        let Some(rest) = text.strip_prefix('?') else {
+            return if text.is_empty() { Ok(headers) } else { Err(UriError::Header) };
+        };
+        for (count, part) in rest.split('&').enumerate() {
+            if count >= URI_PARTS_MAX {
+                return Err(UriError::TooMany);
+            }
+            let (name, value) = part.split_once('=').ok_or(UriError::Header)?;
+            if name.is_empty() || !is_escaped(name, HEADER) || !is_escaped(value, HEADER) {
+                return Err(UriError::Header);
+            }
+        }
+        Ok(headers)
+    }
+
+    /// As written, empty or beginning with a question mark.
+    pub fn as_str(&self) -> &'a str {
+        self.text
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Names and values in order, escapes unresolved (see [`super::unescape`]).
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let rest = self.text.strip_prefix('?');
+        rest.into_iter().flat_map(|rest| rest.split('&')).filter_map(|part| part.split_once('='))
+    }
+
+    /// The value of the first header of this name, whatever its case and escapes.
+    pub fn first(&self, name: &str) -> Option<&'a str> {
+        self.iter().find(|(have, _)| same_ignoring_case(have, name)).map(|(_, value)| value)
+    }
+}
+
+impl fmt::Display for UriHeaders<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // Covers: CORE-045
+    #[test]
+    fn parameters() {
+        let table = [
+            ("", "lr", None),
+            (";lr", "LR", Some(None)),
+            (";transport=TCP;lr", "transport", Some(Some("TCP"))),
+            (";%6C%72;n%61me=v%61lue%25%34%31", "lr", Some(None)), // RFC 4475 §3.1.1.3
+            (";%6C%72;n%61me=v%61lue%25%34%31", "name", Some(Some("v%61lue%25%34%31"))),
+            (";lr;comp=sigcomp", "lr", Some(None)),
+            (";s=2;h=0;d=0;a=7369703a", "a", Some(Some("7369703a"))),
+            (";a=1;a=2", "a", Some(Some("1"))),
+            (";maddr=[2001:db8::1]", "maddr", Some(Some("[2001:db8::1]"))),
+        ];
+        for (text, name, value) in table {
+            let params = UriParams::parse(text).unwrap();
+            assert_eq!(params.first(name), value, "{text}");
+            assert_eq!(params.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn refused_parameters() {
+        for text in ["lr", ";", ";;", ";lr;", ";=1", ";a=", ";a=b=c", ";a b", ";a%4", ";a@b"] {
+            assert_eq!(UriParams::parse(text), Err(UriError::Parameter), "{text}");
+        }
+        assert!(UriParams::parse(&";p".repeat(URI_PARTS_MAX)).is_ok());
+        let over = ";p".repeat(URI_PARTS_MAX + 1);
+        assert_eq!(UriParams::parse(&over), Err(UriError::TooMany));
+    }
+
+    #[test]
+    fn headers() {
+        let text = "?subject=project%20x&priority=urgent&body="; // RFC 3261 §19.1.4
+        let headers = UriHeaders::parse(text).unwrap();
+        assert_eq!(headers.first("Priority"), Some("urgent"));
+        assert_eq!(headers.first("subject"), Some("project%20x"));
+        assert_eq!(headers.first("body"), Some(""));
+        assert_eq!(headers.first("to"), None);
+        assert_eq!(headers.iter().count(), 3);
+        assert_eq!(headers.to_string(), text);
+        for text in ["a=b", "?", "?a", "?=b", "?a=b&", "?a=b=c", "?a=<b>", "?a=%0"] {
+            assert_eq!(UriHeaders::parse(text), Err(UriError::Header), "{text}");
+        }
+        assert!(UriHeaders::parse(&format!("?a={}", "&a=".repeat(URI_PARTS_MAX - 1))).is_ok());
+        let over = format!("?a={}", "&a=".repeat(URI_PARTS_MAX));
+        assert_eq!(UriHeaders::parse(&over), Err(UriError::TooMany));
+    }
+
+    proptest! {
+        #[test]
+        fn iteration_rebuilds_the_text(parts in
+            proptest::collection::vec(("[a-z%2-4]{0,4}", proptest::option::of("[a-z0-9]{1,4}")), 0..5)
+        ) {
+            let text: String = parts.iter().map(|(name, value)| match value {
+                Some(value) => format!(";n{name}={value}"),
+                None => format!(";n{name}"),
+            }).collect();
+            if let Ok(params) = UriParams::parse(&text) {
+                let rebuilt: String = params.iter().map(|(name, value)| match value {
+                    Some(value) => format!(";{name}={value}"),
+                    None => format!(";{name}"),
+                }).collect();
+                prop_assert_eq!(rebuilt, text);
+            }
+        }
+
+        #[test]
+        fn never_panics(text: String) {
+            let _ = (UriParams::parse(&text), UriHeaders::parse(&text));
+        }
+    }
+}
