@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(backoff.due(), start + ms(10_000));
     }
 
-    // RFC 4320 §4.1: "the amount of time it takes a client transaction's Timer E to be reset to T2".
+    // RFC 4320 §4.1: not before the time it takes "Timer E to be reset to T2".
     // Covers: CORE-004, CORE-061
     #[test]
     fn the_100_to_a_non_invite_waits_for_timer_e_to_reach_t2() {
