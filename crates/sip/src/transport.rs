@@ -25,6 +25,11 @@ impl Transport {
         }
     }
 
+    /// Whether the transport repairs loss by itself.
+    pub fn is_reliable(self) -> bool {
+        self.reliability() == Reliability::Reliable
+    }
+
     /// The token in a `Via` sent-protocol, upper case.
     pub fn token(self) -> &'static str {
         match self {

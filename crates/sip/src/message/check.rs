@@ -1,0 +1,82 @@
+//! What must be right in a message before anybody acts on it (RFC 3261 §8.1.1, §8.2, §16.3).
+//!
+//! These checks hold for every element, proxy or UAS. What only a UAS refuses (an unknown method,
+//! a required extension, a body it cannot read) is decided where the request is served.
+
+use super::{Fault, Message, Request, Response};
+use crate::HeaderName;
+use crate::grammar::split_list;
+use crate::header::{CSeq, CallId, From, Header, HeaderError, ListHeader, To, Via};
+use crate::uri::Uri;
+
+/// Header fields that stand once at the most and are acted on here (RFC 4475 §3.3.8).
+const ONCE: [HeaderName; 14] = [
+    HeaderName::CallId,
+    HeaderName::ContentDisposition,
+    HeaderName::ContentType,
+    HeaderName::CSeq,
+    HeaderName::Date,
+    HeaderName::Event,
+    HeaderName::Expires,
+    HeaderName::From,
+    HeaderName::MaxForwards,
+    HeaderName::PServedUser,
+    HeaderName::ReferTo,
+    HeaderName::SessionExpires,
+    HeaderName::SubscriptionState,
+    HeaderName::To,
+];
+
+/// Checks a request; the fault names the header for the reason phrase of the 400.
+///
+/// # Errors
+/// The first [`Fault`] in the order of the header fields; missing ones come last.
+pub fn check_request(request: &Request) -> Result<(), Fault> {
+    Uri::parse(request.uri_text()).map_err(|_| Fault::RequestUri)?;
+    check_fields(request)?;
+    let cseq = request.cseq().ok_or(Fault::Header(HeaderName::CSeq))?;
+    if cseq.method == request.method() { Ok(()) } else { Err(Fault::MethodMismatch) }
+}
+
+/// Checks a response; one with a fault is dropped (RFC 4475 §3.1.2.5).
+///
+/// # Errors
+/// The first [`Fault`].
+pub fn check_response(response: &Response) -> Result<(), Fault> {
+    check_fields(response)
+}
+
+fn check_fields(message: &Message) -> Result<(), Fault> {
+    let mut seen = 0_u128;
+    for (name, _, value) in message.fields() {
+        let bit = 1_u128 << (name as u32);
+        if seen & bit != 0 && ONCE.contains(&name) {
+            return Err(Fault::Repeated(name));
+        }
+        seen |= bit;
+        check_value(name, value)?;
+    }
+    for name in
+        [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]
+    {
+        if seen & (1 << (name as u32)) == 0 {
+            return Err(Fault::Missing(name));
+        }
+    }
+    Ok(())
+}
+
+fn check_value(name: HeaderName, value: &[u8]) -> Result<(), HeaderError> {
+    match name {
+        HeaderName::Via => each::<Via<'_>>(value),
+        HeaderName::From => From::parse(value).map(|_| ()),
+        HeaderName::To => To::parse(value).map(|_| ()),
+        HeaderName::CallId => CallId::parse(value).map(|_| ()),
+        HeaderName::CSeq => CSeq::parse(value).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+fn each<'a, H: ListHeader<'a>>(value: &'a [u8]) -> Result<(), HeaderError> {
+    split_list(value).try_for_each(|value| H::parse(value).map(|_| ()))
+}

@@ -1,0 +1,314 @@
+//! Changes to a message that leave the rest of it octet for octet (RFC 3261 §16.6, CORE-067).
+
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::{Message, Start};
+use crate::HeaderName;
+use crate::grammar::split_list;
+
+/// A list of changes, kept beside the message until it is written.
+///
+/// Text lives in the list itself, so that the usual forwarding (a `Via` on top, a `Route` off, one
+/// `Max-Forwards` less) allocates nothing.
+#[derive(Clone, Default)]
+pub struct Edits {
+    uri: Option<Range<usize>>,
+    changes: SmallVec<[Change; 12]>,
+    text: SmallVec<[u8; 512]>,
+    body: Option<Bytes>,
+}
+
+/// Stands for "behind the last field".
+const END: usize = usize::MAX;
+
+#[derive(Clone)]
+struct Change {
+    /// The field concerned, or [`END`].
+    field: usize,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    /// A new line before the field.
+    Insert { name: HeaderName, text: Range<usize> },
+    /// The line goes.
+    Remove,
+    /// The line keeps its name and gets this value.
+    Value { text: Range<usize> },
+    /// The value begins this many octets later.
+    Trim { octets: usize },
+}
+
+impl Edits {
+    /// No changes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces the Request-URI; nothing on a response.
+    pub fn request_uri(&mut self, uri: impl fmt::Display) {
+        self.uri = Some(self.keep(uri));
+    }
+
+    /// Removes every field called `name`.
+    pub fn remove(&mut self, message: &Message, name: HeaderName) {
+        for (index, field) in message.index.fields.iter().enumerate() {
+            if field.name == name {
+                self.changes.push(Change { field: index, kind: Kind::Remove });
+            }
+        }
+    }
+
+    /// Removes the first `count` values of the list header `name`, wherever they stand.
+    pub fn remove_values(&mut self, message: &Message, name: HeaderName, count: usize) {
+        let mut left = count;
+        for (index, field) in message.index.fields.iter().enumerate() {
+            if left == 0 {
+                return;
+            }
+            if field.name != name {
+                continue;
+            }
+            let value = message.value_at(index);
+            let kind = match split_list(value).nth(left) {
+                // Offset of what remains within the same line.
+                Some(rest) => {
+                    left = 0;
+                    let octets = rest.as_ptr().addr().saturating_sub(value.as_ptr().addr());
+                    Kind::Trim { octets }
+                }
+                None => {
+                    left = left.saturating_sub(split_list(value).count());
+                    Kind::Remove
+                }
+            };
+            self.changes.push(Change { field: index, kind });
+        }
+    }
+
+    /// Puts a line before the first field called `name`; without one, before the first field.
+    pub fn prepend(&mut self, message: &Message, name: HeaderName, value: impl fmt::Display) {
+        let field = message.index_of(name).unwrap_or(0);
+        let text = self.keep(value);
+        self.changes.push(Change { field, kind: Kind::Insert { name, text } });
+    }
+
+    /// Puts a line behind the last field.
+    pub fn append(&mut self, name: HeaderName, value: impl fmt::Display) {
+        let text = self.keep(value);
+        self.changes.push(Change { field: END, kind: Kind::Insert { name, text } });
+    }
+
+    /// Gives the header `name` one value: the first field takes it, others go, a missing one is
+    /// appended.
+    pub fn set(&mut self, message: &Message, name: HeaderName, value: impl fmt::Display) {
+        let text = self.keep(value);
+        let mut text = Some(text);
+        for (index, field) in message.index.fields.iter().enumerate() {
+            if field.name == name {
+                let kind = text.take().map_or(Kind::Remove, |text| Kind::Value { text });
+                self.changes.push(Change { field: index, kind });
+            }
+        }
+        if let Some(text) = text {
+            self.changes.push(Change { field: END, kind: Kind::Insert { name, text } });
+        }
+    }
+
+    /// Replaces the first value of the list header `name`, leaving the others.
+    pub fn set_first_value(
+        &mut self,
+        message: &Message,
+        name: HeaderName,
+        value: impl fmt::Display,
+    ) {
+        let text = self.keep(value);
+        self.remove_values(message, name, 1);
+        let field = message.index_of(name).unwrap_or(0);
+        self.changes.push(Change { field, kind: Kind::Insert { name, text } });
+    }
+
+    /// Replaces the body; Content-Length follows.
+    pub fn body(&mut self, message: &Message, body: Bytes) {
+        self.set(message, HeaderName::ContentLength, body.len());
+        self.body = Some(body);
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.uri.is_none() && self.changes.is_empty() && self.body.is_none()
+    }
+
+    /// Writes `message` with the changes behind what `out` already holds.
+    ///
+    /// The changes must have been made for this message.
+    pub fn write(&self, message: &Message, out: &mut BytesMut) {
+        let bytes = &message.bytes[..];
+        out.reserve(bytes.len() + self.text.len() + 32 * (self.changes.len() + 1));
+        self.write_start(message, out);
+        let mut order: SmallVec<[&Change; 12]> = self.changes.iter().collect();
+        // New lines come before what happens to the field they precede; otherwise the order of the
+        // calls is kept.
+        order.sort_by_key(|change| (change.field, !matches!(change.kind, Kind::Insert { .. })));
+        let mut at = usize::from(message.index.fields_at);
+        let copy = |out: &mut BytesMut, range: Range<usize>| {
+            out.put_slice(bytes.get(range).unwrap_or_default());
+        };
+        for change in order {
+            let line = message.line_at(change.field);
+            let next = message.line_at(change.field.saturating_add(1));
+            copy(out, at..line);
+            at = at.max(line);
+            match &change.kind {
+                Kind::Insert { name, text } => self.put_line(out, *name, text.clone()),
+                Kind::Remove => at = next,
+                Kind::Value { text } => {
+                    if let Some(field) = message.index.fields.get(change.field) {
+                        copy(out, at..usize::from(field.value.at));
+                        out.put_slice(self.text.get(text.clone()).unwrap_or_default());
+                        out.put_slice(b"\r\n");
+                    }
+                    at = next;
+                }
+                Kind::Trim { octets } => {
+                    if let Some(field) = message.index.fields.get(change.field) {
+                        let value_at = usize::from(field.value.at);
+                        copy(out, at..value_at);
+                        at = value_at + octets;
+                    }
+                }
+            }
+        }
+        copy(out, at..usize::from(message.index.head_end));
+        out.put_slice(b"\r\n");
+        out.put_slice(self.body.as_deref().unwrap_or(message.body()));
+    }
+
+    fn write_start(&self, message: &Message, out: &mut BytesMut) {
+        let bytes = &message.bytes[..];
+        let fields_at = usize::from(message.index.fields_at);
+        match (message.index.start, &self.uri) {
+            (Start::Request { uri, .. }, Some(text)) => {
+                out.put_slice(bytes.get(..usize::from(uri.at)).unwrap_or_default());
+                out.put_slice(self.text.get(text.clone()).unwrap_or_default());
+                out.put_slice(bytes.get(uri.end()..fields_at).unwrap_or_default());
+            }
+            _ => out.put_slice(bytes.get(..fields_at).unwrap_or_default()),
+        }
+    }
+
+    fn put_line(&self, out: &mut BytesMut, name: HeaderName, text: Range<usize>) {
+        out.put_slice(name.as_str().as_bytes());
+        out.put_slice(b": ");
+        out.put_slice(self.text.get(text).unwrap_or_default());
+        out.put_slice(b"\r\n");
+    }
+
+    fn keep(&mut self, text: impl fmt::Display) -> Range<usize> {
+        struct Text<'a>(&'a mut SmallVec<[u8; 512]>);
+        impl fmt::Write for Text<'_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
+        }
+        let start = self.text.len();
+        // Writing into a vector does not fail.
+        let _ = write!(Text(&mut self.text), "{text}");
+        start..self.text.len()
+    }
+}
+
+impl fmt::Debug for Edits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edits").field("changes", &self.changes.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Limits;
+
+    const TEXT: &str = "MESSAGE sip:bob@h SIP/2.0\r\nRoute: <sip:a;lr>,  <sip:b;lr>\r\n\
+        Record-Route: <sip:x>\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nroute :<sip:c>\r\n\
+        Max-Forwards:68\r\nX-Odd:B\r\nContent-Length: 2\r\n\r\nhi";
+
+    /// Applies `change` to the message above and shows the head, lines joined by `|`.
+    #[track_caller]
+    fn check(change: impl FnOnce(&Message, &mut Edits), expect: &str) {
+        let bytes = Bytes::from_static(TEXT.as_bytes());
+        let message = Message::parse_datagram(bytes, &Limits::default()).unwrap();
+        let mut edits = Edits::new();
+        change(&message, &mut edits);
+        let mut out = BytesMut::new();
+        edits.write(&message, &mut out);
+        let text = String::from_utf8(out.to_vec()).unwrap().replace("\r\n", "|");
+        assert_eq!(text, expect);
+    }
+
+    const UNCHANGED: &str = "MESSAGE sip:bob@h SIP/2.0|Route: <sip:a;lr>,  <sip:b;lr>|\
+        Record-Route: <sip:x>|Via: SIP/2.0/UDP h;branch=z9hG4bK1|route :<sip:c>|\
+        Max-Forwards:68|X-Odd:B|Content-Length: 2||hi";
+
+    // Covers: CORE-067
+    #[test]
+    fn what_is_not_touched_stays_octet_for_octet() {
+        check(|_, _| {}, UNCHANGED);
+        check(
+            |message, edits| {
+                edits.prepend(message, HeaderName::Via, "SIP/2.0/UDP me;branch=z9hG4bK2");
+                edits.remove_values(message, HeaderName::Route, 1);
+                edits.set(message, HeaderName::MaxForwards, 67);
+            },
+            "MESSAGE sip:bob@h SIP/2.0|Route: <sip:b;lr>|Record-Route: <sip:x>|\
+             Via: SIP/2.0/UDP me;branch=z9hG4bK2|Via: SIP/2.0/UDP h;branch=z9hG4bK1|\
+             route :<sip:c>|Max-Forwards:67|X-Odd:B|Content-Length: 2||hi",
+        );
+    }
+
+    #[test]
+    fn list_values_go_one_by_one_over_several_lines() {
+        let without = |count| {
+            move |message: &Message, edits: &mut Edits| {
+                edits.remove_values(message, HeaderName::Route, count);
+            }
+        };
+        let two = UNCHANGED.replace("Route: <sip:a;lr>,  <sip:b;lr>|", "");
+        check(without(2), &two);
+        let three = two.replace("route :<sip:c>|", "");
+        check(without(3), &three);
+        check(without(9), &three);
+        check(without(0), UNCHANGED);
+    }
+
+    #[test]
+    fn values_are_set_added_and_removed() {
+        check(
+            |message, edits| {
+                edits.request_uri("sip:carol@h");
+                edits.set(message, HeaderName::Route, "<sip:z>");
+                edits.set(message, HeaderName::Expires, 60);
+                edits.remove(message, HeaderName::RecordRoute);
+                edits.append(HeaderName::Date, "now");
+                edits.body(message, Bytes::from_static(b"hello"));
+            },
+            "MESSAGE sip:carol@h SIP/2.0|Route: <sip:z>|Via: SIP/2.0/UDP h;branch=z9hG4bK1|\
+             Max-Forwards:68|X-Odd:B|Content-Length: 5|Expires: 60|Date: now||hello",
+        );
+        check(
+            |message, edits| {
+                edits.set_first_value(message, HeaderName::Route, "<sip:q>");
+                edits.prepend(message, HeaderName::Require, "x");
+            },
+            "MESSAGE sip:bob@h SIP/2.0|Route: <sip:q>|Require: x|Route: <sip:b;lr>|\
+             Record-Route: <sip:x>|Via: SIP/2.0/UDP h;branch=z9hG4bK1|route :<sip:c>|\
+             Max-Forwards:68|X-Odd:B|Content-Length: 2||hi",
+        );
+    }
+}

@@ -1,0 +1,330 @@
+//! The one pass over a message: start line, header lines, body (RFC 3261 §7, §18.3).
+
+use bytes::Bytes;
+use memchr::{memchr, memrchr};
+use smallvec::SmallVec;
+
+use super::{Fault, Field, Index, Limits, Malformed, Message, Span, Start};
+use crate::{HeaderName, Method};
+
+/// Heads are indexed with sixteen bits.
+const HEAD_OCTETS: usize = u16::MAX as usize;
+
+/// Indexes one datagram.
+pub(super) fn datagram(bytes: Bytes, limits: &Limits) -> Result<Message, Box<Malformed>> {
+    let bytes = skip_blank_lines(bytes);
+    let mut head = index_head(&bytes, limits).map_err(|fault| malformed(fault, None))?;
+    let available = bytes.len().saturating_sub(head.len());
+    let length = match head.content_length {
+        Ok(Some(length)) if length <= available => length,
+        Ok(Some(_)) | Err(_) => {
+            head.fault.get_or_insert(Fault::Header(HeaderName::ContentLength));
+            available
+        }
+        Ok(None) => available,
+    };
+    head.with_body(bytes, length, limits)
+}
+
+/// The index of a head whose body may not have arrived yet.
+#[derive(Debug)]
+pub(crate) struct HeadIndex {
+    index: Index,
+    /// What is wrong but still leaves an index.
+    pub(crate) fault: Option<Fault>,
+    /// What Content-Length says, or the fault in it.
+    pub(crate) content_length: Result<Option<usize>, Fault>,
+}
+
+impl HeadIndex {
+    /// Octets of the head, its empty line included.
+    pub(crate) fn len(&self) -> usize {
+        self.index.body_at as usize
+    }
+
+    /// The message, once `bytes` holds head and body.
+    pub(crate) fn with_body(
+        self,
+        bytes: Bytes,
+        length: usize,
+        limits: &Limits,
+    ) -> Result<Message, Box<Malformed>> {
+        let body = if length > limits.body_octets_max { Some(Fault::BodySize) } else { None };
+        let Ok(body_end) = u32::try_from(self.len() + length) else {
+            return Err(malformed(Fault::BodySize, None));
+        };
+        let message = Message { bytes, index: self.index, body_end };
+        match self.fault.or(body) {
+            None => Ok(message),
+            Some(fault) => Err(malformed(fault, Some(message))),
+        }
+    }
+}
+
+/// Line ends before the start line are ignored (RFC 3261 §7.5).
+fn skip_blank_lines(bytes: Bytes) -> Bytes {
+    let blank = bytes.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
+    if blank == 0 { bytes } else { bytes.slice(blank..) }
+}
+
+fn malformed(fault: Fault, message: Option<Message>) -> Box<Malformed> {
+    Box::new(Malformed { fault, message })
+}
+
+/// The lines of a head, each without its CRLF.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// A line ended in a lone LF or held a CR.
+    bare: bool,
+}
+
+impl Lines<'_> {
+    /// The next line as (start, end), the end before CRLF; `None` when no line end is left.
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let start = self.at;
+        let rest = self.bytes.get(start..)?;
+        let newline = memchr(b'\n', rest)?;
+        self.at = start + newline + 1;
+        let end = match newline.checked_sub(1).and_then(|before| rest.get(before)) {
+            Some(b'\r') => start + newline - 1,
+            _ => {
+                self.bare = true;
+                start + newline
+            }
+        };
+        Some((start, end))
+    }
+}
+
+/// Indexes the start line and the header lines at the front of `bytes`.
+///
+/// # Errors
+/// What leaves nothing to answer; lesser faults are in the result.
+pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fault> {
+    let mut lines = Lines { bytes, at: 0, bare: false };
+    let first = lines.next().filter(|(_, end)| *end <= HEAD_OCTETS);
+    let (_, line_end) = first.ok_or(Fault::StartLine)?;
+    let (start, mut fault) = start_line(bytes.get(..line_end).unwrap_or_default())?;
+    let fields_at = narrow(lines.at);
+    let head_max = limits.head_octets_max.min(HEAD_OCTETS);
+    let mut fields: SmallVec<[Field; 32]> = SmallVec::new();
+    let head_end = loop {
+        // Without an empty line the head was cut off: nothing can be said about its last line.
+        let cut_off = if bytes.len() > head_max { Fault::HeadSize } else { Fault::HeaderLine };
+        let (at, end) = lines.next().ok_or(cut_off)?;
+        if end > head_max {
+            return Err(Fault::HeadSize);
+        }
+        let line = bytes.get(at..end).unwrap_or_default();
+        match line.first() {
+            None => break at,
+            Some(b' ' | b'\t') => match fields.last_mut() {
+                Some(last) => extend(last, bytes, end),
+                None => _ = fault.get_or_insert(Fault::HeaderLine),
+            },
+            Some(_) if fields.len() >= limits.fields_max => return Err(Fault::FieldCount),
+            Some(_) => match field(line, at) {
+                Some(field) => fields.push(field),
+                None => _ = fault.get_or_insert(Fault::HeaderLine),
+            },
+        }
+    };
+    if lines.bare {
+        fault.get_or_insert(Fault::HeaderLine);
+    }
+    let content_length = content_length(bytes, &fields);
+    let body_at = u32::try_from(lines.at).unwrap_or(u32::MAX);
+    let index = Index { start, fields_at, fields, head_end: narrow(head_end), body_at };
+    Ok(HeadIndex { index, fault, content_length })
+}
+
+/// Heads are at most [`HEAD_OCTETS`] long when this is called.
+fn narrow(at: usize) -> u16 {
+    u16::try_from(at).unwrap_or(u16::MAX)
+}
+
+fn span(start: usize, end: usize) -> Span {
+    Span { at: narrow(start), len: narrow(end.saturating_sub(start)) }
+}
+
+/// Reads the first line. A fault that leaves method and Request-URI known comes with the result.
+fn start_line(line: &[u8]) -> Result<(Start, Option<Fault>), Fault> {
+    if let Some(status) = line.strip_prefix(b"SIP/2.0 ") {
+        return status_line(status, line.len()).map(|start| (start, None));
+    }
+    let first = memchr(b' ', line).ok_or(Fault::StartLine)?;
+    let last = memrchr(b' ', line).filter(|last| *last > first).ok_or(Fault::StartLine)?;
+    let method = line.get(..first).filter(|method| Method::parse(method).is_some());
+    let version = line.get(last + 1..).unwrap_or_default();
+    let uri = line.get(first + 1..last).unwrap_or_default();
+    if method.is_none() || version.get(..4).is_none_or(|v| !v.eq_ignore_ascii_case(b"SIP/")) {
+        return Err(Fault::StartLine);
+    }
+    let fault = if !version.eq_ignore_ascii_case(b"SIP/2.0") {
+        Some(Fault::Version)
+    } else if uri.is_empty() || uri.iter().any(|o| o.is_ascii_whitespace()) {
+        Some(Fault::RequestUri)
+    } else {
+        None
+    };
+    Ok((Start::Request { method: span(0, first), uri: span(first + 1, last) }, fault))
+}
+
+/// Reads `200 OK`, what stands behind the version of a line `line_len` octets long.
+fn status_line(status: &[u8], line_len: usize) -> Result<Start, Fault> {
+    let (code, rest) = status.split_at_checked(3).ok_or(Fault::StartLine)?;
+    let code = code.iter().try_fold(0_u16, |code, octet| {
+        octet.is_ascii_digit().then(|| code * 10 + u16::from(octet - b'0'))
+    });
+    let reason = match rest {
+        [] => line_len,
+        [b' ', ..] => line_len - rest.len() + 1,
+        _ => return Err(Fault::StartLine),
+    };
+    match code {
+        Some(code @ 100..=699) => Ok(Start::Status { code, reason: span(reason, line_len) }),
+        _ => Err(Fault::StartLine),
+    }
+}
+
+/// Reads a header line that begins at `at`; `None` when it has no colon or no name.
+fn field(line: &[u8], at: usize) -> Option<Field> {
+    let colon = memchr(b':', line)?;
+    let name = line.get(..colon)?.trim_ascii_end();
+    if name.is_empty() || !name.iter().copied().all(crate::grammar::is_token) {
+        return None;
+    }
+    let raw = line.get(colon + 1..)?;
+    let lead = raw.len() - raw.trim_ascii_start().len();
+    let value_at = at + colon + 1 + lead;
+    let value = span(value_at, value_at + raw.trim_ascii().len());
+    let name_len = u8::try_from(name.len()).ok()?;
+    Some(Field { name: HeaderName::parse(name), name_len, at: narrow(at), value })
+}
+
+/// Lets the value of `field` reach to `end`, over a folded line (RFC 3261 §7.3.1).
+fn extend(field: &mut Field, bytes: &[u8], end: usize) {
+    let at = usize::from(field.value.at);
+    let raw = bytes.get(at..end).unwrap_or_default();
+    let lead = if field.value.len == 0 { raw.len() - raw.trim_ascii_start().len() } else { 0 };
+    field.value = span(at + lead, at + lead + raw.trim_ascii().len());
+}
+
+/// The Content-Length, `None` when there is none (RFC 3261 §20.14).
+///
+/// # Errors
+/// [`Fault::Header`] when a value is no number, or two values differ (RFC 4475 §3.3.9).
+fn content_length(bytes: &[u8], fields: &[Field]) -> Result<Option<usize>, Fault> {
+    let mut length = None;
+    for field in fields.iter().filter(|field| field.name == HeaderName::ContentLength) {
+        let value = bytes.get(field.value.range()).unwrap_or_default();
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let number = std::str::from_utf8(value).ok().filter(|_| digits);
+        let number: Option<usize> = number.and_then(|number| number.parse().ok());
+        match (number, length) {
+            (Some(number), None) => length = Some(number),
+            (Some(number), Some(before)) if number == before => {}
+            _ => return Err(Fault::Header(HeaderName::ContentLength)),
+        }
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::StartLine;
+
+    fn parse(text: &[u8]) -> Result<Message, Fault> {
+        let parsed = datagram(Bytes::copy_from_slice(text), &Limits::default());
+        parsed.map_err(|malformed| malformed.fault)
+    }
+
+    #[test]
+    fn finds_lines_fields_and_body() {
+        let text = b"\r\n\r\nMESSAGE sip:bob@h SIP/2.0\r\nv: a,\r\n b\r\nSubject :\r\n  hi \r\n\
+            X-Odd:\xff \r\nl:  3\r\n\r\nabcdef";
+        let message = parse(text).unwrap();
+        let start = StartLine::Request { method: Method::Message, uri: b"sip:bob@h" };
+        assert_eq!(message.start_line(), start);
+        let fields: Vec<_> = message.fields().collect();
+        assert_eq!(
+            fields,
+            [
+                (HeaderName::Via, &b"v"[..], &b"a,\r\n b"[..]),
+                (HeaderName::Subject, b"Subject", b"hi"),
+                (HeaderName::Other, b"X-Odd", b"\xff"),
+                (HeaderName::ContentLength, b"l", b"3"),
+            ]
+        );
+        assert_eq!(message.body(), b"abc");
+        assert!(message.bytes().ends_with(b"\r\n\r\nabc"));
+    }
+
+    #[test]
+    fn a_datagram_without_content_length_is_body_to_its_end() {
+        assert_eq!(parse(b"SIP/2.0 200 OK\r\nX: y\r\n\r\nbody").unwrap().body(), b"body");
+    }
+
+    #[test]
+    fn refuses() {
+        let length = Fault::Header(HeaderName::ContentLength);
+        #[rustfmt::skip]
+        let table: [(&[u8], Fault); 17] = [
+            (b"", Fault::StartLine),
+            (b"\r\n\r\n", Fault::StartLine),
+            (b"MESSAGE sip:b@h\r\n\r\n", Fault::StartLine),
+            (b"MESSAGE sip:b@h HTTP/1.1\r\n\r\n", Fault::StartLine),
+            (b"ME(SSAGE sip:b@h SIP/2.0\r\n\r\n", Fault::StartLine),
+            (b"MESSAGE sip:b@h SIP/7.0\r\n\r\n", Fault::Version),        // RFC 4475 §3.1.2.16
+            (b"MESSAGE sip:b@h; lr SIP/2.0\r\n\r\n", Fault::RequestUri), // RFC 4475 §3.1.2.8
+            (b"MESSAGE  sip:b@h SIP/2.0\r\n\r\n", Fault::RequestUri),    // RFC 4475 §3.1.2.9
+            (b"SIP/2.0 4294967301 better not break\r\n\r\n", Fault::StartLine), // §3.1.2.19
+            (b"SIP/2.0 099 x\r\n\r\n", Fault::StartLine),
+            (b"SIP/2.0 200 OK\r\nno colon\r\n\r\n", Fault::HeaderLine),
+            (b"SIP/2.0 200 OK\r\n folded nothing: x\r\n\r\n", Fault::HeaderLine),
+            (b"SIP/2.0 200 OK\r\nX: y\n\r\n", Fault::HeaderLine),
+            (b"SIP/2.0 200 OK\r\nX: y\r\n", Fault::HeaderLine),
+            (b"SIP/2.0 200 OK\r\nl: -9\r\n\r\n", length),                // RFC 4475 §3.1.2.3
+            (b"SIP/2.0 200 OK\r\nl: 9\r\n\r\n12345", length),            // RFC 4475 §3.1.2.2
+            (b"SIP/2.0 200 OK\r\nl: 1\r\nl: 2\r\n\r\n12", length),       // RFC 4475 §3.3.9
+        ];
+        for (text, fault) in table {
+            assert_eq!(parse(text).map(|_| ()), Err(fault), "{}", text.escape_ascii());
+        }
+    }
+
+    // Covers: SEC-012
+    #[test]
+    fn limits_hold() {
+        let limits = Limits { head_octets_max: 64, fields_max: 2, body_octets_max: 3 };
+        let check = |text: &str| {
+            let bytes = Bytes::copy_from_slice(text.as_bytes());
+            datagram(bytes, &limits).map(|_| ()).map_err(|malformed| malformed.fault)
+        };
+        assert_eq!(check("SIP/2.0 200 OK\r\nA: 1\r\nB: 2\r\n\r\nabc"), Ok(()));
+        assert_eq!(check("SIP/2.0 200 OK\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n"), Err(Fault::FieldCount));
+        assert_eq!(check("SIP/2.0 200 OK\r\nA: 1\r\n\r\nabcd"), Err(Fault::BodySize));
+        let long = format!("SIP/2.0 200 OK\r\nA: {}\r\n\r\n", "x".repeat(60));
+        assert_eq!(check(&long), Err(Fault::HeadSize));
+    }
+
+    proptest! {
+        // Covers: SEC-018
+        #[test]
+        fn never_panics(octets: Vec<u8>) {
+            let _ = parse(&octets);
+        }
+
+        #[test]
+        fn any_head_survives(lines in proptest::collection::vec("[!-~]{0,9}:[ -~]{0,20}", 0..9)) {
+            let text = format!("MESSAGE sip:b@h SIP/2.0\r\n{}\r\n\r\n", lines.join("\r\n"));
+            if let Ok(message) = parse(text.as_bytes()) {
+                prop_assert_eq!(&message.bytes()[..], text.as_bytes());
+            }
+        }
+    }
+}
