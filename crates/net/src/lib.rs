@@ -1,1 +1,33 @@
-//! parlance-net
+//! Sockets, TLS and DNS under the SIP machines.
+//!
+//! Covers the transport layer of RFC 3261 §18 over UDP, TCP and TLS, connection reuse, the
+//! keep-alives of RFC 5626 §4.4.1 and §5.4, the certificate rules of RFC 5922, and the look-ups of
+//! RFC 3263. It leaves out SCTP and WebSocket, multicast, STUN keep-alives (RFC 5626 §4.4.2), and
+//! the `alias` parameter of RFC 5923. Which transport a request takes (RFC 3261 §18.1.1), what a
+//! `Via` says and where a response goes (§18.2) is decided above.
+//!
+//! Start with [`Net::bind`]; what arrives goes to a [`Deliver`], what leaves comes through
+//! [`Net::transmit`], and a [`Resolver`] turns a URI into targets.
+//!
+//! **Invariant:** everything received, accepted and connected runs on the one runtime that `bind`
+//! ran on; work is shared out after framing, by `Deliver`, because one S-CSCF is one 4-tuple.
+//!
+//! **Invariant:** no lock is held while a foreign function is called or across an await.
+//!
+//! **Invariant:** nothing here looks into a message: framing and indexing are those of `sip`.
+
+mod config;
+mod connection;
+mod deliver;
+mod meter;
+mod net;
+mod rate;
+mod stream;
+mod tls;
+mod udp;
+
+pub use config::{ConnectionLimits, Listener, NetConfig, RateLimit, TlsClient, TlsServer};
+pub use deliver::{Deliver, Received, Refused, TransmitError};
+pub use meter::describe_metrics;
+pub use net::{BindError, BindFailure, BindReason, Net};
+pub use tls::{Peer, TlsError};

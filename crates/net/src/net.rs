@@ -1,0 +1,431 @@
+//! The sockets as one thing: bound together, sent through from any thread, closed together.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parlance_sip::message::{Limits, Malformed};
+use parlance_sip::{ListenerId, Message, Source, Target, Transport};
+use rustls_pki_types::ServerName;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::connection::{Connection, Path, Queued, Rejected, Table};
+use crate::meter::Meter;
+use crate::rate::Buckets;
+use crate::tls::TlsConfigs;
+use crate::udp::Udp;
+use crate::{
+    ConnectionLimits, Deliver, Listener, NetConfig, Peer, Received, TlsClient, TlsError,
+    TransmitError, stream,
+};
+
+/// How often [`Net::drain`] looks whether everything is written.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The open sockets. Dropping it closes them.
+pub struct Net {
+    shared: Arc<Shared>,
+    accepting: Mutex<JoinSet<()>>,
+    datagrams: Mutex<JoinSet<()>>,
+}
+
+/// Why nothing was bound; every failure is listed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct BindError {
+    /// One for each listener that failed.
+    pub failures: Vec<BindFailure>,
+}
+
+/// Why one listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("listener {transport} {address}: {reason}")]
+pub struct BindFailure {
+    /// The address asked for.
+    pub address: SocketAddr,
+    /// The transport asked for.
+    pub transport: Transport,
+    /// What went wrong.
+    #[source]
+    pub reason: BindReason,
+}
+
+/// What can go wrong with a listener.
+#[derive(Debug, thiserror::Error)]
+pub enum BindReason {
+    /// The system refused the address.
+    #[error(transparent)]
+    Socket(#[from] std::io::Error),
+    /// The certificate, key or roots are unusable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// More listeners than a [`ListenerId`] can number.
+    #[error("too many listeners")]
+    TooMany,
+}
+
+/// One listener, bound.
+pub(crate) struct Bound {
+    pub(crate) transport: Transport,
+    pub(crate) address: SocketAddr,
+    pub(crate) trusted_names: Vec<String>,
+    config: Listener,
+    udp: Option<Udp>,
+    tls: RwLock<Option<TlsConfigs>>,
+}
+
+/// What the tasks share.
+pub(crate) struct Shared {
+    bound: Vec<Bound>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) deliver: Arc<dyn Deliver>,
+    pub(crate) meter: Meter,
+    pub(crate) limits: ConnectionLimits,
+    pub(crate) framing: Limits,
+    tls_client: TlsClient,
+    trusted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    buckets: Option<Mutex<Buckets>>,
+    runtime: Handle,
+}
+
+impl Net {
+    /// Binds every listener and starts to receive. Everything is received, accepted and connected
+    /// on the current runtime; `deliver` is called there.
+    ///
+    /// # Errors
+    /// Every listener that could not be bound; then none is.
+    pub async fn bind(config: NetConfig, deliver: Arc<dyn Deliver>) -> Result<Self, BindError> {
+        let mut failures = Vec::new();
+        let mut bound = Vec::new();
+        let mut streams = Vec::new();
+        for (position, listener) in config.listeners.iter().enumerate() {
+            match bind_one(position, listener, &config) {
+                Ok((one, stream)) => {
+                    bound.push(one);
+                    streams.extend(stream.map(|stream| (ListenerId(position as u16), stream)));
+                }
+                Err(reason) => failures.push(BindFailure {
+                    address: listener.address,
+                    transport: listener.transport,
+                    reason,
+                }),
+            }
+        }
+        if !failures.is_empty() {
+            return Err(BindError { failures });
+        }
+        let shared = Arc::new(Shared {
+            bound,
+            table: Arc::new(Table::new(config.connections)),
+            deliver,
+            meter: Meter::new(),
+            limits: config.connections,
+            framing: config.limits,
+            tls_client: config.tls_client,
+            trusted: config.trusted,
+            buckets: config.rate.map(|limit| Mutex::new(Buckets::new(limit))),
+            runtime: Handle::current(),
+        });
+        let (mut accepting, mut datagrams) = (JoinSet::new(), JoinSet::new());
+        for (id, socket) in streams {
+            accepting.spawn(stream::accept(Arc::clone(&shared), id, socket));
+        }
+        for index in 0..shared.bound.len() {
+            if shared.udp(index).is_some() {
+                datagrams.spawn(receive_datagrams(Arc::clone(&shared), index));
+                datagrams.spawn(flush_datagrams(Arc::clone(&shared), index));
+            }
+        }
+        let (accepting, datagrams) = (Mutex::new(accepting), Mutex::new(datagrams));
+        Ok(Self { shared, accepting, datagrams })
+    }
+
+    /// Sends one message. From any thread; never blocks.
+    ///
+    /// Over UDP the datagram has left when this returns, or waits for room in the send buffer.
+    /// Over TCP and TLS it is queued on the connection that `target` names, else on one to the
+    /// same remote address, else on a new one. If it then fails,
+    /// [`Deliver::undeliverable`] is called with `token`.
+    ///
+    /// A TLS server reached anew must prove the name configured for its address, or the address;
+    /// see [`Net::transmit_to_name`].
+    ///
+    /// # Errors
+    /// Why it was not sent and will not be; `undeliverable` is then not called.
+    pub fn transmit(&self, target: &Target, bytes: Bytes, token: u64) -> Result<(), TransmitError> {
+        self.shared.transmit(target, None, bytes, token)
+    }
+
+    /// Like [`Net::transmit`], to whom `name` was resolved from: over TLS the certificate must
+    /// prove that name (RFC 5922 §7.3), and only connections that did are used again.
+    ///
+    /// # Errors
+    /// Those of [`Net::transmit`].
+    pub fn transmit_to_name(
+        &self,
+        target: &Target,
+        name: &str,
+        bytes: Bytes,
+        token: u64,
+    ) -> Result<(), TransmitError> {
+        self.shared.transmit(target, Some(name), bytes, token)
+    }
+
+    /// The address a listener is bound to, with the port the system chose; `None` when there is
+    /// no such listener.
+    pub fn local_addr(&self, listener: ListenerId) -> Option<SocketAddr> {
+        self.shared.bound(listener).map(|bound| bound.address)
+    }
+
+    /// The first listener that speaks `transport` in the address family of `remote`.
+    pub fn listener_for(&self, transport: Transport, remote: IpAddr) -> Option<ListenerId> {
+        let fits = |bound: &Bound| {
+            bound.transport == transport && bound.address.is_ipv4() == remote.is_ipv4()
+        };
+        self.shared.bound.iter().position(fits).map(|position| ListenerId(position as u16))
+    }
+
+    /// How many TCP and TLS connections there are, those being opened included.
+    pub fn connections(&self) -> usize {
+        self.shared.table.len()
+    }
+
+    /// Reads certificates, keys and roots again, from the same files. Connections that are open
+    /// stay open; new ones use the new ones.
+    ///
+    /// # Errors
+    /// Every file that is unusable; then nothing changes.
+    pub fn reload_tls(&self) -> Result<(), Vec<TlsError>> {
+        let read = |bound: &Bound| TlsConfigs::read(&bound.config, &self.shared.tls_client);
+        let (mut configs, mut errors) = (Vec::new(), Vec::new());
+        for read in self.shared.bound.iter().map(read) {
+            match read {
+                Ok(config) => configs.push(config),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        for (bound, config) in self.shared.bound.iter().zip(configs) {
+            *bound.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+        }
+        Ok(())
+    }
+
+    /// Accepts no more connections; those that are open, and UDP, go on.
+    pub fn refuse_connections(&self) {
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+
+    /// Waits until everything taken by [`Net::transmit`] is written, at most `limit`; then closes
+    /// everything. To be called when nobody transmits any more.
+    pub async fn drain(&self, limit: Duration) {
+        self.refuse_connections();
+        let deadline = Instant::now() + limit;
+        while !self.shared.is_flushed() && Instant::now() < deadline {
+            sleep(DRAIN_INTERVAL).await;
+        }
+        self.close();
+        while self.connections() > 0 && Instant::now() < deadline {
+            sleep(DRAIN_INTERVAL).await;
+        }
+    }
+
+    fn close(&self) {
+        self.refuse_connections();
+        self.datagrams.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        for connection in self.shared.table.close() {
+            connection.closing.notify_one();
+        }
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn bind_one(
+    position: usize,
+    listener: &Listener,
+    config: &NetConfig,
+) -> Result<(Bound, Option<tokio::net::TcpListener>), BindReason> {
+    let id = ListenerId(u16::try_from(position).map_err(|_| BindReason::TooMany)?);
+    let tls = TlsConfigs::read(listener, &config.tls_client)?;
+    let (address, udp, stream) = match listener.transport {
+        Transport::Udp => {
+            let udp = Udp::bind(id, listener.address, config.udp_receive_buffer_octets)?;
+            (udp.address, Some(udp), None)
+        }
+        Transport::Tcp | Transport::Tls => {
+            let stream = stream::listen(listener.address)?;
+            (stream.local_addr()?, None, Some(stream))
+        }
+    };
+    let names = listener.tls.as_ref().map(|tls| tls.trusted_names.clone());
+    let bound = Bound {
+        transport: listener.transport,
+        address,
+        trusted_names: names.unwrap_or_default(),
+        config: listener.clone(),
+        udp,
+        tls: RwLock::new(tls),
+    };
+    Ok((bound, stream))
+}
+
+async fn receive_datagrams(shared: Arc<Shared>, index: usize) {
+    let Some(udp) = shared.udp(index) else { return };
+    udp.receive(|bytes, remote| shared.datagram(udp.listener, bytes, remote)).await;
+}
+
+async fn flush_datagrams(shared: Arc<Shared>, index: usize) {
+    let Some(udp) = shared.udp(index) else { return };
+    let meter = shared.meter.of(Transport::Udp);
+    udp.flush(|queued, sent| {
+        if let Err(error) = sent {
+            meter.failed.increment(1);
+            shared.deliver.undeliverable(queued.token, queued.target, error);
+        }
+    })
+    .await;
+}
+
+impl Shared {
+    pub(crate) fn bound(&self, listener: ListenerId) -> Option<&Bound> {
+        self.bound.get(usize::from(listener.0))
+    }
+
+    /// What TLS is spoken with; `None` on a listener without.
+    pub(crate) fn tls(&self, listener: ListenerId) -> Option<TlsConfigs> {
+        self.bound(listener)?.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn udp(&self, index: usize) -> Option<&Udp> {
+        self.bound.get(index)?.udp.as_ref()
+    }
+
+    pub(crate) fn is_trusted(&self, source: IpAddr) -> bool {
+        (self.trusted)(source)
+    }
+
+    fn is_flushed(&self) -> bool {
+        let datagrams = self.bound.iter().filter_map(|bound| bound.udp.as_ref());
+        datagrams.into_iter().all(Udp::is_flushed) && self.table.is_flushed()
+    }
+
+    /// Counts one message against the rate of `source`; over it, how long to wait.
+    pub(crate) fn take_token(&self, source: IpAddr, now: Instant) -> Result<(), Duration> {
+        match &self.buckets {
+            Some(buckets) if !self.is_trusted(source) => {
+                buckets.lock().unwrap_or_else(PoisonError::into_inner).take(now, source)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn received(
+        &self,
+        source: Source,
+        peer: Option<Arc<Peer>>,
+        message: Result<Message, Box<Malformed>>,
+    ) -> Received {
+        let meter = self.meter.of(source.transport);
+        meter.received.increment(1);
+        if message.is_err() {
+            meter.malformed.increment(1);
+        }
+        Received { source, peer, message }
+    }
+
+    fn datagram(&self, listener: ListenerId, bytes: Bytes, remote: SocketAddr) {
+        if self.take_token(remote.ip(), Instant::now()).is_err() {
+            return self.meter.rate_limit.raise(remote.ip());
+        }
+        let octets = bytes.len();
+        let message = Message::parse_datagram(bytes, &self.framing);
+        let source = Source {
+            transport: Transport::Udp,
+            remote,
+            listener,
+            connection: None,
+            verified: false,
+        };
+        self.meter.of(Transport::Udp).received_octets.increment(octets as u64);
+        if self.deliver.deliver(self.received(source, None, message)).is_err() {
+            self.meter.queue_full.raise(remote.ip());
+        }
+    }
+
+    fn transmit(
+        self: &Arc<Self>,
+        target: &Target,
+        name: Option<&str>,
+        bytes: Bytes,
+        token: u64,
+    ) -> Result<(), TransmitError> {
+        let meter = self.meter.of(target.transport);
+        let bound = self.bound(target.listener).ok_or(TransmitError::NoListener)?;
+        if bound.transport != target.transport {
+            return Err(TransmitError::NoListener);
+        }
+        let octets = bytes.len();
+        let queued = Queued { bytes, target: *target, token };
+        let sent = match &bound.udp {
+            Some(udp) => udp.transmit(queued).inspect(|()| meter.count_transmitted(1, octets)),
+            None => self.transmit_stream(queued, name),
+        };
+        sent.inspect_err(|_| meter.failed.increment(1))
+    }
+
+    fn transmit_stream(
+        self: &Arc<Self>,
+        mut queued: Queued,
+        name: Option<&str>,
+    ) -> Result<(), TransmitError> {
+        let target = queued.target;
+        let path = Path {
+            transport: target.transport,
+            listener: target.listener,
+            remote: target.remote,
+            name: name.filter(|_| target.transport == Transport::Tls).map(Arc::from),
+        };
+        // Once more when the connection found was just closing.
+        for _ in 0..2 {
+            let (connection, room) =
+                self.table.obtain(&target, &path).map_err(|_| TransmitError::Busy)?;
+            let pushed = connection.push(queued);
+            if let Some(room) = room {
+                let opening =
+                    stream::connect(Arc::clone(self), Arc::clone(&connection), path.clone(), room);
+                self.runtime.spawn(opening);
+            }
+            queued = match pushed {
+                Ok(()) => return Ok(()),
+                Err((Rejected::Full, _)) => return Err(TransmitError::Busy),
+                Err((Rejected::Closed, back)) => back,
+            };
+            self.table.remove(&path, connection.id);
+        }
+        Err(TransmitError::Closed)
+    }
+
+    /// Forgets a connection and reports what was not written to it.
+    pub(crate) fn bury(&self, connection: &Connection, path: &Path, error: TransmitError) {
+        self.table.remove(path, connection.id);
+        let unwritten = connection.outbound().close();
+        for queued in unwritten {
+            self.meter.of(path.transport).failed.increment(1);
+            self.deliver.undeliverable(queued.token, queued.target, error);
+        }
+    }
+
+    pub(crate) fn server_name(&self, path: &Path) -> ServerName<'static> {
+        stream::server_name(path, &self.tls_client.names)
+    }
+}

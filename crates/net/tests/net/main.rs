@@ -1,0 +1,10 @@
+//! The sockets over loopback, on ports the system chooses.
+
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tcp;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod udp;
