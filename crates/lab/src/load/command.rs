@@ -90,12 +90,6 @@ pub fn command(options: &Options, out: &mut impl Write) -> Result<(), LoadError>
 }
 
 fn run_here(options: &Options) -> Result<Report, LoadError> {
-    if let Some(processor) = options.pin {
-        let mut set = CpuSet::new();
-        set.set(processor)
-            .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-            .map_err(|_| LoadError::Pin(processor))?;
-    }
     // Sleeps end 50 µs late by default; without the slack a schedule is kept better. It is only
     // an improvement, so a refusal does not matter.
     let _ = set_timerslack(1000);
@@ -110,6 +104,13 @@ fn run_here(options: &Options) -> Result<Report, LoadError> {
         let address = peer.address();
         (options.orig, options.term) = (address, address);
         (options.registrar, options.proxy) = (address, address);
+    }
+    // After the peer has its thread, which would inherit the pinning.
+    if let Some(processor) = options.pin {
+        let mut set = CpuSet::new();
+        set.set(processor)
+            .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+            .map_err(|_| LoadError::Pin(processor))?;
     }
     let mut session = Session::open(&options)?;
     let report = session.report();
