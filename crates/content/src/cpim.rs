@@ -1,8 +1,8 @@
 //! `message/cpim`: an instant message with its metadata (RFC 3862).
 //!
 //! A [`Cpim`] is an index over the octets it was read from; nothing is copied but the MIME header
-//! fields, and [`Cpim::octets`] is what goes on, octet for octet (§2.2: message processors preserve
-//! all octets of all headers and their order).
+//! fields, and [`Cpim::octets`] is what goes on, octet for octet (§2.2: message processors
+//! preserve all octets of all headers and their order).
 //!
 //! Deviation: §2 separates the message headers from the MIME header fields by an empty line, and
 //! every example of RFC 5438 leaves it out. A header named `Content-...` without a prefix, or

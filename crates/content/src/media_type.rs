@@ -178,7 +178,8 @@ mod tests {
     proptest! {
         #[test]
         fn display_then_parse_is_identity(
-            kind in "[a-z0-9.+-]{1,9}", subtype in "[a-z0-9.+-]{1,9}", rest in "(;[a-z]{1,3}=[a-z\"; ]{0,9}){0,3}"
+            kind in "[a-z0-9.+-]{1,9}", subtype in "[a-z0-9.+-]{1,9}",
+            rest in "(;[a-z]{1,3}=[a-z\"; ]{0,9}){0,3}",
         ) {
             let media = MediaType { kind: &kind, subtype: &subtype, rest: &rest };
             let text = media.to_string();

@@ -103,8 +103,8 @@ impl<'a> ContentDisposition<'a> {
 impl MimeHeaders {
     /// Reads header fields up to and including the empty line; gives them and the content after.
     ///
-    /// Without an empty line everything is header fields and the content is empty (RFC 2046 §5.1.1,
-    /// `body-part`). Lines end in CRLF; a bare LF is taken too. Octets that are not UTF-8 are
+    /// Without an empty line everything is header fields and the content is empty (`body-part` of
+    /// RFC 2046 §5.1.1). Lines end in CRLF; a bare LF is taken too. Octets that are not UTF-8 are
     /// replaced in this copy. More than `bytes_max` octets before the content are refused.
     pub fn parse(octets: &Bytes, bytes_max: usize) -> Result<(Self, Bytes), MimeError> {
         let mut headers = Self::default();

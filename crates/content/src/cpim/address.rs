@@ -85,8 +85,10 @@ mod tests {
     fn parses() {
         #[rustfmt::skip]
         let table = [
-            ("Winnie the Pooh <im:pooh@100akerwood.com>", "Winnie the Pooh", "im:pooh@100akerwood.com"), // RFC 3862 §4.1
-            ("<im:tigger@100akerwood.com>",    "",     "im:tigger@100akerwood.com"), // RFC 3862 §4.1
+            // RFC 3862 §4.1
+            ("Winnie the Pooh <im:pooh@100akerwood.com>", "Winnie the Pooh",
+             "im:pooh@100akerwood.com"),
+            ("<im:tigger@100akerwood.com>",    "",     "im:tigger@100akerwood.com"),
             ("\"A \\\"<b>\\\"\" <im:a@b>",     "A \"<b>\"", "im:a@b"),
             ("sip:a@b;x=y",                    "",     "sip:a@b;x=y"),
             ("Bob<im:b@c>",                    "Bob",  "im:b@c"),

@@ -195,7 +195,9 @@ fn a_cut_invents_nothing() {
 
 proptest! {
     #[test]
-    fn never_panics(octets: Vec<u8>, near in "(NS|From|a|[.]|: |;|<|>|\r\n|é|\\\\|Require|,| ){0,40}") {
+    fn never_panics(
+        octets: Vec<u8>, near in "(NS|From|a|[.]|: |;|<|>|\r\n|é|\\\\|Require|,| ){0,40}"
+    ) {
         for octets in [octets, near.into_bytes()] {
             if let Ok(read) = parse(octets) {
                 let _ = read.check_required(&[]);

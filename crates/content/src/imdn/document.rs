@@ -321,7 +321,8 @@ mod tests {
         let mut written = Imdn { subject: Some(subject), ..imdn(stored) };
         written.original_recipient_uri = None;
         let expect = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
-            <imdn xmlns=\"urn:ietf:params:xml:ns:imdn\">\r\n  <message-id>34jk324j</message-id>\r\n  \
+            <imdn xmlns=\"urn:ietf:params:xml:ns:imdn\">\r\n  \
+            <message-id>34jk324j</message-id>\r\n  \
             <datetime>2008-04-04T12:16:49-05:00</datetime>\r\n  \
             <recipient-uri>im:bob@example.com</recipient-uri>\r\n  \
             <original-recipient-uri>im:bob@example.com</original-recipient-uri>\r\n  \

@@ -57,7 +57,8 @@ fn what_is_asked_for() {
     let table = [
         ("",                                none),
         ("positive-delivery",               Asked { positive_delivery: true, ..none }),
-        ("negative-delivery ; x=y,display", Asked { negative_delivery: true, display: true, ..none }),
+        ("negative-delivery ; x=y,display",
+         Asked { negative_delivery: true, display: true, ..none }),
         ("frobnicate, processing",          Asked { processing: true, ..none }),
         ("Display",                         none), // case matters, RFC 5438 §10
     ];
