@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs one case of cases.sh in a process of its own; run.sh bounds its time.
-# Environment: PARLANCE, WORK.
+# usage: case.sh NAME ROUND. Environment: PARLANCE, WORK.
 set -euo pipefail
 
 REAL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,7 +11,8 @@ REAL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/real/cases.sh
 . "$REAL/cases.sh"
 
-CASE=$WORK/case-$1
+ROUND=$2
+CASE=$WORK/case-$1-$ROUND
 USERS=()
 mkdir -p "$CASE"
 

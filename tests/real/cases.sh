@@ -30,7 +30,7 @@ title() {
     esac
 }
 
-# Covers: CORE-018, CORE-019, CORE-024
+# Covers: CORE-018, CORE-019
 case_registration() {
     inbox rita 127.0.0.41
     register rita 127.0.0.41 600
@@ -80,7 +80,7 @@ call_id_of() {
     received "$1" "$2" | tr -d '\r' | sed -n 's/^Call-ID: //p' | head -n 1
 }
 
-# Covers: DF-003, DF-062, DF-064, CORE-037, CORE-064
+# Covers: DF-003, DF-062, DF-064, CORE-024, CORE-037, CORE-064
 case_offline() {
     inbox otto 127.0.0.44
     register otto 127.0.0.44 600
@@ -90,6 +90,7 @@ case_offline() {
     arrives paul 'call me back' 6
     received_has paul 'call me back' '^P-Asserted-Identity: '
     received_has paul 'call me back' '^P-Charging-Vector: .*icid-value='
+    received_has paul 'call me back' '^P-Charging-Vector: .*orig-ioi='
     register paul 127.0.0.45 500
     sleep 2
     received_is paul 'call me back' 1 || fail "a refresh delivered the message again"
@@ -228,27 +229,30 @@ case_server_down() {
     as_start >&2 || exit 1
 }
 
+# A user of his own in every ROUND: he must be away when the message comes.
 # Covers: DF-017
 case_killed() {
+    local away=ulf$ROUND
     inbox tina 127.0.0.64
     register tina 127.0.0.64 600
-    message tina 127.0.0.64 ulf "$IM_TAG" 'it survives' 202
+    message tina 127.0.0.64 "$away" "$IM_TAG" 'it survives' 202
     restart_killed
-    inbox ulf 127.0.0.65
-    register ulf 127.0.0.65 600
-    arrives ulf 'it survives' 6
+    inbox "$away" 127.0.0.65
+    register "$away" 127.0.0.65 600
+    arrives "$away" 'it survives' 6
 }
 
 # After the restart no REGISTER tells the server again that the user is here: its store must.
 # Covers: PF-003
 case_killed_after_register() {
+    local away=walt$ROUND
     inbox vera 127.0.0.66
     register vera 127.0.0.66 600
-    message vera 127.0.0.66 walt "$IM_TAG" 'it waits' 202
-    inbox walt 127.0.0.67
-    register walt 127.0.0.67 600
+    message vera 127.0.0.66 "$away" "$IM_TAG" 'it waits' 202
+    inbox "$away" 127.0.0.67
+    register "$away" 127.0.0.67 600
     restart_killed
-    arrives walt 'it waits' 6
+    arrives "$away" 'it waits' 6
 }
 
 restart_killed() {

@@ -8,7 +8,7 @@
 set -euo pipefail
 
 REAL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-: "${PARLANCE:?the path of the parlance binary}"
+: "${PARLANCE:?the path of the parlance binary}" "${PARLANCE_LONG:=0}"
 PARLANCE=$(realpath "$PARLANCE")
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/parlance-trial.XXXXXX")
 export PARLANCE WORK
@@ -21,6 +21,8 @@ export PARLANCE WORK
 . "$REAL/cases.sh"
 
 CASE_SECONDS=15
+# How often the server is stopped and killed.
+ROUNDS=$((PARLANCE_LONG ? 10 : 1))
 PASSED=0
 FAILED=0
 
@@ -85,20 +87,20 @@ set_up() {
     must "parlance does not start" start.log as_start || return 1
 }
 
-# run_case NAME: reports it in one line, and in a file for the count.
+# run_case NAME ROUND: reports it in one line.
 run_case() {
-    local name=$1 status=0 start=$SECONDS seconds
-    timeout -k 2 "$CASE_SECONDS" "$REAL/case.sh" "$name" >"$WORK/case-$name.log" 2>&1 &
-    echo $! >"$WORK/case-$name.pid"
+    local name=$1 log=$WORK/case-$1-$2 status=0 start=$SECONDS seconds
+    timeout -k 2 "$CASE_SECONDS" "$REAL/case.sh" "$name" "$2" >"$log.log" 2>&1 &
+    echo $! >"$log.pid"
     wait $! || status=$?
-    rm "$WORK/case-$name.pid"
+    rm "$log.pid"
     seconds=$((SECONDS - start))
     if ((status == 0)); then
-        echo "ok    $(title "$name") (${seconds} s)"
+        echo "ok    $(title "$name") ($seconds s)"
         return
     fi
-    ((status != 124)) || echo "cut off after $CASE_SECONDS s" >>"$WORK/case-$name.log"
-    echo "FAIL  $(title "$name"): $(tail -n 1 "$WORK/case-$name.log") [case $name, ${seconds} s]"
+    ((status != 124)) || echo "cut off after $CASE_SECONDS s" >>"$log.log"
+    echo "FAIL  $(title "$name"): $(tail -n 1 "$log.log") [${log##*/}, $seconds s]"
     return 1
 }
 
@@ -110,7 +112,7 @@ run_together() {
     local name pid
     local -a pids=()
     for name in "$@"; do
-        run_case "$name" &
+        run_case "$name" 1 &
         pids+=($!)
     done
     for pid in "${pids[@]}"; do
@@ -127,7 +129,7 @@ chosen() {
 }
 
 main() {
-    local name
+    local name round
     local -a together alone
     ASKED=$*
     mapfile -t together < <(chosen "${CASES[@]}")
@@ -140,12 +142,14 @@ main() {
         exit 1
     }
     run_together "${together[@]}"
-    for name in "${alone[@]}"; do
-        count run_case "$name"
+    for ((round = 1; round <= ROUNDS; round++)); do
+        for name in "${alone[@]}"; do
+            count run_case "$name" "$round"
+        done
     done
     sleep 0.5
     stop_process "$WORK/tshark.pid" 3
-    [ -n "$ASKED" ] || count run_case wire
+    [ -n "$ASKED" ] || count run_case wire 1
     echo "real peers: $PASSED passed, $FAILED failed"
     ((FAILED == 0))
 }

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Starts the benchmark's Kamailio and prints the pid of its first process; the workers are its
+# children. usage: start.sh PORT. RELAY_IP (127.0.0.1), RELAY_CHILDREN (2), RELAY_RUN.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+port=${1:?usage: start.sh PORT}
+ip=${RELAY_IP:-127.0.0.1}
+run=${RELAY_RUN:-${TMPDIR:-/tmp}/parlance-relay-$port}
+
+running() {
+    [ -r "/proc/$1/comm" ] && [ "$(<"/proc/$1/comm")" = kamailio ]
+}
+
+[ -z "$(ss -Hlntu "src $ip and sport = :$port")" ] || {
+    echo "relay: something listens on $ip:$port already" >&2
+    exit 1
+}
+mkdir -p "$run/runtime"
+
+# 1 GiB shared memory holds every transaction of a run, touched at the start so that no page
+# fault falls into a measurement. tlsf is the quickest of its three allocators here.
+setsid kamailio -DD -E -m 1024 -M 32 --atexit=no -x tlsf -X tlsf -f "$here/relay.cfg" \
+    -Y "$run/runtime" -A "RELAY_UDP=udp:$ip:$port" -A "RELAY_TCP=tcp:$ip:$port" \
+    -A "CHILDREN=${RELAY_CHILDREN:-2}" >"$run/log" 2>&1 </dev/null &
+pid=$!
+echo "$pid" >"$run/pid"
+for _ in {1..100}; do
+    running "$pid" && [ -n "$(ss -Hlnu "src $ip and sport = :$port")" ] && {
+        echo "$pid"
+        exit 0
+    }
+    sleep 0.1
+done
+echo "relay: not up after 10 s, see $run/log" >&2
+kill -KILL "$pid" 2>/dev/null || true
+exit 1
