@@ -1,1 +1,4 @@
 //! Measuring helpers shared by the benchmarks.
+
+pub mod allocations;
+pub mod timing;

@@ -178,6 +178,16 @@ pub enum Output {
         /// Why.
         failure: Failure,
     },
+    /// The client transaction of an INVITE is over: no further 2xx can come.
+    Ended {
+        /// The transaction.
+        client: ClientKey,
+    },
+    /// The server transaction of an INVITE is over.
+    Closed {
+        /// The transaction.
+        server: ServerKey,
+    },
     /// The TU's final response was not acknowledged (Timer H) or could not be sent.
     Unacknowledged {
         /// The transaction.
@@ -401,7 +411,7 @@ impl Endpoint {
 }
 
 /// Whether a request is outside any dialog (RFC 3261 §12.2: no To tag).
-pub fn is_initial(request: &Request) -> bool {
+pub fn is_initial(request: &Message) -> bool {
     let to = request.header::<crate::header::To<'_>>().ok().flatten();
     to.is_none_or(|to| to.tag().is_none())
 }

@@ -305,10 +305,18 @@ impl Endpoint {
                 (Some(Effect::Failed(failure)), _) => {
                     self.outputs.push_back(Output::Failed { client, failure });
                 }
-                (Some(Effect::Terminated), _) => return self.clients.remove(client),
+                (Some(Effect::Terminated), _) => return self.close_client(client),
             }
         }
         self.arm_client(now, client);
+    }
+
+    fn close_client(&mut self, client: ClientKey) {
+        let slot = self.clients.get(client);
+        if slot.is_some_and(|slot| matches!(slot.machine, Machine::Invite(_))) {
+            self.outputs.push_back(Output::Ended { client });
+        }
+        self.clients.remove(client);
     }
 
     /// Sends the CANCEL of `invite` in a transaction of its own; without room for one it is not

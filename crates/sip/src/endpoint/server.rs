@@ -307,7 +307,12 @@ impl Endpoint {
                 Some(Effect::Unacknowledged) => {
                     self.outputs.push_back(Output::Unacknowledged { server });
                 }
-                Some(Effect::Terminated) => return self.servers.remove(server),
+                Some(Effect::Terminated) => {
+                    if matches!(slot.machine, Machine::Invite(_)) {
+                        self.outputs.push_back(Output::Closed { server });
+                    }
+                    return self.servers.remove(server);
+                }
             }
         }
         self.arm_server(now, server);

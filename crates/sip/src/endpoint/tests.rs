@@ -120,6 +120,7 @@ impl Bench {
                 Output::Response { response, .. } => format!("response {}", response.status()),
                 Output::Failed { failure, .. } => format!("{failure:?}").to_lowercase(),
                 Output::Unacknowledged { .. } => "unacknowledged".to_owned(),
+                Output::Ended { .. } | Output::Closed { .. } => continue,
                 Output::Dropped(drop) => format!("{drop:?}"),
             });
         }

@@ -139,6 +139,17 @@ impl Edits {
         self.body = Some(body);
     }
 
+    /// How many octets the changes add, at most.
+    pub fn octets_added(&self) -> usize {
+        let lines = self.changes.iter().map(|change| match &change.kind {
+            Kind::Insert { name, text } => name.as_str().len() + ": \r\n".len() + text.len(),
+            Kind::Value { text } => text.len(),
+            Kind::Remove | Kind::Trim { .. } => 0,
+        });
+        let body = self.body.as_ref().map_or(0, Bytes::len);
+        lines.sum::<usize>() + body + self.uri.as_ref().map_or(0, ExactSizeIterator::len)
+    }
+
     /// Whether nothing is changed.
     pub fn is_empty(&self) -> bool {
         self.uri.is_none() && self.changes.is_empty() && self.body.is_none()
