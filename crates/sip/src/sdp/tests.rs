@@ -34,6 +34,40 @@ fn reads_the_offer_of_rfc_4975_and_prints_it() {
 }
 
 #[test]
+fn reads_offers_of_files_and_prints_every_attribute() {
+    // RFC 5547 §8.2.1, its folded lines in one; every attribute is kept, known here or not.
+    let picture = "v=0\r\no=alice 2890844526 2890844526 IN IP4 alicepc.example.com\r\ns=\r\n\
+        c=IN IP4 alicepc.example.com\r\nt=0 0\r\nm=message 7654 TCP/MSRP *\r\n\
+        i=This is my latest picture\r\na=sendonly\r\na=accept-types:message/cpim\r\n\
+        a=accept-wrapped-types:*\r\na=path:msrp://alicepc.example.com:7654/jshA7we;tcp\r\n\
+        a=file-selector:name:\"My cool picture.jpg\" type:image/jpeg size:4092 hash:sha-1:\
+        72:24:5F:E8:65:3D:DA:F3:71:36:2F:86:D4:71:91:3E:E4:A2:CE:2E\r\n\
+        a=file-transfer-id:Q6LMoGymJdh0IKIgD6wD0jkcfgva4xvE\r\na=file-disposition:render\r\n\
+        a=file-date:creation:\"Mon, 15 May 2006 15:01:31 +0300\"\r\n\
+        a=file-icon:cid:id2@alicepc.example.com\r\n";
+    let large = "v=0\r\no=alice 3298452 3298452 IN IP4 192.0.2.10\r\ns=-\r\n\
+        c=IN IP4 192.0.2.10\r\nt=0 0\r\nm=message 7654 TCP/MSRP *\r\n\
+        a=accept-types:message/cpim application/im-iscomposing+xml\r\n\
+        a=accept-wrapped-types:text/plain message/imdn+xml image/jpeg\r\n\
+        a=path:msrp://192.0.2.10:7654/lm88;tcp\r\na=setup:actpass\r\na=msrp-cema\r\n\
+        a=sendonly\r\na=file-selector:type:text/plain size:18213\r\n\
+        a=file-transfer-id:8pT0dQ4mZr1uYc7vKx2sLb9nGf5hWe3j\r\n";
+    for (text, size) in [(picture, 4092), (large, 18213)] {
+        let sdp = parse(text).unwrap();
+        let (_, media) = sdp.first_message().unwrap();
+        let media = media.unwrap();
+        assert_eq!(media.file_selector.unwrap().size, Some(size));
+        assert_eq!(media.direction, Direction::SendOnly);
+        assert_eq!(sdp.to_string(), text);
+    }
+    let line_of = parse(large).unwrap();
+    let line = line_of.media().next().unwrap();
+    assert_eq!(line.attribute("msrp-cema"), Some(""));
+    assert_eq!(line.attribute("file-transfer-id"), Some("8pT0dQ4mZr1uYc7vKx2sLb9nGf5hWe3j"));
+    assert_eq!(line.attribute("file-icon"), None);
+}
+
+#[test]
 fn takes_what_deployed_clients_write() {
     let media = "m=message 7654 TCP/MSRP *\r\na=accept-types:*\r\na=path:msrp://h:1/s;tcp\r\n";
     let table = [
@@ -41,6 +75,7 @@ fn takes_what_deployed_clients_write() {
         ("bare LF", format!("{HEAD}{media}a=sendonly\r\n").replace("\r\n", "\n")),
         ("unknown letter", format!("{HEAD}y=odd\r\n{media}a=sendonly\r\nq=odd\r\n")),
         ("no s= and t=", format!("v=0\r\no=- 1 2 IN IP4 h\r\n{media}a=sendonly\r\n")),
+        ("empty line", format!("{HEAD}{media}a=sendonly\r\n\r\n")),
         ("session level", format!("{HEAD}a=sendonly\r\n{media}")),
     ];
     for (what, text) in table {
