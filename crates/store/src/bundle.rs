@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Audit, Inboxes, Memory, Profiles, Registrations};
+use crate::{Audit, Embedded, EmbeddedConfig, Inboxes, Memory, OpenError, Profiles, Registrations};
 
 /// Everything a server keeps, whatever keeps it. Cheap to clone.
 #[derive(Clone)]
@@ -31,5 +31,13 @@ impl Store {
     /// A store that forgets: for scenarios.
     pub fn memory() -> Store {
         Store::of(Arc::new(Memory::new()))
+    }
+
+    /// The durable store in one file. Blocks: see [`Embedded::open`].
+    ///
+    /// # Errors
+    /// [`OpenError`], with what to do about it.
+    pub fn embedded(config: EmbeddedConfig) -> Result<Store, OpenError> {
+        Ok(Store::of(Arc::new(Embedded::open(config)?)))
     }
 }

@@ -18,8 +18,10 @@
 
 mod audit;
 mod bundle;
+
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod embedded;
 mod error;
 mod identity;
 mod inbox;
@@ -31,6 +33,7 @@ mod time;
 
 pub use audit::{Access, Audit, AuditEntry, AuditLimits};
 pub use bundle::Store;
+pub use embedded::{Embedded, EmbeddedConfig, OpenError, SealKey};
 pub use error::{Pending, StoreError};
 pub use identity::{Cached, IDENTITY_OCTETS_MAX, UserId};
 pub use inbox::{

@@ -1,0 +1,224 @@
+//! Group commit: operations wait in a bounded queue, one committer at a time takes what is there
+//! into one transaction, and all are answered when it is on the disk.
+//!
+//! The committer runs under `spawn_blocking` and ends when the queue is empty. While it waits for
+//! the disk the next group collects, so groups grow with the load by themselves.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::tables::Tables;
+use crate::StoreError;
+
+/// One operation of a group.
+pub(super) trait Job: Send {
+    /// Does it in the transaction. May be called again in another one when this one is given up.
+    ///
+    /// `Err` is a failure of the store; a refusal is an answer and must have written nothing.
+    fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError>;
+
+    /// Answers the caller: with `failure`, else with what `apply` found.
+    fn answer(self: Box<Self>, failure: Option<StoreError>);
+
+    /// Memory it pins.
+    fn octets(&self) -> usize;
+}
+
+struct Task<T, W> {
+    work: W,
+    octets: usize,
+    outcome: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, W> Job for Task<T, W>
+where
+    T: Send,
+    W: FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send,
+{
+    fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        self.outcome = Some(match (self.work)(tables) {
+            Err(StoreError::Fenced) => Err(StoreError::Fenced),
+            Err(StoreError::Conflict) => Err(StoreError::Conflict),
+            Err(StoreError::Invalid(why)) => Err(StoreError::Invalid(why)),
+            Err(failure) => return Err(failure),
+            Ok(answer) => Ok(answer),
+        });
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, failure: Option<StoreError>) {
+        let outcome = match failure {
+            Some(failure) => Err(failure),
+            None => self.outcome.unwrap_or(Err(StoreError::Interrupted)),
+        };
+        // The caller may have gone; the operation is done all the same.
+        let _ = self.reply.send(outcome);
+    }
+
+    fn octets(&self) -> usize {
+        self.octets
+    }
+}
+
+/// The waiting operations.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Box<dyn Job>>,
+    octets: usize,
+    /// A committer is running or about to.
+    running: bool,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Queue({})", self.lock().jobs.len())
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics while it is held; the queue is whole in any case.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No committer runs from now on.
+    fn end(&self, waiting: &mut Waiting) {
+        waiting.running = false;
+        self.idle.notify_all();
+    }
+
+    /// Blocks until no committer runs.
+    pub(super) fn wait_idle(&self) {
+        let waiting = self.lock();
+        drop(self.idle.wait_while(waiting, |waiting| waiting.running));
+    }
+
+    /// The next group. `None` when there is nothing to do: the committer has ended.
+    fn take(&self, most: usize) -> Option<Vec<Box<dyn Job>>> {
+        let mut waiting = self.lock();
+        let count = most.min(waiting.jobs.len());
+        let group: Vec<_> = waiting.jobs.drain(..count).collect();
+        if group.is_empty() {
+            self.end(&mut waiting);
+            return None;
+        }
+        let octets: usize = group.iter().map(|job| job.octets()).sum();
+        waiting.octets -= octets;
+        Some(group)
+    }
+}
+
+/// The claim to be the one committer. It ends also when the runtime drops it before it ran, or
+/// when a commit panics: the next operation starts another.
+struct Committer {
+    shared: Arc<Shared>,
+    ended: bool,
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shared.queue.end(&mut self.shared.queue.lock());
+        }
+    }
+}
+
+impl Committer {
+    fn run(mut self) {
+        while let Some(group) = self.shared.queue.take(self.shared.config.group_max) {
+            self.shared.commit_group(group);
+        }
+        self.ended = true;
+    }
+}
+
+impl Shared {
+    /// Does `work` in the next group and waits for its answer.
+    pub(super) async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        octets: usize,
+        work: impl FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Box::new(Task { work, octets, outcome: None, reply }))?;
+        answer.await.unwrap_or(Err(StoreError::Interrupted))
+    }
+
+    fn enqueue(self: &Arc<Self>, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let runtime = Handle::try_current().map_err(|_| StoreError::Interrupted)?;
+        let mut waiting = self.queue.lock();
+        let octets = waiting.octets.saturating_add(job.octets());
+        if waiting.jobs.len() >= self.config.queue_max
+            || (octets > self.config.queue_octets_max && !waiting.jobs.is_empty())
+        {
+            metrics::counter!("parlance_store_busy_total").increment(1);
+            return Err(StoreError::Busy);
+        }
+        waiting.octets = octets;
+        waiting.jobs.push_back(job);
+        let start = !std::mem::replace(&mut waiting.running, true);
+        drop(waiting);
+        if start {
+            let committer = Committer { shared: self.clone(), ended: false };
+            runtime.spawn_blocking(move || committer.run());
+        }
+        Ok(())
+    }
+
+    /// Commits `group`; an operation that meets damaged data is answered so and left out.
+    fn commit_group(&self, mut group: Vec<Box<dyn Job>>) {
+        metrics::histogram!("parlance_store_group_operations").record(group.len() as f64);
+        while !group.is_empty() {
+            // Damaged pages may make the database underneath panic.
+            let tried = catch_unwind(AssertUnwindSafe(|| self.try_commit(&mut group)));
+            let damaged = || StoreError::Corrupt("inconsistent pages".into());
+            match tried.unwrap_or_else(|_| Err((None, damaged()))) {
+                Ok(()) => return group.into_iter().for_each(|job| job.answer(None)),
+                Err((Some(at), StoreError::Corrupt(why))) if at < group.len() => {
+                    tracing::error!(why, "damaged data in the store");
+                    group.swap_remove(at).answer(Some(StoreError::Corrupt(why)));
+                }
+                Err((_, failure)) => {
+                    self.distrust(&failure);
+                    tracing::error!(%failure, operations = group.len(), "the store failed");
+                    metrics::counter!("parlance_store_failed_groups_total").increment(1);
+                    return group.into_iter().for_each(|job| job.answer(Some(failure.clone())));
+                }
+            }
+        }
+    }
+
+    /// One transaction. On failure nothing of it is kept; the number is that of the operation
+    /// that failed.
+    fn try_commit(&self, group: &mut [Box<dyn Job>]) -> Result<(), (Option<usize>, StoreError)> {
+        self.with_database(|database| {
+            let transaction = database.begin_write().map_err(|error| (None, error.into()))?;
+            let finished = {
+                let mut tables =
+                    Tables::open(&transaction, &self.seal).map_err(|error| (None, error))?;
+                for (at, job) in group.iter_mut().enumerate() {
+                    job.apply(&mut tables).map_err(|error| (Some(at), error))?;
+                }
+                tables.forget_old_keys().map_err(|error| (None, error))?;
+                tables.finish().map_err(|error| (None, error))?
+            };
+            transaction.commit().map_err(|error| (None, error.into()))?;
+            self.apply(finished);
+            Ok(())
+        })
+        .unwrap_or_else(|error| Err((None, error)))
+    }
+}
