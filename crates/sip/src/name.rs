@@ -88,13 +88,16 @@ header_names! {
     RAck "RAck";
     RSeq "RSeq";
     Reason "Reason";
+    ReferSub "Refer-Sub";
     ReferTo "Refer-To" b'r';
     ReferredBy "Referred-By" b'b';
     RejectContact "Reject-Contact" b'j';
     RequestDisposition "Request-Disposition" b'd';
+    Replaces "Replaces";
     Require "Require";
     RetryAfter "Retry-After";
     Server "Server";
+    ServiceRoute "Service-Route";
     SessionExpires "Session-Expires" b'x';
     SipETag "SIP-ETag";
     SipIfMatch "SIP-If-Match";

@@ -123,9 +123,10 @@ macro_rules! display_encoded {
     };
 }
 
-/// Newtypes over another reader: `wrap! { /// doc \n Route(NameAddr<'a>), list; }`.
+/// Headers that share a value type: `wrap! { Route(NameAddr = bracketed), list; }`, where
+/// `bracketed` reads the value.
 macro_rules! wrap {
-    ($($(#[$doc:meta])* $name:ident($inner:ident) $(, $list:ident)?;)*) => {
+    ($($(#[$doc:meta])* $name:ident($inner:ident = $read:path) $(, $list:ident)?;)*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +134,7 @@ macro_rules! wrap {
 
             impl<'a> $name<'a> {
                 fn read(value: &'a [u8]) -> Result<Self, $crate::header::Fault> {
-                    $inner::read(value).map(Self)
+                    $read(value).map(Self)
                 }
             }
 
@@ -165,7 +166,8 @@ macro_rules! accepts {
         let read =
             $type::parse(value.as_bytes()).unwrap_or_else(|error| panic!("{error}: {value}"));
         let written = read.to_string();
-        assert_eq!(written, $written);
+        let expected: &str = $written;
+        assert_eq!(written, expected);
         assert_eq!($type::parse(written.as_bytes()), Ok(read));
     }};
     ($type:ident, $value:expr) => {

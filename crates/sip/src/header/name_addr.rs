@@ -46,6 +46,14 @@ impl<'a> NameAddr<'a> {
         Ok(Self { display, uri, params: Params::parse_each(rest, check)? })
     }
 
+    /// Reads one address whose URI stands in angle brackets, as in Route and its likes: there a
+    /// parameter such as `lr` must not be taken for one of the header.
+    pub(super) fn read_bracketed(value: &'a [u8]) -> Result<Self, Fault> {
+        let address = Self::read(value)?;
+        let bracketed = address.display.is_some() || grammar::trim(value).starts_with(b"<");
+        if bracketed { Ok(address) } else { Err(Fault::Syntax) }
+    }
+
     /// The display name as it is meant: without quotation marks and escapes. Text of the peer's, of
     /// any octets.
     pub fn display_name(&self) -> Option<Cow<'a, [u8]>> {

@@ -107,7 +107,8 @@ impl<'a> Param<'a> {
 /// The parameters of a header value, checked when they were read.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Params<'a> {
-    /// Empty, or from the first semicolon to the last octet of the last parameter.
+    /// Empty, or from the first semicolon to the last octet of the last parameter; the semicolon
+    /// is missing where the header is nothing but parameters.
     raw: &'a [u8],
 }
 
@@ -123,11 +124,27 @@ impl<'a> Params<'a> {
         value: &'a [u8],
         mut check: impl FnMut(Param<'a>) -> Result<(), Fault>,
     ) -> Result<Self, Fault> {
+        Self::parse_from(value, false, &mut check)
+    }
+
+    /// Reads a header that is nothing but parameters: the first has no semicolon before it.
+    pub(super) fn parse_bare(value: &'a [u8]) -> Result<Self, Fault> {
+        Self::parse_from(value, true, &mut |_| Ok(()))
+    }
+
+    fn parse_from(
+        value: &'a [u8],
+        bare: bool,
+        check: &mut impl FnMut(Param<'a>) -> Result<(), Fault>,
+    ) -> Result<Self, Fault> {
         let raw = grammar::trim(value);
         let mut scanner = Scanner::new(raw);
+        if bare && scanner.is_empty() {
+            return Err(Fault::Empty);
+        }
         let mut count = 0;
         while !scanner.is_empty() {
-            if !scanner.separator(b';') {
+            if !(bare && count == 0) && !scanner.separator(b';') {
                 return Err(if count == 0 { Fault::Syntax } else { Fault::Parameter });
             }
             count += 1;
@@ -152,8 +169,10 @@ impl<'a> Params<'a> {
     /// The parameters in order.
     pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
         let mut scanner = Scanner::new(self.raw);
+        let mut bare = !self.raw.starts_with(b";");
         std::iter::from_fn(move || {
-            scanner.separator(b';').then(|| Param::scan(&mut scanner)).flatten()
+            let next = std::mem::take(&mut bare) || scanner.separator(b';');
+            next.then(|| Param::scan(&mut scanner)).flatten()
         })
     }
 

@@ -114,13 +114,14 @@ fn same_option(one: Option<&str>, two: Option<&str>) -> bool {
     }
 }
 
-/// Whether no parameter of `one` forbids equivalence with `two`.
+/// Whether no parameter of `one` forbids equivalence with `two`. A name may stand only once
+/// (§19.1.1); where it stands twice the first counts, as it does for everybody who looks it up.
 fn params_match(one: UriParams<'_>, two: UriParams<'_>) -> bool {
-    one.iter().all(|(name, value)| match (two.first(name), value) {
-        (Some(Some(theirs)), Some(ours)) => same_ignoring_case(ours, theirs),
-        (Some(None), None) => true,
-        (Some(_), _) => false,
-        (None, _) => !NEVER_IGNORED.iter().any(|known| same_ignoring_case(name, known)),
+    one.iter().all(|(name, _)| match (one.first(name).flatten(), two.first(name)) {
+        (Some(ours), Some(Some(theirs))) => same_ignoring_case(ours, theirs),
+        (None, Some(None)) => true,
+        (Some(_) | None, Some(_)) => false,
+        (_, None) => !NEVER_IGNORED.iter().any(|known| same_ignoring_case(name, known)),
     })
 }
 
@@ -268,6 +269,8 @@ mod tests {
             ("sip:a@b.c;%6Cr", "sip:a@b.c;lr=x", false),
             ("sip:cal%6Cer@[2001:DB8::1]", "sip:caller@[2001:db8:0::1]", true),
             ("sip:a;b@b.c", "sip:a%3Bb@b.c", false),
+            ("sip:a@b.c;x=1;x=2", "sip:a@b.c;x=1", true),
+            ("sip:a@b.c;x=1;x=2", "sip:a@b.c;x=2", false),
         ];
         for (one, two, equal) in table {
             let (first, second) = (sip(one).unwrap(), sip(two).unwrap());
