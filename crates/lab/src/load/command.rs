@@ -26,8 +26,17 @@ use super::template::TemplateError;
 
 /// Registrations in flight before a load: local limit, below what a registrar queues.
 const REGISTER_WINDOW: u32 = 64;
+/// A trial of a search ends early after so much trouble: local limit; one is already unclean.
+const TRIAL_TROUBLE_MAX: u64 = 20;
 /// Longest wait for a server to become quiet after an unclean trial.
 const SETTLE: Duration = Duration::from_secs(10);
+/// The load that shows whether a server has recovered from an unclean trial.
+const PROBE_RATE: f64 = 100.0;
+/// How long a probe lasts, and the pause after one that failed.
+const PROBE: Duration = Duration::from_millis(300);
+/// Probes before a server is given up. Each takes a second or more, so this outlasts Timer F
+/// (RFC 3261 §17.1.2.2) and what a server lets its transactions linger after it.
+const PROBES_MAX: u32 = 60;
 
 /// Why there is no report.
 #[derive(Debug, Error)]
@@ -48,6 +57,12 @@ pub enum LoadError {
         missing: u64,
         /// Of how many.
         users: u32,
+    },
+    /// After an unclean trial the server did not even answer a trickle cleanly for a minute.
+    #[error("the server did not recover from {rate:.0} messages a second")]
+    NotRecovered {
+        /// The rate of the trial.
+        rate: f64,
     },
     /// No rate was clean.
     #[error("no clean rate was found; the last trial: {0}")]
@@ -164,6 +179,7 @@ impl<'a> Session<'a> {
             warm_up: options.warm_up(),
             end: End::After(seconds(options.trial)),
             drain: options.drain(),
+            stop_after_late: None,
             retransmit: options.retransmit,
             places: usize::try_from(options.outstanding).unwrap_or(usize::MAX),
             tick: Duration::from_micros(u64::from(options.tick)),
@@ -217,7 +233,9 @@ impl<'a> Session<'a> {
         let mut best = None;
         let mut last = String::new();
         while let Some(rate) = search.next() {
-            let report = self.play(&self.pacing(Pace::Open(rate)))?;
+            let stop_after_late = Some(TRIAL_TROUBLE_MAX);
+            let pacing = Pacing { stop_after_late, ..self.pacing(Pace::Open(rate)) };
+            let report = self.play(&pacing)?;
             let mut faults = report.faults.clone();
             if let Some(reason) = &report.generator.bottleneck {
                 faults.push(format!("the generator: {reason}"));
@@ -228,13 +246,28 @@ impl<'a> Session<'a> {
                 best = Some(report);
             } else {
                 last = report.faults.join(", ");
-                settle(&mut self.link, SETTLE)?;
+                self.recover(rate)?;
             }
             search.tell(clean);
         }
         let mut best = best.ok_or(LoadError::NoCleanRate(last))?;
         best.trials = trials;
         Ok(best)
+    }
+
+    /// Waits until the server answers a trickle cleanly again after a trial at `rate`.
+    fn recover(&mut self, rate: f64) -> Result<(), LoadError> {
+        for _ in 0..PROBES_MAX {
+            settle(&mut self.link, SETTLE)?;
+            let trickle = self.pacing(Pace::Open(rate.min(PROBE_RATE)));
+            let end = End::After(PROBE.max(Duration::from_secs_f64(2.0 / rate.max(1.0))));
+            let probe = Pacing { warm_up: Duration::ZERO, end, ..trickle };
+            if self.play(&probe)?.clean {
+                return Ok(());
+            }
+            thread::sleep(PROBE);
+        }
+        Err(LoadError::NotRecovered { rate })
     }
 }
 

@@ -47,6 +47,9 @@ pub(crate) struct Pacing {
     pub(crate) warm_up: Duration,
     pub(crate) end: End,
     pub(crate) drain: Duration,
+    /// Stop offering once so many transactions are late or were sent again by the server: a
+    /// search need not drown a server to learn that it is overloaded.
+    pub(crate) stop_after_late: Option<u64>,
     pub(crate) retransmit: bool,
     pub(crate) places: usize,
     pub(crate) tick: Duration,
@@ -124,6 +127,10 @@ struct Engine<'a> {
     /// The next request has already been counted as held back.
     holding: bool,
     woken: u64,
+    /// Transactions late or sent again by the server, warm-up included.
+    troubled: u64,
+    /// The last sleep was to the end of a tick.
+    ticked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +163,8 @@ impl<'a> Engine<'a> {
             in_flight: 0,
             holding: false,
             woken: 0,
+            troubled: 0,
+            ticked: false,
         }
     }
 
@@ -196,7 +205,12 @@ impl<'a> Engine<'a> {
         };
         // A count whose last answers are missing ends when nothing is outstanding any more, or
         // when the drain time has passed since the last one was sent.
-        let over = over || self.count_timed_out(now);
+        let drowning = self.pacing.stop_after_late.is_some_and(|most| self.troubled >= most);
+        if drowning && self.phase == Phase::WarmUp {
+            self.phase = Phase::Draining { until: now.saturating_add(nanos(self.pacing.drain)) };
+            self.measure.late += self.troubled;
+        }
+        let over = over || drowning || self.count_timed_out(now);
         if self.phase == Phase::Measuring && over {
             self.measure.close_window(now, self.in_flight > 0);
             self.usage.1 = self.processes.usage();
@@ -220,8 +234,8 @@ impl<'a> Engine<'a> {
         while let Some(due) = self.pending.poll_timer(now) {
             let again = match due {
                 Due::Late { seq, again } => {
-                    let counts = self.due_counts(seq);
-                    self.measure.late += u64::from(counts);
+                    self.measure.late += u64::from(self.due_counts(seq));
+                    self.troubled += 1;
                     if !self.pacing.retransmit {
                         self.in_flight = self.in_flight.saturating_sub(1);
                     }
@@ -335,6 +349,7 @@ impl<'a> Engine<'a> {
             (Kind::Request(b"MESSAGE"), Some((leg, seq))) => {
                 let again = self.pending.seen(seq, usize::from(leg == Leg::Second));
                 self.measure.server_retransmissions += u64::from(again);
+                self.troubled += u64::from(again);
                 match &self.plan.second {
                     Some((insert, to)) if leg == Leg::First => {
                         self.pending.keep_origin(seq, from);
@@ -375,15 +390,17 @@ impl<'a> Engine<'a> {
         self.pending.due_of(seq).is_some_and(|due| self.measure.counts(due))
     }
 
-    /// Sleeps until there is something to do. Below the tick it sleeps whatever arrives, so that
-    /// one wake-up serves many arrivals and the server keeps the processor.
+    /// Sleeps until there is something to do: first to the end of the tick whatever arrives, so
+    /// that one wake-up serves many arrivals and the server keeps the processor; then until
+    /// something arrives or is due.
     fn wait(&mut self, link: &Link) -> io::Result<()> {
-        let open = matches!(self.pacing.pace, Pace::Open(_));
-        let spent = Duration::from_nanos(self.clock.nanos().saturating_sub(self.woken));
-        if open && let Some(rest) = self.pacing.tick.checked_sub(spent) {
+        let now = self.clock.nanos();
+        let spent = Duration::from_nanos(now.saturating_sub(self.woken));
+        let rest = self.pacing.tick.checked_sub(spent).filter(|_| !self.ticked);
+        self.ticked = rest.is_some();
+        if let (Pace::Open(_), Some(rest)) = (self.pacing.pace, rest) {
             thread::sleep(rest);
         } else {
-            let now = self.clock.nanos();
             let wait = match self.next_due(now) {
                 Some(_) if self.holding => Duration::from_millis(1),
                 Some(due) => Duration::from_nanos(due.saturating_sub(now)),

@@ -112,8 +112,9 @@ pub struct Options {
     #[arg(long)]
     pub pin: Option<usize>,
     /// Wake up at most once in this many microseconds; what arrives meanwhile waits and its
-    /// latency grows by up to as much. 0 wakes for every arrival.
-    #[arg(long, default_value_t = 100)]
+    /// latency grows by up to as much. 0 wakes for every arrival, which costs the processor time
+    /// that a server on the same machine may need. Open loop only.
+    #[arg(long, default_value_t = 500)]
     pub tick: u32,
     /// Play against a trivial peer inside this process: what the generator itself can do.
     #[arg(long)]
