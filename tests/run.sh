@@ -107,7 +107,9 @@ tests() {
 }
 
 real() {
-    PARLANCE=$TARGET/release/parlance tests/real/run.sh
+    # It captures on the loopback interface.
+    as_root env PARLANCE="$TARGET/release/parlance" PARLANCE_LONG="${PARLANCE_LONG:-0}" \
+        tests/real/run.sh
 }
 
 # --- running and counting -------------------------------------------------------------------
