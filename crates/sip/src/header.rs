@@ -209,7 +209,7 @@ mod tests {
             proptest! {
                 $(
                     #[test]
-                    #[allow(non_snake_case, reason = "named after the header")]
+                    #[expect(non_snake_case, reason = "named after the header")]
                     fn $type(value in soup()) {
                         match super::$type::parse(&value) {
                             Err(error) => {
@@ -225,7 +225,10 @@ mod tests {
                                 let mut twice = Vec::new();
                                 again.unwrap().write_to(&mut twice);
                                 prop_assert_eq!(&twice, &written);
-                                prop_assert_eq!(read.to_string(), String::from_utf8_lossy(&written));
+                                prop_assert_eq!(
+                                    read.to_string(),
+                                    String::from_utf8_lossy(&written),
+                                );
                             }
                         }
                     }

@@ -202,7 +202,10 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             ("sip:u1@h.example.com;audio;video;methods=\"INVITE,BYE\";q=0.2", Some(83)),
-            ("sip:u2@h.example.com;audio=\"FALSE\";methods=\"INVITE\";actor=\"msg-taker\";q=0.2", None),
+            (
+                "sip:u2@h.example.com;audio=\"FALSE\";methods=\"INVITE\";actor=\"msg-taker\";q=0.2",
+                None,
+            ),
             ("sip:u3@h.example.com;audio;actor=\"msg-taker\";methods=\"INVITE\";video;q=0.3", None),
             ("sip:u4@h.example.com;audio;methods=\"INVITE,OPTIONS\";q=0.2", Some(50)),
             ("sip:u5@h.example.com;q=0.5", Some(100)),
@@ -213,8 +216,8 @@ mod tests {
             let rounded = preference.map(|preference| (preference * 100.0) as u32);
             assert_eq!(rounded, percent, "{contact}");
         }
-        assert_eq!(accept[1].accepts(&Features::default()), false);
-        assert_eq!(accept[0].accepts(&Features::default()), true);
+        assert!(!accept[1].accepts(&Features::default()));
+        assert!(accept[0].accepts(&Features::default()));
         let audio = Contact::parse(b"sip:u@h.example.com;audio").unwrap().features();
         assert_eq!(caller_preference(&[], &[], &audio), Some(1.0));
         let strict = [AcceptContact::parse(b"*;video;require;explicit").unwrap()];

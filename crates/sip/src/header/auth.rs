@@ -221,8 +221,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn display_then_parse_is_identity(list in proptest::collection::vec("=[a-z]{1,4}|=\"[a-z, ]{0,5}\"", 1..6)) {
-            let params: Vec<String> = list.iter().enumerate().map(|(at, value)| format!("p{at}{value}")).collect();
+        fn display_then_parse_is_identity(
+            list in proptest::collection::vec("=[a-z]{1,4}|=\"[a-z, ]{0,5}\"", 1..6),
+        ) {
+            let named = list.iter().enumerate().map(|(at, value)| format!("p{at}{value}"));
+            let params: Vec<String> = named.collect();
             let text = format!("Digest {}", params.join(", "));
             let read = WwwAuthenticate::parse(text.as_bytes()).unwrap();
             prop_assert_eq!(read.iter().count(), list.len());

@@ -90,7 +90,8 @@ mod tests {
                 "0.7", Some(3600)), // RFC 3261 §20.10
             ("<sip:caller@u1.example.com>;q=0.1", "0.1", None),
             ("sip:+19725552222@gw1.example.net;unknownparam", "1", None), // RFC 4475 §3.3.12
-            ("<sip:user@host129.example.com>\r\n  ;expires=280297596632815", "1", Some(3600)), // §3.1.2.4
+            // §3.1.2.4
+            ("<sip:user@host129.example.com>\r\n  ;expires=280297596632815", "1", Some(3600)),
             ("<sip:a@b.c>;expires=soon", "1", Some(3600)),
             ("<sip:a@b.c>;expires=0;q=0", "0", Some(0)),
             ("<name:John_Smith>", "1", None), // RFC 4475 §3.3.4

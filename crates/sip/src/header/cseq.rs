@@ -88,7 +88,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn display_then_parse_is_identity(number in 0u32..1 << 31, method in "[A-Za-z.!%*_+`'~-]{1,9}") {
+        fn display_then_parse_is_identity(
+            number in 0u32..1 << 31,
+            method in "[A-Za-z.!%*_+`'~-]{1,9}",
+        ) {
             let cseq = CSeq { number, method: Method::parse(method.as_bytes()).unwrap() };
             let text = cseq.to_string();
             prop_assert_eq!(CSeq::parse(text.as_bytes()), Ok(cseq));

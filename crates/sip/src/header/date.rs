@@ -78,7 +78,7 @@ fn digits(scanner: &mut Scanner<'_>, count: usize) -> Option<u64> {
 
 /// Days since the epoch of a date of the Gregorian calendar; the month counts from 0.
 fn days_of(year: u64, month: u64, day: u64) -> Option<u64> {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = match month {
         1 if is_leap => 29,
         1 => 28,

@@ -161,7 +161,13 @@ mod tests {
         let table = [
             ("active;expires=599", Active, None, Some(599), None), // RFC 3856 §8
             ("Pending;expires=9999999999", Pending, None, Some(u32::MAX), None),
-            ("terminated;reason=probation;retry-after=60", Terminated, Some("probation"), None, Some(60)),
+            (
+                "terminated;reason=probation;retry-after=60",
+                Terminated,
+                Some("probation"),
+                None,
+                Some(60),
+            ),
             ("x-new", Other("x-new"), None, None, None),
         ];
         for (text, state, reason, expires, retry) in table {
@@ -187,15 +193,20 @@ mod tests {
     proptest! {
         #[test]
         fn display_then_parse_is_identity(
-            name in "[a-z-]{1,4}(\\.[a-z]{1,3}){0,2}", state in "active|pending|terminated|[a-z]{1,5}",
-            seconds: u32, reason in "[a-z]{1,8}",
+            name in "[a-z-]{1,4}(\\.[a-z]{1,3}){0,2}",
+            state in "active|pending|terminated|[a-z]{1,5}",
+            seconds: u32,
+            reason in "[a-z]{1,8}",
         ) {
             let text = format!("{name};id={reason}");
             let event = Event::parse(text.as_bytes()).unwrap();
             prop_assert_eq!((event.name(), event.to_string()), (name.as_str(), text.clone()));
             let text = format!("{state};reason={reason};expires={seconds}");
             let read = SubscriptionState::parse(text.as_bytes()).unwrap();
-            prop_assert_eq!((read.expires(), read.reason()), (Some(seconds), Some(reason.as_str())));
+            prop_assert_eq!(
+                (read.expires(), read.reason()),
+                (Some(seconds), Some(reason.as_str())),
+            );
             prop_assert_eq!(read.to_string(), text);
         }
     }

@@ -38,7 +38,7 @@ pub const SIP_IM_LARGE_MESSAGE: &str = "+g.oma.sip-im.large-message";
 pub const SIP_IM_SYSTEM_MESSAGE: &str = "+g.oma.sip-im.system-message";
 
 /// Most terms of one feature parameter that matching looks at: a local limit, RFC 3840 sets none.
-/// What stands behind it never matches, so that two long lists cannot be made to cost their product.
+/// What stands behind it never matches, so that two long lists never cost their product.
 pub const TERMS_MAX: usize = 32;
 
 /// The feature parameters among the parameters of a Contact, Accept-Contact or Reject-Contact.
@@ -298,7 +298,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_feature_that_allows_something_matches_itself(value in "[a-z]{1,3}(,!?[a-z]{1,3}){0,3}|#[0-9]:9|!#=[0-9]") {
+        fn a_feature_that_allows_something_matches_itself(
+            value in "[a-z]{1,3}(,!?[a-z]{1,3}){0,3}|#[0-9]:9|!#=[0-9]",
+        ) {
             let text = format!(";+x=\"{value}\"");
             prop_assert!(matches(&text, &text));
         }

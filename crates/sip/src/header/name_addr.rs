@@ -136,9 +136,17 @@ mod tests {
     fn parses() {
         #[rustfmt::skip]
         let table = [
-            ("\"Mr. Watson\" <sip:watson@worcester.bell-telephone.com>;q=0.7; expires=3600", // §20.10
-                Some("Mr. Watson"), "sip:watson@worcester.bell-telephone.com", ";q=0.7; expires=3600"),
-            ("sip:+12125551212@phone2net.com;tag=887s", None, "sip:+12125551212@phone2net.com", ";tag=887s"),
+            // §20.10
+            ("\"Mr. Watson\" <sip:watson@worcester.bell-telephone.com>;q=0.7; expires=3600",
+                Some(
+                    "Mr. Watson",
+                ), "sip:watson@worcester.bell-telephone.com", ";q=0.7; expires=3600"),
+            (
+                "sip:+12125551212@phone2net.com;tag=887s",
+                None,
+                "sip:+12125551212@phone2net.com",
+                ";tag=887s",
+            ),
             ("Anonymous <sip:c8oqz84zk7z@privacy.org>;tag=hyh8", // §20.20
                 Some("Anonymous"), "sip:c8oqz84zk7z@privacy.org", ";tag=hyh8"),
             ("<sips:bob@biloxi.com;lr>", None, "sips:bob@biloxi.com;lr", ""),
@@ -150,7 +158,12 @@ mod tests {
             ("token1~` token2'+_ token3*%!.- <sip:mundane@example.com>",
                 Some("token1~` token2'+_ token3*%!.-"), "sip:mundane@example.com", ""),
             ("\"%Z%45\" <sip:resource@example.com>", Some("%Z%45"), "sip:resource@example.com", ""),
-            ("caller<sip:caller@example.com>;tag=323", Some("caller"), "sip:caller@example.com", ";tag=323"),
+            (
+                "caller<sip:caller@example.com>;tag=323",
+                Some("caller"),
+                "sip:caller@example.com",
+                ";tag=323",
+            ),
             ("sip:+19725552222@gw1.example.net;unknownparam",
                 None, "sip:+19725552222@gw1.example.net", ";unknownparam"),
             ("<sip:+19725552222@gw1.example.net;unknownparam>",
@@ -178,7 +191,8 @@ mod tests {
             (" \r\n ", Empty),
             ("\"Mr. J. User <sip:j.user@example.com>", DisplayName),           // RFC 4475 §3.1.2.6
             ("sip:user@example.com?Route=%3Csip:sip.example.com%3E", Syntax),  // §3.1.2.13
-            ("\"Watson, Thomas\" < sip:t.watson@example.org >", Fault::Uri(UriError::Scheme)), // §3.1.2.14
+            // §3.1.2.14
+            ("\"Watson, Thomas\" < sip:t.watson@example.org >", Fault::Uri(UriError::Scheme)),
             ("<sip:t.watson@example.org >", Fault::Uri(UriError::Host)),
             ("Bell, Alexander <sip:a.g.bell@example.com>;tag=43", Syntax),     // §3.1.2.15
             ("\"Joe\" <sip:joe@example.org>;;;;", Parameter),                  // §3.1.2.1
@@ -208,7 +222,8 @@ mod tests {
         #[test]
         fn display_then_parse_is_identity(
             display in "|[a-z.!]{1,5}( [a-z~]{1,5}){0,2}|\"([a-z,<>;@ ]|\\\\[\"\\\\a-z]){0,8}\"",
-            uri in "sips?:([a-z;?]{1,6}@)?[a-z]{1,8}(;[a-z]{1,3}(=[a-z]{1,3})?){0,2}|tel:\\+[0-9]{1,9}",
+            uri in "sips?:([a-z;?]{1,6}@)?[a-z]{1,8}(;[a-z]{1,3}(=[a-z]{1,3})?){0,2}\
+                |tel:\\+[0-9]{1,9}",
             params in "(;[a-z]{1,3}(=[a-z]{1,3}|=\"[a-z;,]{0,4}\")?){0,3}",
         ) {
             let display = Some(display.as_bytes()).filter(|display| !display.is_empty());

@@ -82,7 +82,10 @@ mod tests {
         #[rustfmt::skip]
         let table: [(&str, &[&str]); 8] = [
             ("<sip:user1@example.com>", &["sip:user1@example.com"]),
-            ("<sip:a@b.c>, <tel:+1>;x=y,\r\n \"N\" <sip:d@e.f>", &["sip:a@b.c", "tel:+1", "sip:d@e.f"]),
+            (
+                "<sip:a@b.c>, <tel:+1>;x=y,\r\n \"N\" <sip:d@e.f>",
+                &["sip:a@b.c", "tel:+1", "sip:d@e.f"],
+            ),
             ("<sip:alice@ims.test, tel:+15550000001>", &["sip:alice@ims.test", "tel:+15550000001"]),
             ("<sip:alice@ims.test,tel:+15550000001>", &["sip:alice@ims.test", "tel:+15550000001"]),
             ("<tel:+1,sip:a@b.c,sip:d@e.f>", &["tel:+1", "sip:a@b.c", "sip:d@e.f"]),
@@ -108,8 +111,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_uri_comes_back(users in proptest::collection::vec("[a-z]{1,6}", 1..5), gap in ", ?") {
-            let uris: Vec<String> = users.iter().map(|user| format!("sip:{user}@ims.test")).collect();
+        fn every_uri_comes_back(
+            users in proptest::collection::vec("[a-z]{1,6}", 1..5),
+            gap in ", ?",
+        ) {
+            let uri = |user: &String| format!("sip:{user}@ims.test");
+            let uris: Vec<String> = users.iter().map(uri).collect();
             prop_assert_eq!(read(&format!("<{}>", uris.join(&gap))), uris.clone());
             let malformed = format!("<{}>", uris.join(&gap));
             let written = PAssociatedUri::parse(malformed.as_bytes()).unwrap().to_string();

@@ -68,7 +68,8 @@ mod tests {
         use SessionCase::{Originating, Terminating};
         #[rustfmt::skip]
         let table = [
-            ("<sip:user@example.com>; sescase=orig; regstate=reg", Some(Originating), Some(true)), // RFC 5502 §6
+            // RFC 5502 §6
+            ("<sip:user@example.com>; sescase=orig; regstate=reg", Some(Originating), Some(true)),
             ("<sip:alice@ims.test>;SESCASE=Term;regstate=UNREG", Some(Terminating), Some(false)),
             ("sip:alice@ims.test;sescase=term", Some(Terminating), None),
             ("<tel:+15550000001>;x=y", None, None),
@@ -91,7 +92,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn display_then_parse_is_identity(user in "[a-z]{1,8}", params in "(;sescase=(orig|term))?(;regstate=(un)?reg)?(;x)?") {
+        fn display_then_parse_is_identity(
+            user in "[a-z]{1,8}",
+            params in "(;sescase=(orig|term))?(;regstate=(un)?reg)?(;x)?",
+        ) {
             let text = format!("<sip:{user}@ims.test>{params}");
             let served = PServedUser::parse(text.as_bytes()).unwrap();
             prop_assert_eq!(served.to_string(), text);

@@ -143,7 +143,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn display_then_parse_is_identity(text in "(id|user|none|[a-z]{1,5})( ?; ?(header|critical|[a-z]{1,5})){0,4}") {
+        fn display_then_parse_is_identity(
+            text in "(id|user|none|[a-z]{1,5})( ?; ?(header|critical|[a-z]{1,5})){0,4}",
+        ) {
             let privacy = Privacy::parse(text.as_bytes()).unwrap();
             prop_assert_eq!(privacy.iter().count(), text.split(';').count());
             prop_assert_eq!(privacy.to_string(), text);

@@ -120,7 +120,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn display_then_parse_is_identity(rseq: u32, number: u32, time in "[0-9]{1,4}(\\.[0-9]{0,3})?", delay in proptest::option::of("[0-9]{1,2}\\.[0-9]")) {
+        fn display_then_parse_is_identity(
+            rseq: u32,
+            number: u32,
+            time in "[0-9]{1,4}(\\.[0-9]{0,3})?",
+            delay in proptest::option::of("[0-9]{1,2}\\.[0-9]"),
+        ) {
             let rack = RAck { rseq, cseq: number, method: Method::Invite };
             let text = rack.to_string();
             prop_assert_eq!(RAck::parse(text.as_bytes()), Ok(rack));

@@ -146,7 +146,10 @@ mod tests {
     proptest! {
         #[test]
         fn display_then_parse_is_identity(
-            code in 0u16..1000, agent in "[a-z]{1,5}(\\.[a-z]{2}(:[1-9][0-9]{0,3})?)?", text in "[a-z ,;<>']{0,12}", cause: u32,
+            code in 0u16..1000,
+            agent in "[a-z]{1,5}(\\.[a-z]{2}(:[1-9][0-9]{0,3})?)?",
+            text in "[a-z ,;<>']{0,12}",
+            cause: u32,
         ) {
             let quoted = format!("\"{text}\"");
             let warning = Warning { code, agent: &agent, quoted_text: quoted.as_bytes() };

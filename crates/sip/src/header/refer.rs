@@ -95,7 +95,8 @@ mod tests {
         accepts!(ReferTo, "<sip:carol@cleveland.example.org;method=SUBSCRIBE>"); // RFC 3515 §2.1
         accepts!(
             ReferTo,
-            "<sip:dave@denver.example.org?Replaces=12345%40192.168.118.3%3Bto-tag%3D12345%3Bfrom-tag%3D5FFE-3994>"
+            "<sip:dave@denver.example.org?Replaces=12345%40192.168.118.3\
+             %3Bto-tag%3D12345%3Bfrom-tag%3D5FFE-3994>"
         );
         accepts!(ReferTo, "<cid:cn35t8jf02@example.com>"); // RFC 5368 §7
         accepts!(
@@ -128,13 +129,19 @@ mod tests {
     proptest! {
         #[test]
         fn display_then_parse_is_identity(
-            id in "[a-z0-9]{1,6}@[a-z]{1,4}", to_tag in "[a-z0-9]{1,5}", from_tag in "[a-z0-9]{1,5}", early: bool
+            id in "[a-z0-9]{1,6}@[a-z]{1,4}",
+            to_tag in "[a-z0-9]{1,5}",
+            from_tag in "[a-z0-9]{1,5}",
+            early: bool,
         ) {
             let mut ours = Replaces::new(CallId::read(id.as_bytes()).unwrap(), &to_tag, &from_tag);
             ours.early_only = early;
             let text = ours.to_string();
             let read = Replaces::parse(text.as_bytes()).unwrap();
-            prop_assert_eq!((read.call_id, read.to_tag, read.from_tag), (ours.call_id, ours.to_tag, ours.from_tag));
+            prop_assert_eq!(
+                (read.call_id, read.to_tag, read.from_tag),
+                (ours.call_id, ours.to_tag, ours.from_tag),
+            );
             prop_assert_eq!((read.early_only, read.to_string()), (early, text.clone()));
         }
     }

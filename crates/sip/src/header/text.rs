@@ -169,7 +169,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn release_is_found_behind_anything(before in "([a-z/.]{1,5} |\\([a-z]{0,4}\\) ?){0,4}", major: u32, minor: u32) {
+        fn release_is_found_behind_anything(
+            before in "([a-z/.]{1,5} |\\([a-z]{0,4}\\) ?){0,4}",
+            major: u32,
+            minor: u32,
+        ) {
             let text = format!("{before} IM-client/OMA{major}.{minor}");
             let release = UserAgent::parse(text.as_bytes()).unwrap().release();
             prop_assert_eq!(release, Some(Release { client: true, major, minor }));

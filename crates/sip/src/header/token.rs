@@ -125,7 +125,10 @@ mod tests {
         #[test]
         fn display_then_parse_is_identity(token in "[A-Za-z0-9.!%*_+`'~-]{1,12}") {
             let tag = Require(Token(&token));
-            prop_assert_eq!(Require::parse(tag.to_string().as_bytes()).map(|tag| tag.is(&token)), Ok(true));
+            prop_assert_eq!(
+                Require::parse(tag.to_string().as_bytes()).map(|tag| tag.is(&token)),
+                Ok(true),
+            );
             let allow = Allow(Method::parse(token.as_bytes()).unwrap());
             prop_assert_eq!(allow.to_string(), token);
         }

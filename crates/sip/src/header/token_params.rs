@@ -138,7 +138,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn display_then_parse_is_identity(token in "[a-zA-Z*.-]{1,9}", params in "(;[a-z]{1,3}(=[a-z]{1,3})?){0,2}") {
+        fn display_then_parse_is_identity(
+            token in "[a-zA-Z*.-]{1,9}",
+            params in "(;[a-z]{1,3}(=[a-z]{1,3})?){0,2}",
+        ) {
             let params = Params::parse(params.as_bytes()).unwrap();
             let value = AcceptEncoding(TokenParams { token: &token, params });
             let text = value.to_string();

@@ -188,15 +188,36 @@ mod tests {
                 Some(Transport::Udp), Some(5060), Some("z9hG4bK87asdks7")),
             ("SIP/2.0/UDP 192.0.2.1:5060 ;received=192.0.2.207\r\n  ;branch=z9hG4bK77asjd",
                 Some(Transport::Udp), Some(5060), Some("z9hG4bK77asjd")),
-            ("SIP / 2.0 / UDP first.example.com: 4000;ttl=16\r\n  ;maddr=224.2.0.1 ;branch=z9hG4bKa7c6a8dlze.1",
+            ("SIP / 2.0 / UDP first.example.com: 4000;ttl=16\r\n  ;maddr=224.2.0.1 ;\
+                branch=z9hG4bKa7c6a8dlze.1",
                 Some(Transport::Udp), Some(4000), Some("z9hG4bKa7c6a8dlze.1")),
             // RFC 4475 §3.1.1.1, §3.1.1.2, §3.1.1.10, §3.2.1, §3.4.1
-            ("SIP  /   2.0\r\n /UDP\r\n    192.0.2.2;branch=390skdjuw", Some(Transport::Udp), None, Some("390skdjuw")),
+            (
+                "SIP  /   2.0\r\n /UDP\r\n    192.0.2.2;branch=390skdjuw",
+                Some(Transport::Udp),
+                None,
+                Some("390skdjuw"),
+            ),
             ("SIP  / 2.0  / TCP     spindle.example.com   ;\r\n  branch  =   z9hG4bK9ikj8",
                 Some(Transport::Tcp), None, Some("z9hG4bK9ikj8")),
-            ("SIP/2.0/TCP host1.example.com;branch=z9hG4bK-.!%66*_+`'~", Some(Transport::Tcp), None, Some("z9hG4bK-.!%66*_+`'~")),
-            ("SIP/2.0/SCTP t2.example.com;branch=z9hG4bKklasjdhf", None, None, Some("z9hG4bKklasjdhf")),
-            ("SIP/2.0/UNKNOWN t4.example.com;branch=z9hG4bKasd0f3en", None, None, Some("z9hG4bKasd0f3en")),
+            (
+                "SIP/2.0/TCP host1.example.com;branch=z9hG4bK-.!%66*_+`'~",
+                Some(Transport::Tcp),
+                None,
+                Some("z9hG4bK-.!%66*_+`'~"),
+            ),
+            (
+                "SIP/2.0/SCTP t2.example.com;branch=z9hG4bKklasjdhf",
+                None,
+                None,
+                Some("z9hG4bKklasjdhf"),
+            ),
+            (
+                "SIP/2.0/UNKNOWN t4.example.com;branch=z9hG4bKasd0f3en",
+                None,
+                None,
+                Some("z9hG4bKasd0f3en"),
+            ),
             ("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK", Some(Transport::Udp), None, Some("z9hG4bK")),
             ("SIP/2.0/UDP iftgw.example.com", Some(Transport::Udp), None, None),
             // RFC 5118 §4.5, §4.7, §4.9
@@ -219,7 +240,8 @@ mod tests {
     #[test]
     fn parameters() {
         let via = Via::parse(
-            b"SIP/2.0/UDP a.b:1;rport;received=2001:db8::9:255;ttl=16;maddr=224.2.0.1;branch=Z9HG4BKx",
+            b"SIP/2.0/UDP a.b:1;rport;received=2001:db8::9:255;ttl=16;maddr=224.2.0.1;\
+              branch=Z9HG4BKx",
         );
         let via = via.unwrap();
         assert_eq!(via.rport(), Some(None));
@@ -268,7 +290,8 @@ mod tests {
         #[test]
         fn display_then_parse_is_identity(
             transport in "UDP|TCP|TLS|[a-zA-Z0-9-]{1,6}",
-            host in "[a-z]([a-z0-9-]{0,5}[a-z0-9])?\\.[a-z]{2}|10\\.0\\.0\\.[1-9]|\\[::[0-9a-f]{1,4}\\]",
+            host in "[a-z]([a-z0-9-]{0,5}[a-z0-9])?\\.[a-z]{2}\
+                |10\\.0\\.0\\.[1-9]|\\[::[0-9a-f]{1,4}\\]",
             port in proptest::option::of(any::<u16>()),
             branch in "[a-zA-Z0-9.!%*_+`'~-]{1,12}",
             rport in "|;rport|;rport=[1-9][0-9]{0,3}",

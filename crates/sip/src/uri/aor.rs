@@ -223,7 +223,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_is_its_own_key(user: Vec<u8>, host in "[A-Za-z]{1,8}\\.[a-z]{2}", port: Option<u16>) {
+        fn a_key_is_its_own_key(
+            user: Vec<u8>,
+            host in "[A-Za-z]{1,8}\\.[a-z]{2}",
+            port: Option<u16>,
+        ) {
             let user = escape_user(&user);
             let at = if user.is_empty() { "" } else { "@" };
             let port = port.map_or(String::new(), |port| format!(":{port}"));

@@ -177,25 +177,56 @@ mod tests {
         let table = [
             // RFC 3261 §19.1.3
             ("sip:alice@atlanta.com", Some("alice"), None, None),
-            ("sip:alice:secretword@atlanta.com;transport=tcp", Some("alice"), Some("secretword"), None),
-            ("sips:alice@atlanta.com?subject=project%20x&priority=urgent", Some("alice"), None, None),
-            ("sip:+1-212-555-1212:1234@gateway.com;user=phone", Some("+1-212-555-1212"), Some("1234"), None),
+            (
+                "sip:alice:secretword@atlanta.com;transport=tcp",
+                Some("alice"),
+                Some("secretword"),
+                None,
+            ),
+            (
+                "sips:alice@atlanta.com?subject=project%20x&priority=urgent",
+                Some("alice"),
+                None,
+                None,
+            ),
+            (
+                "sip:+1-212-555-1212:1234@gateway.com;user=phone",
+                Some("+1-212-555-1212"),
+                Some("1234"),
+                None,
+            ),
             ("sips:1212@gateway.com", Some("1212"), None, None),
             ("sip:alice@192.0.2.4", Some("alice"), None, None),
             ("sip:atlanta.com;method=REGISTER?to=alice%40atlanta.com", None, None, None),
             ("sip:alice;day=tuesday@atlanta.com", Some("alice;day=tuesday"), None, None),
             // RFC 4475 §3.1.1.1, §3.1.1.2, §3.1.1.3, §3.1.1.4, §3.1.1.9
             ("sip:vivekg@chair-dnrc.example.com;unknownparam", Some("vivekg"), None, None),
-            ("sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
+            ("sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*\
+                :&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
                 Some("1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"),
                 Some("&it+has=1,weird!*pas$wo~d_too.(doesn't-it)"), None),
-            ("sip:sips%3Auser%40example.com@example.net", Some("sips%3Auser%40example.com"), None, None),
+            (
+                "sip:sips%3Auser%40example.com@example.net",
+                Some("sips%3Auser%40example.com"),
+                None,
+                None,
+            ),
             ("sip:%00@host5.example.com", Some("%00"), None, None),
-            ("sip:user;par=u%40example.net@example.com", Some("user;par=u%40example.net"), None, None),
+            (
+                "sip:user;par=u%40example.net@example.com",
+                Some("user;par=u%40example.net"),
+                None,
+                None,
+            ),
             // RFC 5118 §4.1, §4.4
             ("sip:[2001:db8::10]", None, None, None),
             ("sip:caller@[2001:db8::1]:5070", Some("caller"), None, Some(5070)),
-            ("sip:iscmark@scscf.ims.test:6060;lr;s=2;h=0;d=0;a=7369", Some("iscmark"), None, Some(6060)),
+            (
+                "sip:iscmark@scscf.ims.test:6060;lr;s=2;h=0;d=0;a=7369",
+                Some("iscmark"),
+                None,
+                Some(6060),
+            ),
         ];
         for (text, user, password, port) in table {
             let uri = sip(text).unwrap();
@@ -294,15 +325,15 @@ mod tests {
         #[test]
         fn display_then_parse_is_identity(
             secure: bool,
-            user in proptest::option::of("[a-z0-9;?/&=+$,%]{0,3}(%[0-9A-F]{2}|[A-Z._~-]){1,4}"),
+            user in proptest::option::of("[a-z0-9;?/&=+$,]{0,3}(%[0-9A-F]{2}|[A-Z._~-]){1,4}"),
             password in proptest::option::of("[a-z&=+$,]{0,5}"),
-            host in "[a-z]([a-z0-9-]{0,5}[a-z0-9])?\\.[a-z]{2}|192\\.0\\.2\\.[1-9]|\\[::[0-9a-f]\\]",
+            host in "[a-z]([a-z0-9-]{0,5}[a-z0-9])?\\.[a-z]{2}\
+                |192\\.0\\.2\\.[1-9]|\\[::[0-9a-f]\\]",
             port: Option<u16>,
             params in "(;[a-z]{1,4}(=[a-z:/+]{1,4})?){0,3}",
             headers in "(\\?[a-z]{1,4}=[a-z%20]{0}(&[a-z]{1,4}=[A-Z/:]{0,4}){0,2})?",
         ) {
-            let Some(host) = Host::parse(&host).ok() else { return Ok(()) };
-            let user = user.filter(|user| is_escaped(user, USER));
+            let host = Host::parse(&host).unwrap();
             let uri = SipUri {
                 secure,
                 user: user.as_deref(),
