@@ -14,6 +14,9 @@ macro_rules! header_names {
         }
 
         impl HeaderName {
+            /// Every name there is but [`HeaderName::Other`], in the order of the variants.
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
             /// Reads a name, full or compact, whatever its case.
             pub fn parse(name: &[u8]) -> Self {
                 if let [letter] = name {
@@ -22,12 +25,14 @@ macro_rules! header_names {
                         _ => Self::Other,
                     };
                 }
-                match name.len() {
-                    $(n if n == $text.len() && name.eq_ignore_ascii_case($text.as_bytes()) => {
-                        Self::$variant
-                    })*
-                    _ => Self::Other,
+                let mut link = BUCKETS.first_of(name);
+                while let Some(known) = link.checked_sub(1).and_then(|at| Self::ALL.get(at)) {
+                    if known.as_str().as_bytes().eq_ignore_ascii_case(name) {
+                        return *known;
+                    }
+                    link = BUCKETS.after(link);
                 }
+                Self::Other
             }
 
             /// The full name as it is written; empty for [`HeaderName::Other`].
@@ -39,6 +44,48 @@ macro_rules! header_names {
             }
         }
     };
+}
+
+/// A hash table over the names, made by the compiler: every line of every message asks it.
+///
+/// Links are positions in [`HeaderName::ALL`] plus one; zero ends a chain.
+struct Buckets {
+    first: [u8; 256],
+    next: [u8; 128],
+}
+
+static BUCKETS: Buckets = Buckets::new(HeaderName::ALL);
+
+impl Buckets {
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would refuse")]
+    const fn new(names: &[HeaderName]) -> Self {
+        let mut buckets = Self { first: [0; 256], next: [0; 128] };
+        let mut at = 0;
+        while at < names.len() {
+            let bucket = Self::bucket(names[at].as_str().as_bytes());
+            buckets.next[at] = buckets.first[bucket];
+            at += 1;
+            buckets.first[bucket] = at as u8;
+        }
+        buckets
+    }
+
+    /// Length, first and last letter tell nearly all names apart.
+    const fn bucket(name: &[u8]) -> usize {
+        let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
+        let spread = (name.len() as u8).wrapping_mul(37);
+        let letters = (*first | 0x20).wrapping_mul(11) ^ (*last | 0x20).wrapping_mul(5);
+        (spread ^ letters) as usize
+    }
+
+    fn first_of(&self, name: &[u8]) -> usize {
+        self.first.get(Self::bucket(name)).map_or(0, |link| usize::from(*link))
+    }
+
+    fn after(&self, link: usize) -> usize {
+        let next = link.checked_sub(1).and_then(|at| self.next.get(at));
+        next.map_or(0, |link| usize::from(*link))
+    }
 }
 
 header_names! {
@@ -151,7 +198,11 @@ mod tests {
             ("z", HeaderName::Other),
             ("C%6Fntact", HeaderName::Other), // RFC 4475 §3.1.1.5
             ("", HeaderName::Other),
+            ("Vias", HeaderName::Other),
         ];
+        for name in HeaderName::ALL {
+            assert_eq!(HeaderName::parse(name.as_str().to_uppercase().as_bytes()), *name);
+        }
         for (text, name) in table {
             assert_eq!(HeaderName::parse(text.as_bytes()), name, "{text}");
         }

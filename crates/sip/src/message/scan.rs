@@ -192,7 +192,9 @@ fn status_line(status: &[u8], line_len: usize) -> Result<Start, Fault> {
 fn field(line: &[u8], at: usize) -> Option<Field> {
     let colon = memchr(b':', line)?;
     let name = line.get(..colon)?.trim_ascii_end();
-    if name.is_empty() || !name.iter().copied().all(crate::grammar::is_token) {
+    let known = HeaderName::parse(name);
+    let token = || !name.is_empty() && name.iter().copied().all(crate::grammar::is_token);
+    if known == HeaderName::Other && !token() {
         return None;
     }
     let raw = line.get(colon + 1..)?;
@@ -200,7 +202,7 @@ fn field(line: &[u8], at: usize) -> Option<Field> {
     let value_at = at + colon + 1 + lead;
     let value = span(value_at, value_at + raw.trim_ascii().len());
     let name_len = u8::try_from(name.len()).ok()?;
-    Some(Field { name: HeaderName::parse(name), name_len, at: narrow(at), value })
+    Some(Field { name: known, name_len, at: narrow(at), value })
 }
 
 /// Lets the value of `field` reach to `end`, over a folded line (RFC 3261 §7.3.1).
