@@ -1,6 +1,7 @@
 //! SIP, sans-IO: messages, URIs, headers, SDP and the machines of RFC 3261 and its extensions.
 
 pub mod dialog;
+pub mod digest;
 pub mod endpoint;
 pub mod entropy;
 pub mod frame;
@@ -10,9 +11,11 @@ pub mod locate;
 pub mod message;
 mod method;
 mod name;
+pub mod publication;
 pub mod reliable;
 pub mod sdp;
 pub mod session_timer;
+pub mod subscription;
 mod timers;
 pub mod transaction;
 mod transport;
