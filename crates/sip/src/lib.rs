@@ -11,6 +11,7 @@ pub mod locate;
 pub mod message;
 mod method;
 mod name;
+pub mod proxy;
 pub mod publication;
 pub mod reliable;
 pub mod sdp;

@@ -306,7 +306,7 @@ mod tests {
 
     use super::*;
     use crate::entropy::seeded;
-    use crate::timers::test_epoch;
+    use crate::test_epoch;
 
     const BODY: Option<Body<'static>> = Some(Body { supported: true, octets: b"open" });
 

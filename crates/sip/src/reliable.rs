@@ -303,7 +303,7 @@ mod tests {
 
     use super::*;
     use crate::entropy::seeded;
-    use crate::timers::test_epoch;
+    use crate::test_epoch;
     use Input::{Final, Timeout};
 
     /// The first `RSeq` is 18. Feeds `inputs` as (milliseconds since start, input), lets every

@@ -274,7 +274,7 @@ mod tests {
     use proptest::prelude::{prop_assert, proptest};
 
     use super::*;
-    use crate::timers::test_epoch;
+    use crate::test_epoch;
     use Refresher::{Uac, Uas};
 
     fn request(

@@ -221,16 +221,10 @@ impl Backoff {
     }
 }
 
-/// The origin of virtual time in tests.
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]
-pub(crate) fn test_epoch() -> Instant {
-    Instant::now()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_epoch;
     use Reliability::{Reliable, Unreliable};
 
     fn ms(count: u64) -> Duration {

@@ -119,7 +119,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::timers::test_epoch;
+    use crate::test_epoch;
     use Input::{Ack, Ended, Timeout};
 
     /// Feeds `inputs` as (milliseconds since start, input), lets every timer that is due before

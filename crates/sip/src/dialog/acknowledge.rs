@@ -100,7 +100,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::timers::test_epoch;
+    use crate::test_epoch;
     use Input::{Repeated, Timeout};
 
     #[track_caller]

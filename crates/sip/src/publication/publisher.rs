@@ -236,7 +236,7 @@ mod tests {
     use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof, proptest};
 
     use super::*;
-    use crate::timers::test_epoch;
+    use crate::test_epoch;
     use Input::{Changed, Remove, Timeout};
 
     /// A publication of 600 s; feeds `inputs` as (seconds since start, input), lets every timer

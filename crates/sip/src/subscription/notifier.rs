@@ -372,7 +372,7 @@ mod tests {
     use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof, proptest};
 
     use super::*;
-    use crate::timers::test_epoch;
+    use crate::test_epoch;
     use Input::{Authorised, Changed, End, Timeout};
 
     const LIMITS: Limits = Limits {

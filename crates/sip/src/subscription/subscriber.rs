@@ -338,7 +338,7 @@ mod tests {
     use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof, proptest};
 
     use super::*;
-    use crate::timers::test_epoch;
+    use crate::test_epoch;
     use Input::{Timeout, Unsubscribe};
 
     /// A subscription of 3600 s; feeds `inputs` as (seconds since start, input), lets every timer
