@@ -1,0 +1,151 @@
+//! The handle through which a role reaches its shard.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use parlance_sip::{
+    Edits, HeaderName, Request, Response, ResponseBuilder, ServerKey, Target,
+};
+use parlance_store::Millis;
+
+use crate::forward::{self, Forwarding, Outcome};
+use crate::shard::Inner;
+use crate::wire::{Locals, NextHop, Targets};
+use crate::{Incoming, Node, Task};
+
+/// A shard, as its roles see it. Cheap to clone; stays on its thread.
+#[derive(Clone)]
+pub struct Cx(pub(crate) Rc<Inner>);
+
+impl Cx {
+    /// What all shards of this server share.
+    pub fn node(&self) -> &Node {
+        &self.0.node
+    }
+
+    /// Wall-clock time, which a test may steer.
+    pub fn now(&self) -> Millis {
+        self.0.node.clock.now()
+    }
+
+    /// Waits. Dropped: nothing happens.
+    pub async fn after(&self, wait: Duration) {
+        tokio::time::sleep(wait).await;
+    }
+
+    /// A new tag, or another name of 64 random bits.
+    pub fn tag(&self) -> String {
+        self.0.endpoint.borrow_mut().tag()
+    }
+
+    /// 64 random bits.
+    pub fn random(&self) -> u64 {
+        self.0.endpoint.borrow_mut().random()
+    }
+
+    /// The number of this shard, which stands in every branch.
+    pub fn shard(&self) -> u8 {
+        self.0.endpoint.borrow().config().shard
+    }
+
+    /// Runs a task on this shard beside the others.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+
+    /// Runs a task on the shard that owns `user`'s lane, which may be another one.
+    ///
+    /// # Errors
+    /// [`Busy`] when that shard's queue is full; nothing is run.
+    pub fn on_shard_of(
+        &self,
+        user: &str,
+        task: impl FnOnce(Cx) -> Task + Send + 'static,
+    ) -> Result<(), Busy> {
+        self.0.node.on_shard_of(user, task)
+    }
+
+    /// Sends a request on, as a proxy (RFC 3261 §16.6): our `Route` comes off, `Max-Forwards` goes
+    /// down, a request that opens a dialog gets our `Record-Route`, `P-Served-User` goes
+    /// (RFC 5502 §7.2), and `edits` are made as well.
+    ///
+    /// For an INVITE, responses 1xx and 2xx go back by themselves. Dropping the result cancels an
+    /// INVITE that has no final response, and forgets any other request.
+    pub fn forward(&self, incoming: &Incoming, edits: Edits) -> Forwarding {
+        Forwarding::start(self.clone(), incoming, edits)
+    }
+
+    /// Sends a request of our own to `hop` and waits for its final response.
+    ///
+    /// Requests to the same Request-URI wait for each other (RFC 3428 §8: no two MESSAGE
+    /// transactions at a time); up to [`crate::LANE_WAITING_MAX`] wait, more fail at once. That
+    /// order holds on one shard: call it where [`Cx::on_shard_of`] leads for the recipient.
+    /// Dropped: the response is ignored.
+    pub async fn send(&self, request: Request, hop: NextHop, branch: Option<&str>) -> Outcome {
+        forward::send(self, request, hop, branch).await
+    }
+
+    /// Where a next hop is; without a question when its host is an address.
+    pub async fn resolve(&self, hop: &NextHop) -> Targets {
+        let found = match hop.numeric() {
+            Some(targets) => targets,
+            None => self.0.wire.lookup(hop).await,
+        };
+        let locals = self.locals();
+        let near = |target: Target| {
+            let listener = locals.near(target.listener, target.transport)?;
+            Some(Target { listener, ..target })
+        };
+        found.into_iter().filter_map(near).collect()
+    }
+
+    pub(crate) fn locals(&self) -> &Locals {
+        &self.0.node.locals
+    }
+
+    pub(crate) fn with_server(&self, response: ResponseBuilder) -> ResponseBuilder {
+        let endpoint = self.0.endpoint.borrow();
+        match endpoint.config().server.as_str() {
+            "" => response,
+            server => response.header(HeaderName::Server, server),
+        }
+    }
+
+    pub(crate) fn respond(&self, server: ServerKey, status: u16, bytes: Bytes) {
+        let now = self.0.instant();
+        self.0.endpoint.borrow_mut().respond(now, server, status, bytes);
+        self.0.drain();
+    }
+
+    pub(crate) fn relay(&self, server: ServerKey, response: &Response) {
+        let mut edits = Edits::new();
+        edits.remove_values(response, HeaderName::Via, 1);
+        let mut out = BytesMut::new();
+        edits.write(response, &mut out);
+        self.respond(server, response.status(), out.freeze());
+    }
+
+    pub(crate) fn abandon(&self, server: ServerKey) {
+        let now = self.0.instant();
+        self.0.endpoint.borrow_mut().abandon(now, server);
+        self.0.drain();
+    }
+}
+
+impl fmt::Debug for Cx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").finish_non_exhaustive()
+    }
+}
+
+/// A shard's queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the shard's queue is full")]
+pub struct Busy;
+
+/// Requests of our own that wait for each other, by Request-URI.
+pub(crate) type Lanes = RefCell<hashbrown::HashMap<Vec<u8>, Rc<tokio::sync::Semaphore>>>;

@@ -1,0 +1,499 @@
+//! Sending requests on as a proxy (RFC 3261 §16.6 to §16.10) and sending our own.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use parlance_sip::endpoint::{Failure, is_initial};
+use parlance_sip::header::{MaxForwards, Route};
+use parlance_sip::uri::Uri;
+use parlance_sip::{ClientKey, Edits, HeaderName, ListenerId, Method, Request, Response};
+use parlance_sip::{ServerKey, Source, Target, Transport};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::wire::{NextHop, Targets};
+use crate::{Cx, Incoming};
+
+/// How many requests of our own may wait for one to the same Request-URI. Local limit; more fail
+/// with [`Outcome::Unreachable`], which their sender treats like any other failure.
+pub const LANE_WAITING_MAX: usize = 64;
+
+/// Max-Forwards of a request that came without, or that is our own (RFC 3261 §16.6 step 3).
+pub const MAX_FORWARDS: u8 = 70;
+
+/// How a request that was sent ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A final response, to be sent on by the role.
+    Final(Response),
+    /// A 2xx to an INVITE, already sent on.
+    Relayed(Response),
+    /// No final response came (Timer B, F or C).
+    Timeout,
+    /// There is nowhere to send it, or the transport failed everywhere.
+    Unreachable,
+    /// An INVITE was cancelled before it was sent.
+    Cancelled,
+}
+
+/// What waits for the responses of one request.
+pub(crate) struct Waiting {
+    /// The transaction it is forwarded for; `None` for a request of our own.
+    server: Option<ServerKey>,
+    /// The listener it came to, or that it is sent from.
+    from: ListenerId,
+    request: Request,
+    edits: Edits,
+    branch: Option<String>,
+    /// Where to try next, in reverse order.
+    targets: Targets,
+    client: Option<ClientKey>,
+    outcomes: VecDeque<Outcome>,
+    waker: Option<Waker>,
+    answered: bool,
+    cancelled: bool,
+    /// When the last provisional response came (Timer C).
+    progress: Option<Instant>,
+}
+
+pub(crate) type Shared = Rc<RefCell<Waiting>>;
+
+impl Waiting {
+    fn new(
+        server: Option<ServerKey>,
+        from: ListenerId,
+        request: Request,
+        edits: Edits,
+    ) -> Shared {
+        Rc::new(RefCell::new(Self {
+            server,
+            from,
+            request,
+            edits,
+            branch: None,
+            targets: Targets::new(),
+            client: None,
+            outcomes: VecDeque::new(),
+            waker: None,
+            answered: false,
+            cancelled: false,
+            progress: None,
+        }))
+    }
+
+    fn is_invite(&self) -> bool {
+        self.request.method() == Method::Invite
+    }
+
+    fn push(&mut self, outcome: Outcome) {
+        self.answered = true;
+        self.outcomes.push_back(outcome);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A request on its way downstream.
+///
+/// Dropped: an INVITE without a final response is cancelled; any other request is forgotten and its
+/// late responses are dropped.
+pub struct Forwarding {
+    cx: Cx,
+    shared: Shared,
+}
+
+impl Forwarding {
+    pub(crate) fn start(cx: Cx, incoming: &Incoming, edits: Edits) -> Self {
+        let request = incoming.request();
+        let server = incoming.server();
+        let prepared = prepare(&cx, incoming, edits);
+        let (edits, hop) = match prepared {
+            Some((edits, hop)) => (edits, Some(hop)),
+            None => (Edits::new(), None),
+        };
+        let from = incoming.source().listener;
+        let shared = Waiting::new(Some(server), from, request.clone(), edits);
+        if request.method() == Method::Invite {
+            cx.0.invites.borrow_mut().insert(server, Rc::downgrade(&shared));
+        }
+        match hop {
+            None => shared.borrow_mut().push(Outcome::Unreachable),
+            Some(hop) => launch(&cx, &shared, hop),
+        }
+        Self { cx, shared }
+    }
+
+    /// What came of it. After a final response there may be another, late one for an INVITE.
+    ///
+    /// Cancel-safe: what is not taken stays.
+    pub async fn outcome(&mut self) -> Outcome {
+        loop {
+            let next = next_outcome(&self.shared);
+            let Some(deadline) = self.timer_c() else { return next.await };
+            match tokio::time::timeout_at(deadline, next).await {
+                Ok(outcome) => return outcome,
+                // RFC 3261 §16.8: after a provisional response the branch is cancelled; the
+                // machine ends it should no final response follow.
+                Err(_) if self.timer_c().is_some_and(|again| again <= deadline) => {
+                    self.shared.borrow_mut().progress = None;
+                    self.cx.0.cancel(&self.shared);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// When Timer C fires (RFC 3261 §16.6 step 11); `None` unless an INVITE made progress.
+    fn timer_c(&self) -> Option<Instant> {
+        let timer_c = self.cx.0.endpoint.borrow().config().timers.timer_c();
+        self.shared.borrow().progress.map(|progress| progress + timer_c)
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        let (invite, answered) = {
+            let waiting = self.shared.borrow();
+            (waiting.is_invite(), waiting.answered)
+        };
+        if invite && !answered {
+            self.cx.0.cancel(&self.shared);
+        }
+    }
+}
+
+impl fmt::Debug for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarding").finish_non_exhaustive()
+    }
+}
+
+async fn next_outcome(shared: &Shared) -> Outcome {
+    poll_fn(|context| {
+        let mut waiting = shared.borrow_mut();
+        match waiting.outcomes.pop_front() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                waiting.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Sends a request of our own, behind those to the same Request-URI.
+pub(crate) async fn send(
+    cx: &Cx,
+    request: Request,
+    hop: NextHop,
+    branch: Option<&str>,
+) -> Outcome {
+    let uri = request.uri_text().to_vec();
+    let lane = {
+        let mut lanes = cx.0.lanes.borrow_mut();
+        Rc::clone(lanes.entry(uri.clone()).or_insert_with(|| Rc::new(Semaphore::new(1))))
+    };
+    if Rc::strong_count(&lane) > LANE_WAITING_MAX + 1 {
+        return Outcome::Unreachable;
+    }
+    let permit = lane.acquire().await;
+    let shared = Waiting::new(None, hop.listener, request, Edits::new());
+    shared.borrow_mut().branch = branch.map(str::to_owned);
+    launch(cx, &shared, hop);
+    let outcome = next_outcome(&shared).await;
+    drop(permit);
+    // The last one out takes the lane away: the table holds it once, we hold it once.
+    if Rc::strong_count(&lane) == 2 {
+        cx.0.lanes.borrow_mut().remove(&uri);
+    }
+    outcome
+}
+
+/// Finds the targets and sends to the first; at once when no question must be asked.
+fn launch(cx: &Cx, shared: &Shared, hop: NextHop) {
+    if let Some(targets) = hop.numeric() {
+        begin(cx, shared, &targets);
+        return;
+    }
+    let (cx, shared) = (cx.clone(), Rc::clone(shared));
+    cx.clone().spawn(async move {
+        let targets = cx.0.wire.lookup(&hop).await;
+        begin(&cx, &shared, &targets);
+    });
+}
+
+fn begin(cx: &Cx, shared: &Shared, targets: &Targets) {
+    let mut waiting = shared.borrow_mut();
+    if waiting.cancelled {
+        return waiting.push(Outcome::Cancelled);
+    }
+    let octets = waiting.request.bytes().len() + waiting.edits.octets_added() + VIA_OCTETS;
+    waiting.targets = by_size(cx, targets, waiting.from, octets);
+    waiting.targets.reverse();
+    drop(waiting);
+    try_next(cx, shared, Outcome::Unreachable);
+}
+
+/// What our `Via` adds to a request, about.
+const VIA_OCTETS: usize = 90;
+
+/// A request too large for UDP goes over TCP, and over UDP when TCP is refused
+/// (RFC 3261 §18.1.1). The targets get the listener to send from.
+fn by_size(cx: &Cx, targets: &Targets, from: ListenerId, octets: usize) -> Targets {
+    let mut sized = Targets::new();
+    let mut add = |target: &Target, transport| {
+        if let Some(listener) = cx.locals().near(from, transport) {
+            sized.push(Target { transport, listener, ..*target });
+        }
+    };
+    for target in targets {
+        if target.transport == Transport::Udp && octets > cx.node().udp_octets_max {
+            add(target, Transport::Tcp);
+        }
+        add(target, target.transport);
+    }
+    sized
+}
+
+/// Sends to the next target; without one the request ends with `otherwise`.
+fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
+    loop {
+        let mut waiting = shared.borrow_mut();
+        let Some(target) = waiting.targets.pop() else {
+            return waiting.push(otherwise);
+        };
+        let edits = with_record_route(cx, &waiting, target);
+        let now = cx.0.instant();
+        let mut endpoint = cx.0.endpoint.borrow_mut();
+        let sent = match &waiting.branch {
+            Some(branch) => endpoint.request_named(now, &waiting.request, edits, target, branch),
+            None => endpoint.request(now, &waiting.request, edits, target),
+        };
+        drop(endpoint);
+        if let Ok(client) = sent {
+            waiting.client = Some(client);
+            drop(waiting);
+            cx.0.clients.borrow_mut().insert(client, Rc::clone(shared));
+            cx.0.drain();
+            return;
+        }
+    }
+}
+
+/// Puts us into the route set of a dialog that the request may open (RFC 3261 §16.6 step 4); once
+/// for each side when request and target use different sockets.
+fn with_record_route(cx: &Cx, waiting: &Waiting, target: Target) -> Edits {
+    let mut edits = waiting.edits.clone();
+    let opens = matches!(
+        waiting.request.method(),
+        Method::Invite | Method::Subscribe | Method::Refer
+    );
+    if waiting.server.is_none() || !opens || !is_initial(&waiting.request) {
+        return edits;
+    }
+    let mut before = None;
+    for side in [waiting.from, target.listener].into_iter().filter_map(|id| cx.locals().at(id)) {
+        let transport = match side.transport {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+        };
+        let uri = format!("<sip:{}{transport};lr>", side.sent_by);
+        if before.as_ref() != Some(&uri) {
+            edits.prepend(&waiting.request, HeaderName::RecordRoute, &uri);
+        }
+        before = Some(uri);
+    }
+    edits
+}
+
+/// A response to a request that somebody waits for.
+pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
+    let Some(shared) = cx.0.clients.borrow().get(&client).map(Rc::clone) else { return };
+    let (server, invite) = {
+        let waiting = shared.borrow();
+        (waiting.server, waiting.is_invite())
+    };
+    let status = response.status();
+    if status < 200 {
+        shared.borrow_mut().progress = (invite && status > 100).then(Instant::now);
+        if let (Some(server), true) = (server, invite && status > 100) {
+            cx.relay(server, &response);
+        }
+        return;
+    }
+    if !invite {
+        cx.0.clients.borrow_mut().remove(&client);
+    }
+    shared.borrow_mut().progress = None;
+    match server {
+        Some(server) if invite && response.is_success() => {
+            cx.relay(server, &response);
+            let mut waiting = shared.borrow_mut();
+            // Repetitions of the 2xx are sent on too (RFC 6026 §8.4), but told once.
+            if !waiting.answered {
+                waiting.push(Outcome::Relayed(response));
+            }
+        }
+        // RFC 3263 §4.3: a 503 means this server only, as long as there is another.
+        _ if status == 503 && !shared.borrow().targets.is_empty() => {
+            try_next(cx, &shared, Outcome::Unreachable);
+        }
+        _ => shared.borrow_mut().push(Outcome::Final(response)),
+    }
+}
+
+/// A request that somebody waits for failed at one target.
+pub(crate) fn failed(cx: &Cx, client: ClientKey, failure: Failure) {
+    let Some(shared) = cx.0.clients.borrow_mut().remove(&client) else { return };
+    let otherwise = match failure {
+        Failure::Timeout => Outcome::Timeout,
+        Failure::Transport => Outcome::Unreachable,
+    };
+    if !shared.borrow().answered {
+        try_next(cx, &shared, otherwise);
+    }
+}
+
+impl crate::shard::Inner {
+    /// Cancels a forwarded INVITE (RFC 3261 §16.10).
+    pub(crate) fn cancel(&self, shared: &Shared) {
+        let client = {
+            let mut waiting = shared.borrow_mut();
+            waiting.cancelled = true;
+            waiting.targets.clear();
+            waiting.client
+        };
+        if let Some(client) = client {
+            self.endpoint.borrow_mut().cancel(self.instant(), client);
+            self.drain();
+        }
+    }
+}
+
+/// The changes a proxy makes, and the next hop (RFC 3261 §16.4, §16.6); `None` when there is no
+/// next hop.
+fn prepare(cx: &Cx, incoming: &Incoming, mut edits: Edits) -> Option<(Edits, NextHop)> {
+    let request = incoming.request();
+    let hop = route(cx, request, &mut edits, incoming.source().listener)?;
+    let left = match request.header::<MaxForwards>() {
+        Ok(Some(MaxForwards(hops))) => hops.saturating_sub(1),
+        Ok(None) | Err(_) => MAX_FORWARDS,
+    };
+    edits.set(request, HeaderName::MaxForwards, left);
+    edits.remove(request, HeaderName::PServedUser);
+    Some((edits, hop))
+}
+
+/// Takes our `Route` off and finds the next hop. What remains is not touched (CORE-032).
+fn route(
+    cx: &Cx,
+    request: &Request,
+    edits: &mut Edits,
+    from: ListenerId,
+) -> Option<NextHop> {
+    let mut ours = 0;
+    let mut next = None;
+    for value in request.list::<Route<'_>>() {
+        let Ok(value) = value else { break };
+        if next.is_none() && is_ours(cx, &value.uri) {
+            ours += 1;
+        } else {
+            next = Some(value);
+            break;
+        }
+    }
+    let uri = next.map(|route| route.uri);
+    match uri {
+        // RFC 3261 §16.6 step 6: a strict router wants itself as Request-URI.
+        Some(Uri::Sip(sip)) if !sip.is_loose_router() => {
+            strict(request, edits, ours, &Uri::Sip(sip));
+        }
+        _ => edits.remove_values(request, HeaderName::Route, ours),
+    }
+    match uri {
+        Some(uri) => NextHop::of(&uri, from),
+        None => match &cx.node().next_hop {
+            Some(hop) => Some(NextHop { listener: from, ..hop.clone() }),
+            None => NextHop::of(&request.uri()?, from),
+        },
+    }
+}
+
+/// The Request-URI goes to the end of the routes, the first route becomes the Request-URI.
+fn strict(request: &Request, edits: &mut Edits, ours: usize, uri: &Uri<'_>) {
+    let rest: Vec<String> = request
+        .values(HeaderName::Route)
+        .flat_map(parlance_sip::grammar::split_list)
+        .skip(ours + 1)
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .chain([format!("<{}>", String::from_utf8_lossy(request.uri_text()))])
+        .collect();
+    edits.set(request, HeaderName::Route, rest.join(", "));
+    edits.request_uri(uri);
+}
+
+fn is_ours(cx: &Cx, uri: &Uri<'_>) -> bool {
+    match uri {
+        Uri::Sip(sip) => {
+            let host = sip.host.as_str().trim_matches(['[', ']']);
+            cx.locals().is_ours(host, sip.port)
+        }
+        Uri::Tel(_) | Uri::Other(_) => false,
+    }
+}
+
+/// Sends an ACK on, statelessly (RFC 3261 §16.7: an ACK for a 2xx is a request of its own).
+pub(crate) fn pass_ack(cx: &Cx, source: Source, request: &Request) {
+    let mut edits = Edits::new();
+    let Some(hop) = route(cx, request, &mut edits, source.listener) else { return };
+    let left = match request.header::<MaxForwards>() {
+        Ok(Some(MaxForwards(0))) => return,
+        Ok(Some(MaxForwards(hops))) => hops - 1,
+        Ok(None) | Err(_) => MAX_FORWARDS,
+    };
+    edits.set(request, HeaderName::MaxForwards, left);
+    let (cx, request) = (cx.clone(), request.clone());
+    cx.clone().spawn(async move {
+        let octets = request.bytes().len() + edits.octets_added() + VIA_OCTETS;
+        let found = match hop.numeric() {
+            Some(targets) => targets,
+            None => cx.0.wire.lookup(&hop).await,
+        };
+        if let Some(target) = by_size(&cx, &found, source.listener, octets).first() {
+            cx.0.endpoint.borrow_mut().request_stateless(&request, edits, *target);
+            cx.0.drain();
+        }
+    });
+}
+
+/// Passes a request through as a record-routing proxy and relays what comes back (CORE-034).
+///
+/// Errors of the network become 480 or 408 as [`crate::relayable`] says.
+pub async fn pass(cx: Cx, incoming: Incoming) {
+    let mut forwarding = cx.forward(&incoming, Edits::new());
+    match forwarding.outcome().await {
+        Outcome::Final(response) => incoming.relay(&response),
+        // The transaction has its final response; dropping `incoming` would add a 480.
+        Outcome::Relayed(_) => incoming.done(),
+        Outcome::Timeout if incoming.request().method() != Method::Invite => incoming.abandon(),
+        Outcome::Timeout => {
+            let response = incoming.response(408);
+            incoming.answer(response);
+        }
+        Outcome::Unreachable => {
+            let response = incoming.response(480);
+            incoming.answer(response);
+        }
+        Outcome::Cancelled => {
+            let response = incoming.response(487);
+            incoming.answer(response);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A request as a role sees it, and the one answer it owes.
+
+use std::fmt;
+
+use parlance_sip::{HeaderName, Method, Request, Response, ResponseBuilder, ServerKey, Source};
+
+use crate::{Cx, Reply};
+
+/// Placeholder.
+#[derive(Debug)]
+pub struct Decision;
+
+/// A request that waits for its answer.
+///
+/// Dropped without one, a 480 is sent (an ACK is never answered): a role that fails still leaves
+/// the sender with a final response.
+pub struct Incoming {
+    cx: Cx,
+    server: ServerKey,
+    source: Source,
+    request: Request,
+    decision: Decision,
+    answered: bool,
+}
+
+impl Incoming {
+    pub(crate) fn new(
+        cx: Cx,
+        server: ServerKey,
+        source: Source,
+        request: Request,
+        decision: Decision,
+    ) -> Self {
+        Self { cx, server, source, request, decision, answered: false }
+    }
+
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Where it came from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whom it serves, on which side, and why it came to this role.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    pub(crate) fn server(&self) -> ServerKey {
+        self.server
+    }
+
+    /// Starts a response of our own, with a To tag and `Server`.
+    pub fn response(&self, status: u16) -> ResponseBuilder {
+        let response = ResponseBuilder::new(&self.request, status, &self.cx.tag());
+        self.cx.with_server(response)
+    }
+
+    /// Sends the final response.
+    pub fn answer(mut self, response: ResponseBuilder) {
+        self.send(response);
+    }
+
+    /// Sends what a refusal table says.
+    pub fn reply(mut self, reply: &Reply) {
+        let tag = self.cx.tag();
+        let response =
+            ResponseBuilder::with_reason(&self.request, reply.status, &reply.reason, &tag);
+        let response = self.cx.with_server(response);
+        let response = reply
+            .headers
+            .iter()
+            .fold(response, |response, (name, value)| response.header(*name, value));
+        self.send(response);
+    }
+
+    /// Sends on a response from downstream, with our `Via` taken off (RFC 3261 §16.7 step 8).
+    pub fn relay(mut self, response: &Response) {
+        self.answered = true;
+        self.cx.relay(self.server, response);
+    }
+
+    /// Leaves the request without an answer: all that is left when the time for one is over
+    /// (RFC 4320 §4.2). For an INVITE it answers 480.
+    pub fn abandon(mut self) {
+        if self.request.method() == Method::Invite {
+            return;
+        }
+        self.answered = true;
+        self.cx.abandon(self.server);
+    }
+
+    /// Notes that the final response went out by itself, an INVITE's 2xx.
+    pub(crate) fn done(mut self) {
+        self.answered = true;
+    }
+
+    fn send(&mut self, response: ResponseBuilder) {
+        self.answered = true;
+        let status = response.status();
+        self.cx.respond(self.server, status, response.build());
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if self.answered || self.request.method() == Method::Ack {
+            return;
+        }
+        let response = self.response(480).header(HeaderName::RetryAfter, 5);
+        self.send(response);
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("request", &self.request).finish_non_exhaustive()
+    }
+}

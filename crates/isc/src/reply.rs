@@ -1,0 +1,30 @@
+//! A response as a refusal table gives it, before it is written.
+
+use std::borrow::Cow;
+
+use parlance_sip::{HeaderName, message::reason_phrase};
+
+/// What is answered instead of a service: status, reason phrase and the headers that go with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// 300 to 699, or 200 and 202 for what is answered on somebody's behalf.
+    pub status: u16,
+    /// The reason phrase.
+    pub reason: Cow<'static, str>,
+    /// Further header fields, in order.
+    pub headers: Vec<(HeaderName, String)>,
+}
+
+impl Reply {
+    /// A response with the usual reason phrase and no further headers.
+    pub fn new(status: u16) -> Self {
+        Self { status, reason: Cow::Borrowed(reason_phrase(status)), headers: Vec::new() }
+    }
+
+    /// The same with another header field.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: impl ToString) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+}

@@ -1,0 +1,342 @@
+//! One shard: an endpoint, the roles that run over its events, and the loop that drives both.
+//!
+//! A shard lives on one thread. Everything reaches it through one bounded queue; roles are tasks
+//! on its `LocalSet` and share it through [`Cx`].
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use metrics::{Counter, counter};
+use parlance_sip::endpoint::{Drop as Dropped, Input, Output, is_initial};
+use parlance_sip::message::Malformed;
+use parlance_sip::{ClientKey, Endpoint, Message, Request, ResponseBuilder, ServerKey, Source};
+use parlance_sip::Target;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::cx::Lanes;
+use crate::forward::{self, Shared, Waiting};
+use crate::wire::Wire;
+use crate::{Cx, Node, Task};
+
+/// What reaches a shard.
+pub enum ShardInput {
+    /// A message from the network.
+    Received {
+        /// When it was read off the socket.
+        at: std::time::Instant,
+        /// Where it came from.
+        source: Source,
+        /// The names in the peer's certificate; empty without one.
+        peer_names: Arc<[String]>,
+        /// The message, or what could be read of it.
+        message: Result<Message, Box<Malformed>>,
+    },
+    /// A request could not be sent.
+    Undeliverable {
+        /// Whose it was.
+        client: ClientKey,
+    },
+    /// Work that belongs on this shard.
+    Run(Box<dyn FnOnce(Cx) -> Task + Send>),
+}
+
+impl fmt::Debug for ShardInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Received { .. } => "Received",
+            Self::Undeliverable { .. } => "Undeliverable",
+            Self::Run(_) => "Run",
+        })
+    }
+}
+
+/// A new request on its way to the decision.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its transaction.
+    pub server: ServerKey,
+    /// Where it came from.
+    pub source: Source,
+    /// The names in the peer's certificate.
+    pub peer_names: Arc<[String]>,
+    /// The request.
+    pub request: Request,
+}
+
+/// Decides about each new request and starts the role's task.
+pub trait Dispatch {
+    /// Whether the peer may speak to us at all; if not, the request gets 403 and leaves no state
+    /// (an ACK is dropped).
+    fn admit(&self, cx: &Cx, source: &Source, peer_names: &[String], request: &Message) -> bool;
+
+    /// Serves a new request.
+    fn dispatch(&self, cx: Cx, arrival: Arrival) -> Task;
+}
+
+/// The inside of a shard, shared by its handles.
+pub(crate) struct Inner {
+    pub(crate) node: Arc<Node>,
+    pub(crate) endpoint: RefCell<Endpoint>,
+    pub(crate) wire: Rc<dyn Wire>,
+    pub(crate) clients: RefCell<HashMap<ClientKey, Shared>>,
+    pub(crate) invites: RefCell<HashMap<ServerKey, Weak<RefCell<Waiting>>>>,
+    pub(crate) lanes: Lanes,
+    dispatch: OnceCell<Rc<dyn Dispatch>>,
+    me: Weak<Inner>,
+    /// The certificate names of the message being fed.
+    peer_names: RefCell<Arc<[String]>>,
+    /// When the loop will look at the timers next.
+    sleeping: Cell<Option<std::time::Instant>>,
+    wake: Notify,
+    meter: Meter,
+}
+
+impl Inner {
+    pub(crate) fn instant(&self) -> std::time::Instant {
+        Instant::now().into_std()
+    }
+
+    fn cx(&self) -> Option<Cx> {
+        self.me.upgrade().map(Cx)
+    }
+
+    /// Does everything the endpoint asks for. Role code never runs in here: it is only woken.
+    pub(crate) fn drain(&self) {
+        let Some(cx) = self.cx() else { return };
+        loop {
+            let Some(output) = self.endpoint.borrow_mut().poll_output() else { break };
+            match output {
+                Output::Transmit { target, bytes, client } => {
+                    self.transmit(&target, bytes, client);
+                }
+                Output::Request { server, source, request } => {
+                    let peer_names = Arc::clone(&self.peer_names.borrow());
+                    let arrival = Arrival { server, source, peer_names, request };
+                    if let Some(dispatch) = self.dispatch.get() {
+                        cx.spawn(dispatch.dispatch(cx.clone(), arrival));
+                    }
+                }
+                Output::Ack { source, request } => forward::pass_ack(&cx, source, &request),
+                Output::Cancelled { server, .. } => {
+                    let waiting = self.invites.borrow().get(&server).and_then(Weak::upgrade);
+                    if let Some(waiting) = waiting {
+                        self.cancel(&waiting);
+                    }
+                }
+                Output::Response { client, response } => {
+                    forward::response(&cx, client, response);
+                }
+                Output::Failed { client, failure } => forward::failed(&cx, client, failure),
+                Output::Ended { client } => _ = self.clients.borrow_mut().remove(&client),
+                Output::Closed { server } => _ = self.invites.borrow_mut().remove(&server),
+                Output::Unacknowledged { .. } => self.meter.unacknowledged.increment(1),
+                Output::Dropped(dropped) => self.meter.dropped(dropped),
+            }
+        }
+        let due = self.endpoint.borrow().poll_timeout();
+        if due.is_some_and(|due| self.sleeping.get().is_none_or(|sleeping| due < sleeping)) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn transmit(&self, target: &Target, bytes: Bytes, client: Option<ClientKey>) {
+        if self.wire.transmit(target, bytes, client) {
+            return;
+        }
+        if let Some(client) = client {
+            let input = Input::Undeliverable { client };
+            self.endpoint.borrow_mut().handle_input(self.instant(), input);
+        }
+    }
+
+    fn feed(&self, cx: &Cx, input: ShardInput) {
+        match input {
+            ShardInput::Run(task) => {
+                let task = task(cx.clone());
+                return cx.spawn(task);
+            }
+            ShardInput::Undeliverable { client } => {
+                let input = Input::Undeliverable { client };
+                self.endpoint.borrow_mut().handle_input(self.instant(), input);
+            }
+            ShardInput::Received { at, source, peer_names, message } => {
+                self.receive(cx, at, source, peer_names, message);
+            }
+        }
+        self.drain();
+    }
+
+    fn receive(
+        &self,
+        cx: &Cx,
+        at: std::time::Instant,
+        source: Source,
+        peer_names: Arc<[String]>,
+        message: Result<Message, Box<Malformed>>,
+    ) {
+        let now = self.instant();
+        let known = match &message {
+            Ok(message) => Some(message),
+            Err(malformed) => malformed.message.as_ref(),
+        };
+        if let (Some(message), Some(dispatch)) = (known, self.dispatch.get()) {
+            let admitted =
+                !message.is_request() || dispatch.admit(cx, &source, &peer_names, message);
+            let late = now.saturating_duration_since(at) > self.node.lag_max;
+            if !admitted {
+                return self.turn_away(source, message, 403);
+            }
+            if late && message.is_request() && is_initial(message) {
+                return self.turn_away(source, message, 503);
+            }
+        }
+        *self.peer_names.borrow_mut() = peer_names;
+        let input = match message {
+            Ok(message) => Input::Message { source, message },
+            Err(malformed) => Input::Malformed { source, malformed },
+        };
+        self.endpoint.borrow_mut().handle_input(now, input);
+    }
+
+    /// Answers without keeping anything.
+    fn turn_away(&self, source: Source, message: &Message, status: u16) {
+        self.meter.turned_away(status);
+        let Ok(request) = Request::new(message.clone()) else { return };
+        let mut endpoint = self.endpoint.borrow_mut();
+        if status == 503 {
+            return endpoint.overload(source, &request);
+        }
+        let tag = endpoint.tag();
+        let response = ResponseBuilder::new(&request, status, &tag);
+        endpoint.answer_stateless(source, &request, response);
+    }
+}
+
+/// One shard.
+pub struct Shard {
+    inner: Rc<Inner>,
+}
+
+impl Shard {
+    /// A shard over `wire`. `dispatch` is made with the handle its roles will use.
+    pub fn new(
+        node: Arc<Node>,
+        endpoint: Endpoint,
+        wire: Rc<dyn Wire>,
+        dispatch: impl FnOnce(&Cx) -> Rc<dyn Dispatch>,
+    ) -> Self {
+        let inner = Rc::new_cyclic(|me| Inner {
+            node,
+            endpoint: RefCell::new(endpoint),
+            wire,
+            clients: RefCell::default(),
+            invites: RefCell::default(),
+            lanes: Lanes::default(),
+            dispatch: OnceCell::new(),
+            me: Weak::clone(me),
+            peer_names: RefCell::new(Arc::from([])),
+            sleeping: Cell::new(None),
+            wake: Notify::new(),
+            meter: Meter::new(),
+        });
+        let made = dispatch(&Cx(Rc::clone(&inner)));
+        // The cell is empty: it was made two lines above.
+        let _ = inner.dispatch.set(made);
+        Self { inner }
+    }
+
+    /// The handle roles use.
+    pub fn cx(&self) -> Cx {
+        Cx(Rc::clone(&self.inner))
+    }
+
+    /// Runs until the queue is closed and empty. Must run on a `LocalSet`: roles are spawned there.
+    pub async fn run(self, mut queue: mpsc::Receiver<ShardInput>) {
+        let inner = self.inner;
+        let cx = Cx(Rc::clone(&inner));
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let due = inner.endpoint.borrow().poll_timeout();
+            inner.sleeping.set(due);
+            tokio::select! {
+                biased;
+                received = queue.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        return;
+                    }
+                }
+                () = inner.wake.notified() => {}
+                () = sleep_until(due) => {}
+            }
+            for input in batch.drain(..) {
+                inner.feed(&cx, input);
+            }
+            let now = inner.instant();
+            if inner.endpoint.borrow().poll_timeout().is_some_and(|due| due <= now) {
+                inner.endpoint.borrow_mut().handle_input(now, Input::Timeout);
+                inner.drain();
+            }
+        }
+    }
+}
+
+/// How many inputs are taken from the queue at a time, so that roles get their turn.
+const BATCH: usize = 64;
+
+async fn sleep_until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(Instant::from_std(due)).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").finish_non_exhaustive()
+    }
+}
+
+/// The counters of one shard; all shards add to the same.
+struct Meter {
+    unacknowledged: Counter,
+    untrusted: Counter,
+    overload: Counter,
+    stray: Counter,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self {
+            unacknowledged: counter!("parlance_sip_unacknowledged_total"),
+            untrusted: counter!("parlance_sip_untrusted_total"),
+            overload: counter!("parlance_sip_overload_total"),
+            stray: counter!("parlance_sip_stray_responses_total"),
+        }
+    }
+
+    fn turned_away(&self, status: u16) {
+        if status == 403 {
+            self.untrusted.increment(1);
+        }
+    }
+
+    fn dropped(&self, dropped: Dropped) {
+        match dropped {
+            Dropped::StrayResponse => self.stray.increment(1),
+            Dropped::Overload => self.overload.increment(1),
+            Dropped::Malformed(fault) => {
+                let fault = fault.to_string();
+                counter!("parlance_sip_malformed_total", "fault" => fault).increment(1);
+            }
+            Dropped::Refused(fault) => {
+                let fault = fault.to_string();
+                counter!("parlance_sip_refused_total", "fault" => fault).increment(1);
+            }
+        }
+    }
+}

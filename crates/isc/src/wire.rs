@@ -1,0 +1,128 @@
+//! The outside of a shard: where its messages go and who answers its questions of names.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+
+use bytes::Bytes;
+use parlance_sip::uri::Uri;
+use parlance_sip::{ClientKey, ListenerId, Target, Transport};
+use smallvec::{SmallVec, smallvec};
+
+/// Targets in the order to try (RFC 3263 §4.3).
+pub type Targets = SmallVec<[Target; 2]>;
+
+/// An answer that takes time.
+pub type Lookup = Pin<Box<dyn Future<Output = Targets>>>;
+
+/// The network under a shard: `net` in the server, a simulated one in the lab.
+pub trait Wire {
+    /// Puts a message on the wire without waiting. A request that cannot be sent is reported by
+    /// `false` here, or later as [`crate::ShardInput::Undeliverable`].
+    fn transmit(&self, target: &Target, bytes: Bytes, client: Option<ClientKey>) -> bool;
+
+    /// Finds the targets of a host that is a name (RFC 3263); empty when there are none.
+    fn lookup(&self, hop: &NextHop) -> Lookup;
+}
+
+/// The facts of a next-hop URI that decide where a request goes (RFC 3261 §8.1.2, RFC 3263 §4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// Host name, IPv4 address or IPv6 address without brackets; `maddr` when there is one.
+    pub host: String,
+    /// The port, when one is written.
+    pub port: Option<u16>,
+    /// The `transport` parameter, when it is one of ours.
+    pub transport: Option<Transport>,
+    /// Whether the URI is a `sips` URI: TLS only.
+    pub secure: bool,
+    /// The listener to send from.
+    pub listener: ListenerId,
+}
+
+impl NextHop {
+    /// Reads the facts off a URI; `None` unless it is a sip or sips URI.
+    pub fn of(uri: &Uri<'_>, listener: ListenerId) -> Option<Self> {
+        let Uri::Sip(sip) = uri else { return None };
+        let host = sip.maddr().unwrap_or(sip.host);
+        Some(Self {
+            host: host.as_str().trim_matches(['[', ']']).to_owned(),
+            port: sip.port,
+            transport: sip.transport(),
+            secure: sip.secure,
+            listener,
+        })
+    }
+
+    /// The target, when the host is an address and no question is needed (RFC 3263 §4.1, §4.2).
+    pub fn numeric(&self) -> Option<Targets> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        let transport = match self.transport {
+            _ if self.secure => Transport::Tls,
+            Some(transport) => transport,
+            None => Transport::Udp,
+        };
+        let port = self.port.unwrap_or_else(|| transport.default_port());
+        let remote = SocketAddr::new(ip, port);
+        let listener = self.listener;
+        Some(smallvec![Target { transport, remote, listener, connection: None }])
+    }
+}
+
+/// One socket of ours, as far as a shard must know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Its number.
+    pub id: ListenerId,
+    /// What it speaks.
+    pub transport: Transport,
+    /// The `host:port` that stands in our `Via` and `Record-Route`.
+    pub sent_by: String,
+}
+
+/// Our sockets, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locals(pub Vec<Local>);
+
+impl Locals {
+    /// The socket with this number.
+    pub fn at(&self, id: ListenerId) -> Option<&Local> {
+        self.0.get(usize::from(id.0))
+    }
+
+    /// The socket to send from over `transport`, near the one numbered `near`: itself, one with
+    /// the same address, or else any with that transport.
+    pub fn near(&self, near: ListenerId, transport: Transport) -> Option<ListenerId> {
+        let same = self.at(near);
+        let mut fitting = self.0.iter().filter(|local| local.transport == transport);
+        let first = fitting.clone().next()?;
+        let best = fitting.find(|local| same.is_some_and(|same| same.sent_by == local.sent_by));
+        Some(best.unwrap_or(first).id)
+    }
+
+    /// Whether a URI host and port are ours (RFC 3261 §16.4).
+    pub fn is_ours(&self, host: &str, port: Option<u16>) -> bool {
+        self.0.iter().any(|local| {
+            let (ours, our_port) = split(&local.sent_by);
+            let port = port.unwrap_or_else(|| local.transport.default_port());
+            ours.eq_ignore_ascii_case(host) && our_port == port
+        })
+    }
+}
+
+/// Splits `host:port`; brackets of an IPv6 address go.
+fn split(sent_by: &str) -> (&str, u16) {
+    let (host, port) = match sent_by.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(5060)),
+        _ => (sent_by, 5060),
+    };
+    (host.trim_matches(['[', ']']), port)
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
