@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2, memchr3};
+
 /// A set of ASCII octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Class(u128);
@@ -139,22 +141,33 @@ impl<'a> Iterator for List<'a> {
     }
 }
 
+/// Jumps from one octet that matters to the next; most values have one or two.
 fn top_level_comma(value: &[u8]) -> Option<usize> {
-    let mut quoted = false;
-    let mut bracketed = false;
-    let mut escaped = false;
-    for (at, &octet) in value.iter().enumerate() {
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' if !bracketed => quoted = !quoted,
-            b'<' if !quoted => bracketed = true,
-            b'>' if !quoted => bracketed = false,
-            b',' if !quoted && !bracketed => return Some(at),
-            _ => {}
-        }
+    let mut at = 0;
+    loop {
+        let rest = value.get(at..)?;
+        let found = memchr3(b',', b'"', b'<', rest)?;
+        let inside = rest.get(found + 1..)?;
+        at += found;
+        at += match rest.get(found) {
+            Some(b'"') => end_of_quoted(inside)? + 2,
+            Some(b'<') => memchr(b'>', inside)? + 2,
+            _ => return Some(at),
+        };
     }
-    None
+}
+
+/// Where the quotation mark is that ends a quoted string.
+fn end_of_quoted(inside: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = inside.get(at..)?;
+        let found = memchr2(b'"', b'\\', rest)?;
+        if rest.get(found) == Some(&b'"') {
+            return Some(at + found);
+        }
+        at += found + 2;
+    }
 }
 
 /// A cursor over one field value. What a method does not recognise it does not consume.
@@ -285,24 +298,22 @@ impl<'a> Scanner<'a> {
     pub fn comment(&mut self) -> Option<&'a [u8]> {
         let start = self.rest;
         let mut scanner = self.clone();
-        let mut depth = 0usize;
-        loop {
-            match scanner.peek()? {
+        if !scanner.eat(b'(') {
+            return None;
+        }
+        let mut depth = 1usize;
+        while depth > 0 {
+            match scanner.next_octet()? {
                 b'(' => depth += 1,
-                b')' => depth = depth.saturating_sub(1),
+                b')' => depth -= 1,
                 b'\\' => {
-                    scanner.next_octet();
+                    scanner.next_octet()?;
                 }
-                _ if depth == 0 => return None,
                 _ => {}
-            }
-            scanner.next_octet()?;
-            if depth == 0 {
-                break;
             }
         }
         self.rest = scanner.rest;
-        start.get(..start.len() - self.rest.len()).filter(|text| text.starts_with(b"("))
+        start.get(..start.len() - self.rest.len())
     }
 }
 
@@ -366,8 +377,11 @@ mod tests {
             ("\\((a)", None),
         ];
         for (value, expect) in table {
-            let comment = Scanner::new(value.as_bytes()).comment();
+            let mut scanner = Scanner::new(value.as_bytes());
+            let comment = scanner.comment();
             assert_eq!(comment, expect.map(str::as_bytes), "{value}");
+            let left = value.len() - expect.map_or(0, str::len);
+            assert_eq!(scanner.rest().len(), left, "{value}: refused is not consumed");
         }
     }
 
