@@ -10,7 +10,7 @@ wrap! {
     /// Which of its identities the user wants asserted (RFC 3325 §9.2).
     PPreferredIdentity(NameAddr = NameAddr::read), list;
     /// The identity that was called, before the Request-URI became a contact (RFC 7315 §4.2).
-    PCalledPartyId(NameAddr = NameAddr::read_bracketed);
+    PCalledPartyId(NameAddr = NameAddr::read);
 }
 
 #[cfg(test)]
@@ -39,6 +39,6 @@ mod tests {
     #[test]
     fn refuses() {
         refuses!(PAssertedIdentity, "", Fault::Empty);
-        refuses!(PCalledPartyId, "sip:a@b.c", Fault::Syntax);
+        refuses!(PCalledPartyId, "<sip:a@b.c>, <sip:d@e.f>", Fault::Syntax);
     }
 }

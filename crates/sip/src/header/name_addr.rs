@@ -46,12 +46,17 @@ impl<'a> NameAddr<'a> {
         Ok(Self { display, uri, params: Params::parse_each(rest, check)? })
     }
 
-    /// Reads one address whose URI stands in angle brackets, as in Route and its likes: there a
-    /// parameter such as `lr` must not be taken for one of the header.
-    pub(super) fn read_bracketed(value: &'a [u8]) -> Result<Self, Fault> {
+    /// Reads one hop of Route and its likes, where the grammar wants angle brackets.
+    ///
+    /// Deviation: without them (RFC 4028 §9 prints such hops) everything belongs to the URI, for
+    /// `lr` has no meaning anywhere else (RFC 3261 §20.34).
+    pub(super) fn read_hop(value: &'a [u8]) -> Result<Self, Fault> {
         let address = Self::read(value)?;
-        let bracketed = address.display.is_some() || grammar::trim(value).starts_with(b"<");
-        if bracketed { Ok(address) } else { Err(Fault::Syntax) }
+        let spec = grammar::trim(value);
+        if address.display.is_some() || spec.starts_with(b"<") {
+            return Ok(address);
+        }
+        Ok(Self::new(Uri::parse(spec)?))
     }
 
     /// The display name as it is meant: without quotation marks and escapes. Text of the peer's, of

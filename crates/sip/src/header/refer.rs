@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn parses() {
-        accepts!(ReferTo, "sip:alice@atlanta.example.com", "<sip:alice@atlanta.example.com>"); // §2.1
+        // RFC 3515 §2.1
+        accepts!(ReferTo, "sip:alice@atlanta.example.com", "<sip:alice@atlanta.example.com>");
         accepts!(ReferTo, "<sip:carol@cleveland.example.org;method=SUBSCRIBE>"); // RFC 3515 §2.1
         accepts!(
             ReferTo,

@@ -4,13 +4,13 @@ use super::name_addr::NameAddr;
 
 wrap! {
     /// One hop the request has still to take (RFC 3261 §20.34).
-    Route(NameAddr = NameAddr::read_bracketed), list;
+    Route(NameAddr = NameAddr::read_hop), list;
     /// One hop that wants to see the requests of the dialog (RFC 3261 §20.30).
-    RecordRoute(NameAddr = NameAddr::read_bracketed), list;
+    RecordRoute(NameAddr = NameAddr::read_hop), list;
     /// One hop between registrar and user agent (RFC 3327 §4).
-    Path(NameAddr = NameAddr::read_bracketed), list;
+    Path(NameAddr = NameAddr::read_hop), list;
     /// One hop of the way to the home proxy (RFC 3608 §5).
-    ServiceRoute(NameAddr = NameAddr::read_bracketed), list;
+    ServiceRoute(NameAddr = NameAddr::read_hop), list;
 }
 
 #[cfg(test)]
@@ -18,12 +18,15 @@ mod tests {
     use super::*;
     use crate::grammar::split_list;
     use crate::header::{Fault, Header};
+    use crate::uri::UriError;
 
     #[test]
     fn parses() {
         accepts!(Route, "<sip:bigbox3.site3.atlanta.com;lr>"); // RFC 3261 §20.34
         accepts!(Route, "<sip:services.example.com;lr;unknownwith=value;unknown-no-value>");
         accepts!(RecordRoute, "<sip:server10.biloxi.com;lr>"); // RFC 3261 §20.30
+        // RFC 4028 §9
+        accepts!(Route, "sips:p1.atlanta.example.com;lr", "<sips:p1.atlanta.example.com;lr>");
         accepts!(Path, "<sip:P1.EXAMPLEVISITED.COM;lr>"); // RFC 3327 §5.5.1
         accepts!(ServiceRoute, "\"HSP\" <sip:HSP.HOME.EXAMPLE.COM;lr>;x"); // RFC 3608 §6.4.2
     }
@@ -51,7 +54,8 @@ mod tests {
     #[test]
     fn refuses() {
         refuses!(Route, "", Fault::Empty);
-        refuses!(Route, "sip:services.example.com;lr", Fault::Syntax);
+        refuses!(Route, "sip:services.example.com;lr;", Fault::Parameter);
+        refuses!(Route, "sip:services.example.com;lr ;x", Fault::Uri(UriError::Parameter));
         refuses!(Path, "<sip:a@b.c;lr", Fault::Syntax);
     }
 }

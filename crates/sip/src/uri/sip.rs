@@ -261,6 +261,7 @@ mod tests {
         }
     }
 
+    // Covers: CORE-045
     #[test]
     fn equivalent_uris() {
         #[rustfmt::skip]
@@ -292,6 +293,7 @@ mod tests {
             ("sip:a@b.c;maddr=192.0.2.1", "sip:a@b.c", false),
             ("sip:a@b.c;maddr=192.0.2.1", "sip:a@b.c;maddr=192.0.2.2", false),
             ("sip:a@b.c;lr", "sip:a@b.c", true),
+            ("sip:a@b.c;comp=sigcomp", "sip:a@b.c", true), // RFC 3486
             ("sip:a@b.c;lr", "sip:a@b.c;lr=on", false),
             ("sip:a@b.c?x=1&x=2", "sip:a@b.c?x=2&x=1", true),
             ("sip:a@b.c?x=1&x=1", "sip:a@b.c?x=1&x=2", false),
