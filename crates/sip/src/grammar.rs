@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memchr3};
 
-/// A set of ASCII octets.
+/// A set of ASCII octets: a table, because every octet of every header is looked up in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Class(u128);
+pub struct Class([bool; 256]);
 
 impl Class {
     /// Letters and digits: `alphanum`.
@@ -25,27 +25,31 @@ impl Class {
 
     /// The given ASCII octets.
     pub const fn of(octets: &[u8]) -> Self {
-        Self(0).with(octets)
+        Self([false; 256]).with(octets)
     }
 
     /// The class and the given ASCII octets.
-    pub const fn with(self, octets: &[u8]) -> Self {
-        let mut mask = self.0;
+    #[expect(clippy::indexing_slicing, reason = "an octet is below 256")]
+    pub const fn with(mut self, octets: &[u8]) -> Self {
         let mut rest = octets;
         while let [first, tail @ ..] = rest {
-            mask |= 1 << *first;
+            assert!(first.is_ascii());
+            self.0[*first as usize] = true;
             rest = tail;
         }
-        Self(mask)
+        self
     }
 
     /// Whether the octet belongs to the class.
-    pub const fn contains(self, octet: u8) -> bool {
-        octet < 128 && (self.0 >> octet) & 1 == 1
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "an octet is below 256")]
+    pub const fn contains(&self, octet: u8) -> bool {
+        self.0[octet as usize]
     }
 
     /// Whether `text` is not empty and made of this class only.
-    pub fn covers(self, text: &[u8]) -> bool {
+    #[inline(always)]
+    pub fn covers(&self, text: &[u8]) -> bool {
         !text.is_empty() && text.iter().all(|&octet| self.contains(octet))
     }
 }
@@ -93,7 +97,7 @@ pub fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(value);
     };
-    if memchr::memchr2(b'\\', b'\r', inner).is_none() {
+    if memchr2(b'\\', b'\r', inner).is_none() {
         return Cow::Borrowed(inner);
     }
     let mut text = Vec::with_capacity(inner.len());
@@ -205,6 +209,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes the octet when it is next.
+    #[inline]
     pub fn eat(&mut self, octet: u8) -> bool {
         match self.rest.split_first() {
             Some((first, rest)) if *first == octet => {
@@ -216,6 +221,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes the longest run, possibly empty, of octets that `accept` holds for.
+    #[inline(always)]
     pub fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
         let end = self.rest.iter().position(|&octet| !accept(octet)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
@@ -224,6 +230,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips linear white space: `[*WSP CRLF] 1*WSP`, repeated. Whether there was any.
+    #[inline]
     pub fn lws(&mut self) -> bool {
         let before = self.rest.len();
         loop {
@@ -236,6 +243,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// `SWS octet SWS`: the separators `EQUAL`, `SEMI`, `SLASH`, `COLON`, `COMMA`.
+    #[inline]
     pub fn separator(&mut self, octet: u8) -> bool {
         let before = self.rest;
         self.lws();
@@ -253,6 +261,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// One or more octets of a class.
+    #[inline(always)]
     pub fn run(&mut self, class: Class) -> Option<&'a str> {
         let taken = self.take_while(|octet| class.contains(octet));
         std::str::from_utf8(taken).ok().filter(|text| !text.is_empty())
