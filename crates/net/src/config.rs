@@ -143,7 +143,8 @@ impl ConnectionLimits {
     }
 }
 
-/// How fast one source may send: a token bucket for each address (IPv6: each /64).
+/// How fast one source may send: a token bucket for each address (IPv6: each /64). A connection
+/// costs as much as a message. Beyond it datagrams and connections are dropped, streams slowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Messages per second in the long run, at least 1. Default 100.

@@ -10,7 +10,8 @@ use crate::Peer;
 
 /// Takes what was received. Implemented by whoever shares the work out over the shards.
 ///
-/// Both methods are called on the runtime that [`crate::Net::bind`] ran on and must not block.
+/// Both methods are called on the runtime that [`crate::Net::bind`] ran on, `undeliverable` also on
+/// the thread that calls [`crate::Net::flush`]. They must not block.
 pub trait Deliver: Send + Sync + 'static {
     /// Takes one framed message.
     ///
@@ -21,7 +22,7 @@ pub trait Deliver: Send + Sync + 'static {
     fn deliver(&self, received: Received) -> Result<(), Refused>;
 
     /// A message that [`crate::Net::transmit`] took could not be sent after all. Called at most
-    /// once for each `token` given, in no particular order.
+    /// once for each message, in no particular order.
     fn undeliverable(&self, token: u64, target: Target, error: TransmitError);
 }
 

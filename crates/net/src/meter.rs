@@ -28,7 +28,10 @@ pub fn describe_metrics() {
         (MALFORMED, "SIP messages received that break the grammar, by transport"),
         (DROPPED, "SIP messages received and not processed, by reason: queue_full, rate_limit"),
         (FAILED, "SIP messages that could not be sent, by transport"),
-        (REFUSED, "Connections closed when accepted, by reason: total, source, handshake"),
+        (
+            REFUSED,
+            "Connections closed when accepted, by reason: total, source, rate_limit, handshake",
+        ),
         (CLOSED, "Connections we closed, by reason: idle, slow_message, slow_reader, framing"),
     ];
     for (name, text) in count {
@@ -88,6 +91,8 @@ pub(crate) struct Meter {
     pub(crate) refused_total: Alarm,
     /// No room for another connection from that source.
     pub(crate) refused_source: Alarm,
+    /// A source connected faster than it may.
+    pub(crate) refused_rate: Alarm,
     /// A TLS handshake failed or took too long.
     pub(crate) refused_handshake: Alarm,
     /// A connection was idle for too long.
@@ -119,6 +124,10 @@ impl Meter {
             refused_source: alarm(
                 counter!(REFUSED, "reason" => "source"),
                 "one source has as many connections as allowed",
+            ),
+            refused_rate: alarm(
+                counter!(REFUSED, "reason" => "rate_limit"),
+                "an untrusted source connects too fast",
             ),
             refused_handshake: alarm(
                 counter!(REFUSED, "reason" => "handshake"),

@@ -16,7 +16,7 @@ use crate::connection::{Connection, Path, Queued, Rejected, Table};
 use crate::meter::Meter;
 use crate::rate::Buckets;
 use crate::tls::TlsConfigs;
-use crate::udp::Udp;
+use crate::udp::{BATCH, Udp};
 use crate::{
     ConnectionLimits, Deliver, Listener, NetConfig, Peer, Received, TlsClient, TlsError,
     TransmitError, stream,
@@ -30,6 +30,13 @@ pub struct Net {
     shared: Arc<Shared>,
     accepting: Mutex<JoinSet<()>>,
     datagrams: Mutex<JoinSet<()>>,
+}
+
+/// Datagrams that one thread collects while it works, to send them together at its end: at most
+/// 32, then they are sent.
+#[derive(Debug, Default)]
+pub struct Batch {
+    datagrams: Vec<Queued>,
 }
 
 /// Why nothing was bound; every failure is listed.
@@ -172,6 +179,40 @@ impl Net {
         token: u64,
     ) -> Result<(), TransmitError> {
         self.shared.transmit(target, Some(name), bytes, token)
+    }
+
+    /// Like [`Net::transmit`], but a datagram only joins `batch`; a full batch is flushed. A thread
+    /// that has several messages to send saves a system call for each but one.
+    ///
+    /// # Errors
+    /// Those of [`Net::transmit`] for a stream, and [`TransmitError::NoListener`].
+    pub fn transmit_batched(
+        &self,
+        batch: &mut Batch,
+        target: &Target,
+        bytes: Bytes,
+        token: u64,
+    ) -> Result<(), TransmitError> {
+        if target.transport != Transport::Udp {
+            return self.transmit(target, bytes, token);
+        }
+        let bound = self.shared.bound(target.listener).filter(|bound| bound.udp.is_some());
+        bound.ok_or(TransmitError::NoListener)?;
+        batch.datagrams.push(Queued { bytes, target: *target, token });
+        if batch.datagrams.len() >= BATCH {
+            self.flush(batch);
+        }
+        Ok(())
+    }
+
+    /// Sends the datagrams of `batch`. For each that cannot be sent, [`Deliver::undeliverable`] is
+    /// called here, on this thread.
+    pub fn flush(&self, batch: &mut Batch) {
+        let same_socket = |a: &Queued, b: &Queued| a.target.listener == b.target.listener;
+        for datagrams in batch.datagrams.chunk_by(same_socket) {
+            self.shared.transmit_datagrams(datagrams);
+        }
+        batch.datagrams.clear();
     }
 
     /// The address a listener is bound to, with the port the system chose; `None` when there is
@@ -320,10 +361,11 @@ impl Shared {
     }
 
     /// Counts one message against the rate of `source`; over it, how long to wait.
-    pub(crate) fn take_token(&self, source: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take_token(&self, source: IpAddr) -> Result<(), Duration> {
         match &self.buckets {
             Some(buckets) if !self.is_trusted(source) => {
-                buckets.lock().unwrap_or_else(PoisonError::into_inner).take(now, source)
+                let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
+                buckets.take(Instant::now(), source)
             }
             _ => Ok(()),
         }
@@ -344,7 +386,7 @@ impl Shared {
     }
 
     fn datagram(&self, listener: ListenerId, bytes: Bytes, remote: SocketAddr) {
-        if self.take_token(remote.ip(), Instant::now()).is_err() {
+        if self.take_token(remote.ip()).is_err() {
             return self.meter.rate_limit.raise(remote.ip());
         }
         let octets = bytes.len();
@@ -381,6 +423,24 @@ impl Shared {
             None => self.transmit_stream(queued, name),
         };
         sent.inspect_err(|_| meter.failed.increment(1))
+    }
+
+    fn transmit_datagrams(&self, datagrams: &[Queued]) {
+        let listener = datagrams.first().map(|first| first.target.listener);
+        let Some(udp) = listener.and_then(|id| self.bound(id)?.udp.as_ref()) else { return };
+        let meter = self.meter.of(Transport::Udp);
+        let (mut messages, mut octets) = (0, 0);
+        for datagram in datagrams {
+            messages += 1;
+            octets += datagram.bytes.len();
+        }
+        udp.transmit_batch(datagrams, |queued, error| {
+            messages -= 1;
+            octets -= queued.bytes.len();
+            meter.failed.increment(1);
+            self.deliver.undeliverable(queued.token, queued.target, error);
+        });
+        meter.count_transmitted(messages, octets);
     }
 
     fn transmit_stream(

@@ -55,6 +55,11 @@ pub(crate) async fn accept(shared: Arc<Shared>, id: ListenerId, socket: TcpListe
     loop {
         match socket.accept().await {
             Ok((stream, remote)) => {
+                // Each costs a task, and over TLS a handshake.
+                if shared.take_token(remote.ip()).is_err() {
+                    shared.meter.refused_rate.raise(remote.ip());
+                    continue;
+                }
                 let source = (!shared.is_trusted(remote.ip())).then_some(remote.ip());
                 match shared.table.admit(source) {
                     Ok(room) => {
@@ -179,10 +184,10 @@ struct Life<'a> {
 
 /// Why reading ended.
 enum End {
-    /// The peer finished, the stream cannot be framed, or nothing came for too long: answers that
+    /// The peer finished before it had its answers, or the stream cannot be framed: answers that
     /// are on their way are still written.
     Linger,
-    /// The peer is gone or too slow.
+    /// The peer is gone, too slow or idle.
     Now(TransmitError),
 }
 
@@ -269,10 +274,13 @@ impl Life<'_> {
         let idle = limits.idle_effective();
         let mut deadline = Instant::now() + idle;
         let mut began = false;
+        // Requests handed up; what was written beyond as many is no answer to them.
+        let mut requests = 0;
         loop {
             framer.buffer().reserve(READ_OCTETS);
             let octets = match timeout_at(deadline, reader.read_buf(framer.buffer())).await {
-                Ok(Ok(0)) => return End::Linger,
+                Ok(Ok(0)) if self.connection.outbound().written() < requests => return End::Linger,
+                Ok(Ok(0)) => return End::Now(TransmitError::Closed),
                 Ok(Ok(octets)) => octets,
                 Ok(Err(error)) => return End::Now(error.into()),
                 Err(_) if began => {
@@ -289,7 +297,10 @@ impl Life<'_> {
             while let Some(frame) = framer.next_frame() {
                 framed = true;
                 match frame {
-                    Frame::Message(message) => self.offer(Ok(message)).await,
+                    Frame::Message(message) => {
+                        requests += u64::from(message.is_request());
+                        self.offer(Ok(message)).await;
+                    }
                     Frame::Malformed(malformed) => self.offer(Err(malformed)).await,
                     Frame::Ping => {
                         self.pace().await;
@@ -324,7 +335,7 @@ impl Life<'_> {
 
     /// Waits until the peer may send another message: on a stream the rate slows it down.
     async fn pace(&self) {
-        while let Err(wait) = self.shared.take_token(self.path.remote.ip(), Instant::now()) {
+        while let Err(wait) = self.shared.take_token(self.path.remote.ip()) {
             sleep(wait).await;
         }
     }

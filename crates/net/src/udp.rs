@@ -3,7 +3,7 @@
 use std::array;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg};
 use nix::sys::socket::{setsockopt, sockopt};
 use parlance_sip::ListenerId;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -22,9 +22,9 @@ use tokio::sync::Notify;
 use crate::TransmitError;
 use crate::connection::Queued;
 
-/// Datagrams taken by one system call. More gains little: the call is then a few per cent of the
-/// kernel's work for them.
-const BATCH: usize = 32;
+/// Datagrams taken or sent by one system call. More gains little: the call is then a few per cent
+/// of the kernel's work for them.
+pub(crate) const BATCH: usize = 32;
 
 /// The largest datagram there is: 65,535 octets less the UDP header.
 const DATAGRAM_MAX: usize = 65_527;
@@ -91,6 +91,38 @@ impl Udp {
             }
         }
         self.queue(queued)
+    }
+
+    /// Sends the datagrams at the front of `queued` with one system call, as many as it takes;
+    /// those that did not leave are given to `failed` or wait in the backlog.
+    pub(crate) fn transmit_batch(
+        &self,
+        mut queued: &[Queued],
+        mut failed: impl FnMut(&Queued, TransmitError),
+    ) {
+        while let Some(first) = queued.first() {
+            let sent = if self.backlog_len.load(Ordering::Acquire) == 0 {
+                SENDER.with_borrow_mut(|headers| send_batch(&self.socket, headers, queued))
+            } else {
+                Err(Errno::EAGAIN)
+            };
+            let done = match sent {
+                Ok(count) => count.max(1),
+                Err(Errno::EINTR) => 0,
+                Err(Errno::EAGAIN) => {
+                    if let Err(error) = self.queue(first.clone()) {
+                        failed(first, error);
+                    }
+                    1
+                }
+                // The kernel stops at the first it cannot send; the others may be fine.
+                Err(error) => {
+                    failed(first, transmit_error(error.into()));
+                    1
+                }
+            };
+            queued = queued.get(done..).unwrap_or_default();
+        }
     }
 
     /// Straight to the kernel, past what the runtime believes about the socket: it learns of a new
@@ -173,6 +205,23 @@ impl Udp {
     }
 }
 
+/// One `sendmmsg`; how many datagrams of the front of `queued` left.
+fn send_batch(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    queued: &[Queued],
+) -> Result<usize, Errno> {
+    let mut next = queued.iter().map(|queued| [IoSlice::new(&queued.bytes)]);
+    let slices: [[IoSlice<'_>; 1]; BATCH] =
+        array::from_fn(|_| next.next().unwrap_or([IoSlice::new(&[])]));
+    let mut next = queued.iter().map(|queued| SockaddrStorage::from(queued.target.remote));
+    let addresses: [Option<SockaddrStorage>; BATCH] = array::from_fn(|_| next.next());
+    let slices = slices.iter().take(queued.len());
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let sent = sendmmsg(socket.as_raw_fd(), headers, slices, addresses, [], flags)?;
+    Ok(sent.count())
+}
+
 fn transmit_error(error: io::Error) -> TransmitError {
     if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) {
         TransmitError::TooLarge
@@ -184,6 +233,10 @@ fn transmit_error(error: io::Error) -> TransmitError {
 thread_local! {
     /// One for all the listeners of a runtime: a batch is dealt with before the next is received.
     static RECEIVER: RefCell<Receiver> = RefCell::new(Receiver::new());
+
+    /// One for all the batches of a thread.
+    static SENDER: RefCell<MultiHeaders<SockaddrStorage>> =
+        RefCell::new(MultiHeaders::preallocate(BATCH, None));
 }
 
 /// Where the kernel puts a batch of datagrams.
@@ -266,7 +319,7 @@ mod tests {
 
     use parlance_sip::{Target, Transport};
 
-    use super::{BACKLOG_MAX, Bytes, ListenerId, Queued, SocketAddr, TransmitError, Udp};
+    use super::{BACKLOG_MAX, BATCH, Bytes, ListenerId, Queued, SocketAddr, TransmitError, Udp};
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -319,6 +372,30 @@ mod tests {
             }
             assert_eq!(seen, (0..BACKLOG_MAX as u64).collect::<Vec<_>>());
             assert_eq!(udp.transmit(extra), Ok(()), "direct again");
+        });
+    }
+
+    #[test]
+    fn a_batch_leaves_out_only_what_cannot_be_sent() {
+        runtime().block_on(async {
+            let (udp, peer) = (bind(), UdpSocket::bind("127.0.0.1:0").unwrap());
+            peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let to = peer.local_addr().unwrap();
+            let mut batch: Vec<Queued> = (0..3 * BATCH as u64)
+                .map(|token| queued(to, Bytes::copy_from_slice(&token.to_be_bytes()), token))
+                .collect();
+            batch[1].bytes = vec![b'x'; 65_536].into();
+            batch[40].target.remote = "[::1]:9".parse().unwrap();
+            let mut failed = Vec::new();
+            udp.transmit_batch(&batch, |queued, error| failed.push((queued.token, error)));
+            assert_eq!(failed[0], (1, TransmitError::TooLarge));
+            assert!(matches!(failed[1], (40, TransmitError::Io(_))), "{failed:?}");
+            assert_eq!(failed.len(), 2);
+            for token in (0..3 * BATCH as u64).filter(|token| ![1, 40].contains(token)) {
+                let mut buffer = [0; 8];
+                peer.recv(&mut buffer).unwrap();
+                assert_eq!(u64::from_be_bytes(buffer), token);
+            }
         });
     }
 

@@ -1,6 +1,10 @@
 //! The sockets over loopback, on ports the system chooses.
 
 #[cfg(test)]
+mod dns;
+#[cfg(test)]
+mod meter;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tcp;

@@ -90,7 +90,8 @@ async fn one_connection_is_opened_for_many_requests() {
 
 #[tokio::test]
 async fn an_answer_whose_connection_is_gone_opens_one_to_the_remote_address() {
-    let mut bench = bench(ConnectionLimits::default()).await;
+    let limits = ConnectionLimits { linger: Duration::from_millis(20), ..Default::default() };
+    let mut bench = bench(limits).await;
     let listening = TcpSocket::new_v4().unwrap();
     listening.set_reuseaddr(true).unwrap();
     listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -304,8 +305,24 @@ async fn an_untrusted_stream_is_slowed_to_its_rate() {
     for _ in 0..15 {
         bench.received().await;
     }
-    // Five at once, ten at 20 ms.
-    assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
+    // Five at once, the connection one of them; eleven at 20 ms.
+    assert!(start.elapsed() >= Duration::from_millis(210), "{:?}", start.elapsed());
+}
+
+// Covers: SEC-012
+#[tokio::test]
+async fn an_untrusted_source_cannot_connect_faster_than_its_rate() {
+    let config = NetConfig {
+        rate: Some(RateLimit { per_second: 1, burst: 2, sources_max: 10 }),
+        trusted: Arc::new(|_| false),
+        ..config(Transport::Tcp, "127.0.0.1:0")
+    };
+    let bench = Bench::new(config).await;
+    let _open = [connect(&bench).await, connect(&bench).await];
+    until(|| bench.net.connections() == 2).await;
+    let mut extra = connect(&bench).await;
+    assert!(ends(&mut extra).await);
+    assert_eq!(bench.net.connections(), 2);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use parlance_net::{Listener, Net, NetConfig, RateLimit, TransmitError};
+use parlance_net::{Batch, Listener, Net, NetConfig, RateLimit, TransmitError};
 use parlance_sip::{ListenerId, Target, Transport};
 
 use crate::support::{Bench, Event, config, request};
@@ -165,4 +165,32 @@ async fn any_thread_may_transmit() {
     for _ in 0..20 {
         assert!(matches!(bench.event().await, Event::Received(_)));
     }
+}
+
+#[tokio::test]
+async fn a_batch_leaves_when_it_is_full_or_flushed() {
+    let mut bench = Bench::new(config(Transport::Udp, "127.0.0.1:0")).await;
+    let target = bench.target(bench.addr());
+    let mut batch = Batch::default();
+    for token in 0..40 {
+        bench.net.transmit_batched(&mut batch, &target, request("self"), token).unwrap();
+    }
+    for _ in 0..32 {
+        bench.received().await;
+    }
+    bench.nothing().await;
+    let other_family = Target { remote: "[::1]:5060".parse().unwrap(), ..target };
+    bench.net.transmit_batched(&mut batch, &other_family, request("x"), 40).unwrap();
+    bench.net.flush(&mut batch);
+    let (token, error) = bench.undeliverable().await;
+    assert_eq!(token, 40);
+    assert!(matches!(error, TransmitError::Io(_)), "{error:?}");
+    for _ in 0..8 {
+        bench.received().await;
+    }
+    bench.net.flush(&mut batch);
+    bench.nothing().await;
+    let stray = Target { listener: ListenerId(1), ..target };
+    let refused = bench.net.transmit_batched(&mut batch, &stray, request("x"), 41);
+    assert_eq!(refused, Err(TransmitError::NoListener));
 }
