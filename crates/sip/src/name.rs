@@ -27,7 +27,9 @@ macro_rules! header_names {
                 }
                 let mut link = BUCKETS.first_of(name);
                 while let Some(known) = link.checked_sub(1).and_then(|at| Self::ALL.get(at)) {
-                    if known.as_str().as_bytes().eq_ignore_ascii_case(name) {
+                    let text = known.as_str().as_bytes();
+                    // Nearly always it is written as the RFCs write it.
+                    if text == name || text.eq_ignore_ascii_case(name) {
                         return *known;
                     }
                     link = BUCKETS.after(link);
