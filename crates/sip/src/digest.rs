@@ -197,11 +197,14 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             (Algorithm::Md5,        auth, "8ca523f5e9506fed4657c9700eebdbec"),
-            (Algorithm::Sha256,     auth, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+            (Algorithm::Sha256,     auth,
+                "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
             (Algorithm::Md5,        int,  "8804a53d3640a40a4f73cea12c5ba451"),
-            (Algorithm::Sha256,     int,  "8bdf6f15638e260831e905028de5450562816d093c9bfc5c13d3a46adcdde940"),
+            (Algorithm::Sha256,     int,
+                "8bdf6f15638e260831e905028de5450562816d093c9bfc5c13d3a46adcdde940"),
             (Algorithm::Md5Sess,    auth, "e783283f46242139c486a698fec7211d"),
-            (Algorithm::Sha256Sess, auth, "2fd51b3a77ad75bad6afad6003e818d767133c46d9e2749e7f5232ae1ea3efd7"),
+            (Algorithm::Sha256Sess, auth,
+                "2fd51b3a77ad75bad6afad6003e818d767133c46d9e2749e7f5232ae1ea3efd7"),
             (Algorithm::Md5,        None, "7b2cc3b30e75b4777ea31027084363fd"),
         ];
         for (algorithm, count, expected) in table {

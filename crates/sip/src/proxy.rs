@@ -1,32 +1,35 @@
 //! The response context of a stateful proxy, RFC 3261 §16.7 to §16.10, and what RFC 5393 adds:
 //! [`breadth`] (Max-Breadth) and [`loops`] (loop detection).
 //!
-//! | Input                         | Branch before  | Branch after | Output                        |
-//! |-------------------------------|----------------|--------------|-------------------------------|
-//! | (new), or room for one more   | Waiting        | Pending      | `Start`, arm Timer C (INVITE) |
-//! | 100                           | Pending        | Pending      | none                          |
-//! | 101-199 to INVITE             | Pending        | Pending      | `Forward`, Timer C anew       |
-//! | 2xx                           | Pending        | Answered     | `Forward`, cancel the others  |
-//! | 2xx to INVITE                 | Answered       | Answered     | `Forward`                     |
-//! | 6xx                           | Pending        | Answered     | cancel the others             |
-//! | 300-599                       | Pending        | Answered     | perhaps `Start` of another    |
-//! | Timer C, something was heard  | Pending        | Pending      | `Cancel`                      |
-//! | Timer C, nothing was heard    | Pending        | Answered     | as 408, and `Cancel`          |
-//! | no answer                     | Pending        | Answered     | as 408                        |
-//! | transport error               | Pending        | Answered     | as 503                        |
-//! | CANCEL from upstream          | Pending        | Pending      | `Cancel`                      |
-//! | client transaction terminated | any started    | Gone         | `Done` after the last         |
-//! | the last Pending is Answered  | (all)          | the same     | `Best`, `Generate`, `Abandon` |
+//! | Input                         | Branch before  | Branch after | Output                       |
+//! |-------------------------------|----------------|--------------|------------------------------|
+//! | (new), or room for one more   | Waiting        | Pending      | `Start`, arm Timer C (INVITE)|
+//! | 100                           | Pending        | Pending      | none                         |
+//! | 101-199 to INVITE             | Pending        | Pending      | `Forward`, Timer C anew      |
+//! | 2xx                           | Pending        | Answered     | `Forward`, cancel the others |
+//! | 2xx to INVITE                 | Answered       | Answered     | `Forward`                    |
+//! | 6xx                           | Pending        | Answered     | cancel the others            |
+//! | 300-599                       | Pending        | Answered     | perhaps `Start` of another   |
+//! | Timer C, something was heard  | Pending        | Pending      | `Cancel`                     |
+//! | Timer C, nothing was heard    | Pending        | Answered     | as 408, and `Cancel`         |
+//! | no answer                     | Pending        | Answered     | as 408                       |
+//! | transport error               | Pending        | Answered     | as 503                       |
+//! | CANCEL from upstream          | Pending        | Pending      | `Cancel`                     |
+//! | client transaction terminated | any started    | Gone         | `Done` after the last        |
+//! | the last Pending is Answered  | (all)          | the same     | `Best`, `Generate`, `Abandon`|
 //!
 //! Every pair not listed leaves the branch alone. After a 2xx, a 6xx or a CANCEL no branch is
 //! started. Recursion on 3xx and 416 (§16.7 step 4) is left out: an application server does not
 //! redirect on its own. Only INVITE is cancelled (§9.1).
 
+mod branch;
 pub mod breadth;
 pub mod loops;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use branch::{Branch, Origin, rank};
 
 /// A branch: the position of its target in the target set, from 0.
 pub type BranchIndex = usize;
@@ -134,31 +137,6 @@ pub enum Output {
     Abandon,
     /// Every client transaction has terminated: drop the context.
     Done,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Branch {
-    Waiting,
-    Pending {
-        share: u8,
-        heard: bool,
-        timer_c: Option<Instant>,
-        cancelled: bool,
-    },
-    Answered {
-        status: u16,
-        origin: Origin,
-        terminated: bool,
-    },
-    /// Terminated, or never started and not going to be.
-    Skipped,
-}
-
-/// Where a final status comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    Peer,
-    Ourselves,
 }
 
 /// Whether a final response was given on the server transaction.
@@ -450,55 +428,6 @@ impl ResponseContext {
         let members = self.branches.iter().zip(&self.groups);
         members.filter(move |(branch, _)| wanted(branch)).map(|(_, group)| *group)
     }
-}
-
-impl Branch {
-    fn is_waiting(&self) -> bool {
-        matches!(self, Self::Waiting)
-    }
-
-    fn is_pending(&self) -> bool {
-        matches!(self, Self::Pending { .. })
-    }
-
-    /// Whether its client transaction has terminated, or never was.
-    fn is_over(&self) -> bool {
-        match self {
-            Self::Waiting | Self::Pending { .. } => false,
-            Self::Answered { terminated, .. } => *terminated,
-            Self::Skipped => true,
-        }
-    }
-
-    fn timer_c(&self) -> Option<Instant> {
-        match self {
-            Self::Pending { timer_c, .. } => *timer_c,
-            Self::Waiting | Self::Answered { .. } | Self::Skipped => None,
-        }
-    }
-
-    /// A branch with a final response gives its share back (RFC 5393 §5.3.3.1).
-    fn share(&self) -> u8 {
-        match self {
-            Self::Pending { share, .. } => *share,
-            Self::Waiting | Self::Answered { .. } | Self::Skipped => 0,
-        }
-    }
-}
-
-/// 6xx before all, then the lowest class; within 4xx what helps to send the request again before
-/// the rest, and last what our own CANCEL or silence brought about (§16.7 step 6).
-fn rank(status: u16) -> (u16, u8) {
-    let class = if status >= 600 { 0 } else { status / 100 };
-    let within = match status {
-        401 | 407 | 415 | 420 | 484 => 0,
-        487 => 2,
-        408 | 503 => 3,
-        0..=400 | 402..=406 | 409..=414 | 416..=419 | 421..=483 | 485 | 486 | 488..=502 | 504.. => {
-            1
-        }
-    };
-    (class, within)
 }
 
 #[cfg(test)]

@@ -118,6 +118,8 @@ impl Accept {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::{Just, Strategy, prop_assert, prop_oneof, proptest};
+
     use super::*;
     use crate::test_epoch;
     use Input::{Ack, Ended, Timeout};
@@ -185,5 +187,28 @@ mod tests {
     #[test]
     fn the_end_of_the_dialog_stops_it() {
         check(vec![(600, Ended), (700, Ack)], 99_999, "0:send 500:send");
+    }
+
+    fn inputs() -> impl Strategy<Value = Input> {
+        prop_oneof![Just(Ack), Just(Ended), Just(Timeout), Just(Timeout), Just(Timeout)]
+    }
+
+    proptest! {
+        #[test]
+        fn it_always_comes_to_an_end(
+            steps in proptest::collection::vec((0_u64..9_000, inputs()), 0..40),
+        ) {
+            let mut now = test_epoch();
+            let mut accept = Accept::new(now, &Timers::default(), Bytes::new());
+            let mut ends = 0;
+            for (ms, input) in steps.into_iter().chain([(32_000, Timeout)]) {
+                now += Duration::from_millis(ms);
+                accept.handle_input(now, input);
+                while let Some(output) = accept.poll_output() {
+                    ends += usize::from(output != Output::Send);
+                }
+            }
+            prop_assert!(ends <= 1 && accept.poll_timeout().is_none() && accept.last().is_none());
+        }
     }
 }

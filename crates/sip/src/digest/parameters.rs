@@ -323,8 +323,9 @@ mod tests {
         ) {
             let qop = if int { Qop::AuthInt } else { Qop::Auth };
             let count = Some(NonceCount { qop, nc, cnonce: username.clone() });
-            let credentials =
-                Credentials { username: username.clone(), nonce: nonce.clone(), count, ..credentials() };
+            let credentials = Credentials {
+                username: username.clone(), nonce: nonce.clone(), count, ..credentials()
+            };
             let text = credentials.to_string();
             prop_assert_eq!(Credentials::parse(text.as_bytes()), Ok(credentials));
             let challenge = Challenge {

@@ -136,7 +136,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_taken_twice(uses in proptest::collection::vec((0_u64..6, 0_u32..90), 0..300)) {
+        fn nothing_is_taken_twice(
+            uses in proptest::collection::vec((0_u64..6, 0_u32..90), 0..300),
+        ) {
             let mut replay = Replay::new(3);
             let mut taken = BTreeSet::new();
             for (issued, nc) in uses {

@@ -161,9 +161,8 @@ impl Publisher {
             | (Publishing { .. }, Input::Timeout)
             | (Published { .. }, Input::Response { .. } | Input::Timeout)
             | (Failed, Input::Response { .. } | Input::Timeout)
-            | (Removed, Input::Response { .. } | Input::Changed | Input::Remove | Input::Timeout) => {
-                state
-            }
+            | (Removed, Input::Response { .. } | Input::Changed)
+            | (Removed, Input::Remove | Input::Timeout) => state,
         }
     }
 

@@ -183,16 +183,20 @@ impl Subscriber {
             }
             (state @ Requesting { .. }, Input::Timeout)
             | (state @ Leaving { .. }, Input::Unsubscribe | Input::Timeout)
-            | (state @ Terminated, Input::Response { .. } | Input::Unsubscribe | Input::Timeout) => {
-                state
-            }
+            | (state @ Terminated, Input::Response { .. } | Input::Unsubscribe)
+            | (state @ Terminated, Input::Timeout) => state,
         }
     }
 
     fn notified(&mut self, now: Instant, state: State, notified: SubscriptionState) -> State {
         use State::{Established as Est, Leaving, Requesting, Terminated};
         let seconds = match (&state, notified) {
-            (Terminated, _) => {
+            (
+                Terminated,
+                SubscriptionState::Active { .. }
+                | SubscriptionState::Pending { .. }
+                | SubscriptionState::Terminated { .. },
+            ) => {
                 self.outputs.push(Output::Refuse);
                 return Terminated;
             }

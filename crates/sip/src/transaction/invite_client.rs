@@ -157,18 +157,8 @@ impl InviteClient {
                 self.outputs.push(Output::Deliver);
                 state
             }
-            (Calling { .. } | Proceeding { .. }, Input::Response { status, .. })
-                if status < 300 =>
-            {
-                self.outputs.push(Output::Deliver);
-                Accepted { timer_m: now + self.timers.timer_m() }
-            }
-            (Calling { .. } | Proceeding { .. }, Input::Response { ack, .. }) => {
-                if ack.is_some() {
-                    self.outputs.push(Output::SendAck);
-                }
-                self.outputs.push(Output::Deliver);
-                Completed { ack, timer_d: now + self.timers.timer_d(self.reliability) }
+            (Calling { .. } | Proceeding { .. }, Input::Response { status, ack }) => {
+                self.answered(now, status, ack)
             }
             (Calling { invite, timer_a, timer_b, .. }, Input::Cancel) => {
                 Calling { invite, timer_a, timer_b, cancelled: true }
@@ -220,6 +210,19 @@ impl InviteClient {
                 Input::Response { .. } | Input::Cancel | Input::Timeout | Input::TransportError,
             ) => state,
         }
+    }
+
+    /// The state after the first final response.
+    fn answered(&mut self, now: Instant, status: u16, ack: Option<Bytes>) -> State {
+        if status < 300 {
+            self.outputs.push(Output::Deliver);
+            return State::Accepted { timer_m: now + self.timers.timer_m() };
+        }
+        if ack.is_some() {
+            self.outputs.push(Output::SendAck);
+        }
+        self.outputs.push(Output::Deliver);
+        State::Completed { ack, timer_d: now + self.timers.timer_d(self.reliability) }
     }
 
     /// Asks for the CANCEL; gives the time at which a final response is not waited for any more.

@@ -272,9 +272,9 @@ mod tests {
         check(Reliable, twice(), 99_999, "0:send 200:deliver 200:terminated");
         check(
             Unreliable,
-            vec![(10, rsp(100)), (20, rsp(486))],
+            vec![(10, rsp(199)), (15, rsp(199)), (20, rsp(200))],
             99_999,
-            "0:send 10:deliver 20:deliver 5020:terminated",
+            "0:send 10:deliver 15:deliver 20:deliver 5020:terminated",
         );
     }
 
