@@ -208,8 +208,16 @@ impl<'a> Session<'a> {
 
     /// Registers every user, with retransmission, and insists on all of them.
     fn register(&mut self) -> Result<(), LoadError> {
+        let (options, us) = (self.options, self.link.local());
+        if options.scenario == Scenario::RelayRegistrar {
+            self.for_every_user(&Plan::clear(options, us, run_number(options.seed))?)?;
+        }
+        self.for_every_user(&Plan::register(options, us, run_number(options.seed))?)
+    }
+
+    /// Plays `plan` once for every user.
+    fn for_every_user(&mut self, plan: &Plan) -> Result<(), LoadError> {
         let options = self.options;
-        let plan = Plan::register(options, self.link.local(), run_number(options.seed))?;
         let pacing = Pacing {
             warm_up: Duration::ZERO,
             end: End::Count(u64::from(options.users)),
@@ -217,7 +225,7 @@ impl<'a> Session<'a> {
             retransmit: true,
             ..self.pacing(Pace::Closed(REGISTER_WINDOW))
         };
-        let outcome = play(&mut self.link, &plan, &pacing, &self.processes)?;
+        let outcome = play(&mut self.link, plan, &pacing, &self.processes)?;
         let registered = outcome.measure.answers().filter(|(code, _)| *code == plan.expect);
         let registered: u64 = registered.map(|(_, count)| count).sum();
         match u64::from(options.users).saturating_sub(registered) {

@@ -435,7 +435,35 @@ fn scheduled(seq: u64, rate: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::echo::{Echo, EchoOptions};
+    use super::super::options::{Options, Transport};
     use super::*;
+
+    #[test]
+    fn a_trial_in_trouble_ends_early() {
+        let lossy = EchoOptions { lose_every: 1, ..EchoOptions::default() };
+        let echo = Echo::start(lossy).unwrap();
+        let options = Options { orig: echo.address(), ..Options::default() };
+        let mut link = Link::open(Transport::Udp, options.local, &[], 0).unwrap();
+        let plan = Plan::load(&options, link.local(), 1).unwrap();
+        let pacing = Pacing {
+            pace: Pace::Open(500.0),
+            warm_up: Duration::ZERO,
+            end: End::After(Duration::from_secs(60)),
+            drain: Duration::from_millis(50),
+            stop_after_late: Some(20),
+            retransmit: false,
+            places: 1024,
+            tick: Duration::ZERO,
+            users: 2,
+            seed: 1,
+        };
+        let outcome = play(&mut link, &plan, &pacing, &Processes::find(&[], None)).unwrap();
+        let measure = outcome.measure;
+        assert!((20..2000).contains(&measure.late), "{}", measure.late);
+        assert_eq!((measure.completed, measure.lost), (0, measure.sent));
+        assert!(measure.length() < 10_000_000_000, "far below the minute asked for");
+    }
 
     #[test]
     fn the_schedule_is_absolute() {

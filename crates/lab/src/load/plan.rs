@@ -101,11 +101,21 @@ From: <sip:user{from}@{domain}>;tag={run}{seq}
 To: <sip:user{from}@{domain}>
 Call-ID: r{from}-{run}@{us}
 CSeq: {cseq} REGISTER
-Contact: <sip:user{from}@{us}{tp}>;+g.oma.sip-im
-Expires: {expires}
+{contact}\
 User-Agent: IM-client/OMA1.0 lab
 Content-Length: {length}
 
+";
+
+const CONTACT: &str = "\
+Contact: <sip:user{from}@{us}{tp}>;+g.oma.sip-im
+Expires: {expires}
+";
+
+/// Takes every contact of the user away (RFC 3261 §10.2.2).
+const NO_CONTACT: &str = "\
+Contact: *
+Expires: 0
 ";
 
 impl Plan {
@@ -142,13 +152,36 @@ impl Plan {
         run: u32,
     ) -> Result<Self, TemplateError> {
         let (text, to) = match options.scenario {
-            Scenario::RelayRegistrar => (PLAIN_REGISTER, options.proxy),
+            Scenario::RelayRegistrar => {
+                (PLAIN_REGISTER.replace("{contact}", CONTACT), options.proxy)
+            }
             Scenario::RelayIscOrig
             | Scenario::RelayIscTerm
             | Scenario::Full
             | Scenario::Defer
-            | Scenario::Register => (THIRD_PARTY_REGISTER, options.registrar),
+            | Scenario::Register => (THIRD_PARTY_REGISTER.to_owned(), options.registrar),
         };
+        Self::registration(options, us, run, &text, to)
+    }
+
+    /// One plain REGISTER per user that takes away what an earlier run has left: its contacts
+    /// name a port that nobody listens on any more.
+    pub(crate) fn clear(
+        options: &Options,
+        us: SocketAddr,
+        run: u32,
+    ) -> Result<Self, TemplateError> {
+        let text = PLAIN_REGISTER.replace("{contact}", NO_CONTACT);
+        Self::registration(options, us, run, &text, options.proxy)
+    }
+
+    fn registration(
+        options: &Options,
+        us: SocketAddr,
+        run: u32,
+        text: &str,
+        to: SocketAddr,
+    ) -> Result<Self, TemplateError> {
         let marker = Marker::new(run);
         let request = Writer { options, us, run, marker: &marker }.template(text)?;
         Ok(Self { request, to, second: None, expect: 200, in_turn: true, marker })
@@ -249,6 +282,23 @@ mod tests {
         }
         let plain = rendered(Scenario::RelayRegistrar, Transport::Udp);
         assert!(!plain.contains("Route:") && !plain.contains("P-Served-User"));
+    }
+
+    #[test]
+    fn plain_registrations_bind_one_contact_and_clear_all() {
+        let options = Options { scenario: Scenario::RelayRegistrar, ..Options::default() };
+        let us = "127.0.0.1:6060".parse().unwrap();
+        let text = |plan: Plan| {
+            let mut out = [0; 4096];
+            let len = plan.request.render(&Fields::default(), &mut out).unwrap();
+            String::from_utf8(out[..len].to_vec()).unwrap()
+        };
+        let bound = text(Plan::register(&options, us, 7).unwrap());
+        assert!(bound.contains(
+            "\r\nContact: <sip:user0000000@127.0.0.1:6060>;+g.oma.sip-im\r\nExpires: 3600\r\n"
+        ));
+        let cleared = text(Plan::clear(&options, us, 7).unwrap());
+        assert!(cleared.contains("\r\nContact: *\r\nExpires: 0\r\nUser-Agent: "));
     }
 
     #[test]

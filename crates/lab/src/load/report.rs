@@ -42,7 +42,9 @@ pub struct Report {
     pub passages: u64,
     /// Final responses by code.
     pub answers: Vec<Answers>,
-    /// Final responses with another code than the scenario expects.
+    /// The only final response that is right in this scenario.
+    pub expected: u16,
+    /// Final responses with another code than the expected one.
     pub unexpected: u64,
     /// Transactions that never had a final response.
     pub lost: u64,
@@ -191,6 +193,7 @@ impl Report {
             passages: measure.completed * plan.passages(),
             unexpected: measure.completed - right.map(|answers| answers.count).sum::<u64>(),
             answers,
+            expected: plan.expect,
             lost: measure.lost,
             late: measure.late,
             retransmitted: measure.retransmitted,
@@ -222,13 +225,15 @@ impl Report {
             (self.lost, "lost"),
             (self.late, "unanswered after T1"),
             (self.server_retransmissions, "sent again by the server"),
-            (self.unexpected, "answered with another code"),
+            (self.server_drops.unwrap_or(0), "dropped at the server's socket"),
             (self.generator.held_back, "held back by the generator"),
             (self.generator.send_failed, "not sent"),
         ];
         let counted = counted.iter().filter(|(count, _)| *count > 0);
         let mut faults: Vec<String> =
             counted.map(|(count, what)| format!("{count} {what}")).collect();
+        let wrong = self.answers.iter().filter(|answers| answers.code != self.expected);
+        faults.extend(wrong.map(|wrong| format!("{} answered {}", wrong.count, wrong.code)));
         if self.latency.p99_us >= CLEAN_P99_MICROS {
             faults.push(format!("p99 is {} ms", self.latency.p99_us / 1000));
         }
@@ -395,7 +400,7 @@ mod tests {
         assert_eq!(unclean(|m| m.lost = 1), "1 lost");
         assert_eq!(unclean(|m| m.late = 2), "2 unanswered after T1");
         assert_eq!(unclean(|m| m.server_retransmissions = 3), "3 sent again by the server");
-        assert_eq!(unclean(|m| m.completed(0, 1, 480)), "1 answered with another code");
+        assert_eq!(unclean(|m| m.completed(0, 1, 480)), "1 answered 480");
         assert_eq!(unclean(|m| m.held_back = 1), "1 held back by the generator");
         let slow = unclean(|m| (0..50).for_each(|_| m.completed(0, SECOND / 10, 200)));
         assert!(slow.starts_with("p99 is "), "{slow}");

@@ -233,3 +233,104 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Instant;
+
+    use super::*;
+
+    const LOCAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+    const MESSAGE: &[u8] = b"A b SIP/2.0\r\nContent-Length: 3\r\n\r\nxyz";
+
+    fn listening() -> (SocketAddr, Inbox, Outbox) {
+        open(SocketAddr::from(LOCAL), &[], 0).unwrap()
+    }
+
+    /// Fills until `done`, at most two seconds.
+    #[expect(clippy::disallowed_methods, reason = "real sockets need real time")]
+    fn fill_until(
+        inbox: &mut Inbox,
+        outbox: &mut Outbox,
+        mut done: impl FnMut(&mut Inbox) -> bool,
+    ) {
+        let start = Instant::now();
+        while !done(inbox) {
+            assert!(start.elapsed() < Duration::from_secs(2), "nothing came");
+            inbox.fill(outbox).unwrap();
+        }
+    }
+
+    #[test]
+    fn messages_are_framed_however_they_arrive() {
+        let (address, mut inbox, mut outbox) = listening();
+        let mut client = TcpStream::connect(address).unwrap();
+        client.set_nodelay(true).unwrap();
+        let stream = [b"\r\n\r\n", MESSAGE, MESSAGE].concat();
+        let mut came = 0;
+        for (sent, byte) in stream.iter().enumerate() {
+            client.write_all(&[*byte]).unwrap();
+            let whole = if sent + 1 == stream.len() { 2 } else { came };
+            fill_until(&mut inbox, &mut outbox, |inbox| {
+                while let Some((message, peer)) = inbox.next() {
+                    assert_eq!((message, peer), (MESSAGE, Peer::Connection(0)));
+                    came += 1;
+                }
+                came >= whole
+            });
+        }
+        assert_eq!(came, 2);
+    }
+
+    #[test]
+    fn connections_beyond_the_limit_are_closed() {
+        let (address, mut inbox, mut outbox) = listening();
+        let clients: Vec<TcpStream> =
+            (0..CONNECTIONS_MAX).map(|_| TcpStream::connect(address).unwrap()).collect();
+        fill_until(&mut inbox, &mut outbox, |inbox| inbox.readers.len() == CONNECTIONS_MAX);
+        let mut extra = TcpStream::connect(address).unwrap();
+        extra.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        fill_until(&mut inbox, &mut outbox, |_| {
+            extra.set_nonblocking(true).unwrap();
+            matches!(extra.read(&mut [0]), Ok(0))
+        });
+        assert_eq!(inbox.readers.len(), clients.len());
+    }
+
+    #[test]
+    fn a_reader_that_stops_holds_a_bounded_amount() {
+        let (address, mut inbox, mut outbox) = listening();
+        let client = TcpStream::connect(address).unwrap();
+        fill_until(&mut inbox, &mut outbox, |inbox| !inbox.readers.is_empty());
+        // Far more than the kernel's buffers and ours hold together.
+        for _ in 0..4096 {
+            outbox.send(Peer::Connection(0), |_| Some(MESSAGE_BYTES_MAX));
+            outbox.flush();
+        }
+        let waiting = outbox.writers[0].waiting.len();
+        assert!(waiting <= WRITE_BYTES_MAX && outbox.failed > 0, "{waiting}, {}", outbox.failed);
+        drop(client);
+    }
+
+    #[test]
+    fn nobody_to_send_to_is_counted() {
+        let (address, _inbox, mut outbox) = listening();
+        outbox.send(Peer::Address(address), |_| Some(1));
+        outbox.send(Peer::Connection(0), |_| Some(1));
+        assert_eq!(outbox.failed, 2);
+    }
+
+    #[test]
+    fn a_message_longer_than_the_buffer_closes() {
+        let (address, mut inbox, mut outbox) = listening();
+        let mut client = TcpStream::connect(address).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let endless = [b'x'; 4096];
+        fill_until(&mut inbox, &mut outbox, |inbox| {
+            let _ = client.write(&endless);
+            let reader = inbox.readers.first_mut();
+            reader.is_some_and(|reader| reader.frame().is_none() && reader.stream.is_none())
+        });
+    }
+}
