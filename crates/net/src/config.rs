@@ -59,12 +59,13 @@ pub struct Listener {
 /// The TLS server side of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsServer {
-    /// Our certificate and what leads to its root, PEM, leaf first.
+    /// Our certificate and what leads to its root, PEM, leaf first. We show it as a client of this
+    /// listener too (RFC 5923).
     pub certificate: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
     /// Root certificates (PEM) that client certificates are verified against; `None` asks for
-    /// none. Also the certificate that we show as a client is the listener's (RFC 5923 §5).
+    /// none.
     pub client_roots: Option<PathBuf>,
     /// Whether a client without a certificate is turned away. Default false.
     pub client_required: bool,
@@ -90,7 +91,8 @@ pub struct TlsClient {
 pub struct ConnectionLimits {
     /// Connections in total, both ways. Default 10,000; one more is refused, or closed at once.
     pub total_max: usize,
-    /// Connections from one address that is not trusted. Default 64; one more is closed at once.
+    /// Connections from one address (IPv6: one /64) that is not trusted. Default 64; one more is
+    /// closed at once.
     pub per_source_max: usize,
     /// How long connecting may take. Default 4 s, so that another target can still be tried.
     pub connect_timeout: Duration,

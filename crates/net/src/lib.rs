@@ -23,6 +23,7 @@ mod meter;
 mod net;
 mod rate;
 mod resolver;
+mod shared;
 mod stream;
 mod tls;
 mod udp;

@@ -79,7 +79,7 @@ impl Buckets {
 }
 
 /// Whoever has one IPv6 address commonly has the whole /64.
-fn prefix(source: IpAddr) -> IpAddr {
+pub(crate) fn prefix(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
         v4 @ IpAddr::V4(_) => v4,

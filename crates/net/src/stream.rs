@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::connection::{Admission, Batch, Connection, Full, Path};
-use crate::net::Shared;
+use crate::rate::prefix;
+use crate::shared::Shared;
 use crate::{Peer, Refused, TransmitError};
 
 /// Connections that wait to be accepted, per listener.
@@ -60,7 +61,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, id: ListenerId, socket: TcpListe
                     shared.meter.refused_rate.raise(remote.ip());
                     continue;
                 }
-                let source = (!shared.is_trusted(remote.ip())).then_some(remote.ip());
+                let source = (!shared.is_trusted(remote.ip())).then(|| prefix(remote.ip()));
                 match shared.table.admit(source) {
                     Ok(room) => {
                         tokio::spawn(accepted(Arc::clone(&shared), id, stream, remote, room));

@@ -289,7 +289,7 @@ impl Receiver {
         for (room, (length, from)) in datagrams {
             let octets = room.get(..length).unwrap_or_default();
             let Some(from) = from.as_ref().and_then(socket_addr) else { continue };
-            // RFC 5626 §4.4: a datagram of line ends only keeps a NAT binding open.
+            // Peers keep NAT bindings open with datagrams of line ends; there is no answer to them.
             if octets.iter().all(|octet| matches!(octet, b'\r' | b'\n')) {
                 continue;
             }

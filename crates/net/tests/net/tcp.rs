@@ -156,13 +156,13 @@ async fn a_keep_alive_is_answered_between_messages() {
 async fn an_idle_connection_is_closed_but_not_below_the_keep_alive_interval() {
     let limits = ConnectionLimits {
         idle: Duration::from_millis(10),
-        keep_alive_interval: Duration::from_millis(200),
+        keep_alive_interval: Duration::from_millis(500),
         ..Default::default()
     };
     let bench = bench(limits).await;
     let start = Instant::now();
     let mut peer = connect(&bench).await;
-    // Keep-alives at the interval keep it open.
+    // Keep-alives keep it open.
     for _ in 0..2 {
         sleep(Duration::from_millis(200)).await;
         peer.write_all(b"\r\n\r\n").await.unwrap();
@@ -171,7 +171,7 @@ async fn an_idle_connection_is_closed_but_not_below_the_keep_alive_interval() {
     let last = start.elapsed();
     assert!(ends(&mut peer).await);
     let idle = start.elapsed() - last;
-    assert!(idle >= Duration::from_millis(290), "closed after {idle:?}");
+    assert!(idle >= Duration::from_millis(510), "closed after {idle:?}");
     until(|| bench.net.connections() == 0).await;
 }
 
@@ -242,7 +242,7 @@ async fn no_room_for_a_connection_is_busy() {
 async fn a_peer_that_does_not_read_fills_its_queue_and_is_closed() {
     let limits = ConnectionLimits {
         outbound_messages_max: 100,
-        write_timeout: Duration::from_millis(150),
+        write_timeout: Duration::from_millis(500),
         ..Default::default()
     };
     let mut bench = bench(limits).await;

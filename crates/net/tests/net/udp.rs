@@ -90,7 +90,7 @@ async fn a_malformed_datagram_is_handed_up() {
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.send_to(b"MESSAGE sip:b@h SIP/2.0\r\nno colon\r\n\r\n", bench.addr()).unwrap();
     assert!(bench.received().await.message.is_err());
-    // Line ends only are no message (RFC 5626 §4.4).
+    // Line ends only are no message.
     peer.send_to(b"\r\n\r\n", bench.addr()).unwrap();
     bench.nothing().await;
 }
@@ -129,7 +129,6 @@ async fn a_full_queue_drops_datagrams_and_goes_on() {
     assert_eq!(bench.body().await, "kept");
 }
 
-// Covers: CORE-015
 #[tokio::test]
 async fn what_cannot_be_sent_is_refused_at_once() {
     let mut bench = Bench::new(config(Transport::Udp, "127.0.0.1:0")).await;
