@@ -6,6 +6,7 @@
 
 mod cache;
 mod codec;
+mod dedup;
 mod inbox_records;
 mod inboxes;
 mod keys;
@@ -41,7 +42,7 @@ pub struct EmbeddedConfig {
     /// Most records of each kind (registrations, profiles, names) kept decoded in memory; default
     /// 262,144. A registration takes about 1 KB, a default profile 0.4 KB, a name 0.2 KB.
     pub cache_entries: usize,
-    /// Memory for pages of the file, in octets; default 256 MiB.
+    /// Memory for pages of the file, in octets; default 512 MiB.
     pub page_cache_octets: usize,
     /// Most operations that wait for a commit; default 8192. More are refused as `Busy`.
     pub queue_max: usize,
@@ -60,7 +61,7 @@ impl EmbeddedConfig {
             path: path.into(),
             keys: Vec::new(),
             cache_entries: 262_144,
-            page_cache_octets: 256 << 20,
+            page_cache_octets: 512 << 20,
             queue_max: 8192,
             queue_octets_max: 64 << 20,
             group_max: 1024,

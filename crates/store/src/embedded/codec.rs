@@ -29,6 +29,12 @@ impl Writer {
         self
     }
 
+    /// Octets of a length the reader knows.
+    pub(super) fn raw(mut self, value: &[u8]) -> Writer {
+        self.octets.extend_from_slice(value);
+        self
+    }
+
     /// Texts are bounded by the callers far below 64 KiB.
     pub(super) fn text(mut self, value: &str) -> Writer {
         let length = u16::try_from(value.len()).expect("checked to be at most 1024 octets");
@@ -71,7 +77,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or_else(|| self.damaged())?;
         self.rest = rest;
         Ok(*taken)

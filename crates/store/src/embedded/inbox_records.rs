@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use super::codec::{Reader, Writer};
 use super::keys;
 use super::seal::Sealer;
-use crate::{Attempt, Item, Millis, Seq, StoreError, UserId};
+use crate::{Attempt, DedupKey, Item, Millis, Seq, StoreError, UserId};
 
 /// "Not set" in a time or an epoch.
 const NONE: u64 = u64::MAX;
@@ -24,16 +24,27 @@ pub(super) struct State {
     pub(super) epoch: u64,
     pub(super) due: Option<Millis>,
     pub(super) failures: u32,
-    /// Dedup keys there are, aged ones included until they are removed.
-    pub(super) remembered: u64,
-    /// When the oldest of them ages out.
+    /// When the oldest dedup keys age out.
     pub(super) forget: Option<Millis>,
+    /// Dedup keys in rows of their own, aged ones included until they are removed.
+    pub(super) spilled: u64,
+    /// Dedup keys of the latest messages, oldest first: most messages then cost no row more.
+    pub(super) recent: Vec<Remembered>,
+}
+
+/// The dedup keys of one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) seq: Seq,
+    /// Until when they count.
+    pub(super) until: Millis,
+    pub(super) keys: Vec<DedupKey>,
 }
 
 impl State {
     pub(super) fn read(octets: &[u8]) -> Result<State, StoreError> {
         let mut reader = Reader::new(octets, 1, "inbox state")?;
-        let state = State {
+        let mut state = State {
             last: reader.u64()?,
             items: reader.u64()?,
             octets: reader.u64()?,
@@ -43,15 +54,21 @@ impl State {
             epoch: reader.u64()?,
             due: time(reader.u64()?),
             failures: reader.u32()?,
-            remembered: reader.u64()?,
             forget: time(reader.u64()?),
+            spilled: reader.u64()?,
+            recent: Vec::new(),
         };
+        for _ in 0..reader.u8()? {
+            let (seq, until) = (Seq(reader.u64()?), Millis(reader.u64()?));
+            let keys = (0..reader.u8()?).map(|_| reader.array()).collect::<Result<_, _>>()?;
+            state.recent.push(Remembered { seq, until, keys });
+        }
         reader.end()?;
         Ok(state)
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        Writer::new(1)
+        let writer = Writer::new(1)
             .u64(self.last)
             .u64(self.items)
             .u64(self.octets)
@@ -61,9 +78,20 @@ impl State {
             .u64(self.epoch)
             .u64(self.due.map_or(NONE, |when| when.0))
             .u32(self.failures)
-            .u64(self.remembered)
             .u64(self.forget.map_or(NONE, |when| when.0))
-            .into_octets()
+            .u64(self.spilled)
+            .u8(u8::try_from(self.recent.len()).expect("kept at most RECENT_MAX"));
+        let writer = self.recent.iter().fold(writer, |writer, Remembered { seq, until, keys }| {
+            let count = u8::try_from(keys.len()).expect("at most 8 were accepted");
+            keys.iter()
+                .fold(writer.u64(seq.0).u64(until.0).u8(count), |writer, key| writer.raw(key))
+        });
+        writer.into_octets()
+    }
+
+    /// All dedup keys.
+    pub(super) fn remembered(&self) -> u64 {
+        self.recent.iter().map(|message| message.keys.len() as u64).sum::<u64>() + self.spilled
     }
 
     /// The state of the inbox of `user`, if he ever had one.
@@ -186,7 +214,7 @@ impl Head {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{Attempt, Head, Millis, State};
+    use super::{Attempt, Head, Millis, Remembered, Seq, State};
 
     #[test]
     fn reads_what_it_writes() {
@@ -200,8 +228,12 @@ mod tests {
             epoch: 7,
             due: Some(Millis(8)),
             failures: 9,
-            remembered: 10,
             forget: None,
+            spilled: 10,
+            recent: vec![
+                Remembered { seq: Seq(11), until: Millis(12), keys: vec![[13; 16], [14; 16]] },
+                Remembered { seq: Seq(15), ..Remembered::default() },
+            ],
         };
         assert_eq!(State::read(&state.write()), Ok(state));
         let head = Head {

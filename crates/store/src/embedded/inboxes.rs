@@ -9,15 +9,10 @@ use super::keys::{self, Agenda};
 use super::tables::{AGENDA, BODIES, INBOX, Tables, due_entries};
 use super::{Embedded, Reading};
 use crate::identity::check_identity;
-use crate::inbox::DEDUP_REMEMBERED_MAX;
 use crate::{
-    Accepted, Attempt, Counts, DEDUP_WINDOW, DedupKey, Fence, Inboxes, Item, Millis, NewItem,
-    PAGE_MAX, Pending, Quota, Seq, Settlement, StoreError, UserId, Withdrawn,
+    Accepted, Attempt, Counts, Fence, Inboxes, Item, Millis, NewItem, PAGE_MAX, Pending, Quota,
+    Seq, Settlement, StoreError, UserId, Withdrawn,
 };
-
-/// Most recipients whose aged dedup keys one group removes. Each recipient comes up once in a
-/// window, so that at two hundred groups a second seventy million of them are kept up with.
-const FORGETTING_MAX: usize = 4;
 
 fn damaged(what: &str) -> StoreError {
     StoreError::Corrupt(what.to_owned())
@@ -27,19 +22,12 @@ fn body_context<'a>(user: &'a str, seq: &'a [u8; 8]) -> [&'a [u8]; 3] {
     [b"body", user.as_bytes(), seq]
 }
 
-/// A row of dedup: the number of the item and until when it counts.
-fn read_dedup(row: &[u8]) -> Result<(Seq, Millis), StoreError> {
-    let (seq, rest) = row.split_first_chunk().ok_or_else(|| damaged("unreadable dedup row"))?;
-    let until = rest.try_into().map_err(|_| damaged("unreadable dedup row"))?;
-    Ok((Seq(u64::from_be_bytes(*seq)), Millis(u64::from_be_bytes(until))))
-}
-
 impl Tables<'_> {
-    fn state(&self, user: &str) -> Result<Option<State>, StoreError> {
+    pub(super) fn state(&self, user: &str) -> Result<Option<State>, StoreError> {
         State::load(&self.inbox, user)
     }
 
-    fn save(&mut self, user: &str, state: &State) -> Result<(), StoreError> {
+    pub(super) fn save(&mut self, user: &str, state: &State) -> Result<(), StoreError> {
         self.inbox.insert(keys::state(user).as_slice(), state.write().as_slice())?;
         Ok(())
     }
@@ -79,9 +67,7 @@ impl Tables<'_> {
         self.now = self.now.max(Some(now));
         let user = item.recipient.as_str();
         let mut state = self.state(user)?.unwrap_or_default();
-        if state.remembered > 0
-            && let Some(seq) = self.remembered(user, &item.dedup, now)?
-        {
+        if let Some(seq) = self.known(user, &state, &item.dedup, now)? {
             return Ok(Accepted::Duplicate(seq));
         }
         let size = item.payload.len() as u64;
@@ -116,106 +102,6 @@ impl Tables<'_> {
         self.bodies.insert(head.body, body.as_slice())?;
         self.save(user, &state)?;
         Ok(Accepted::Stored(seq))
-    }
-
-    fn remembered(
-        &self,
-        user: &str,
-        dedup: &[DedupKey],
-        now: Millis,
-    ) -> Result<Option<Seq>, StoreError> {
-        for key in dedup {
-            if let Some(row) = self.inbox.get(keys::dedup(user, key).as_slice())? {
-                let (seq, until) = read_dedup(row.value())?;
-                if until > now {
-                    return Ok(Some(seq));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn remember(
-        &mut self,
-        user: &str,
-        state: &mut State,
-        dedup: &[DedupKey],
-        seq: Seq,
-        now: Millis,
-    ) -> Result<(), StoreError> {
-        let most = DEDUP_REMEMBERED_MAX as u64;
-        let wanted = dedup.len() as u64;
-        if state.remembered + wanted > most && state.forget.is_some_and(|when| when <= now) {
-            self.forget(user, state, now)?;
-        }
-        if dedup.is_empty() || state.remembered + wanted > most {
-            return Ok(());
-        }
-        let until = now + DEDUP_WINDOW;
-        let mut row = [0; 16];
-        let (first, second) = row.split_at_mut(8);
-        first.copy_from_slice(&seq.0.to_be_bytes());
-        second.copy_from_slice(&until.0.to_be_bytes());
-        for key in dedup {
-            let replaced = self.inbox.insert(keys::dedup(user, key).as_slice(), row.as_slice())?;
-            state.remembered += u64::from(replaced.is_none());
-        }
-        if state.forget.is_none_or(|when| when > until) {
-            self.set_forget(user, state, Some(until))?;
-        }
-        Ok(())
-    }
-
-    fn set_forget(
-        &mut self,
-        user: &str,
-        state: &mut State,
-        when: Option<Millis>,
-    ) -> Result<(), StoreError> {
-        if let Some(old) = state.forget {
-            self.strike(Agenda::Forget, old, user, None)?;
-        }
-        if let Some(new) = when {
-            self.note(Agenda::Forget, new, user, None)?;
-        }
-        state.forget = when;
-        Ok(())
-    }
-
-    /// Removes the aged dedup keys of `user`.
-    fn forget(&mut self, user: &str, state: &mut State, now: Millis) -> Result<(), StoreError> {
-        let start = keys::inbox(user, keys::DEDUP, &[]);
-        let end = keys::inbox(user, keys::DEDUP + 1, &[]);
-        let (mut left, mut next, mut damage) = (0, None::<Millis>, None);
-        self.inbox.retain_in(start.as_slice()..end.as_slice(), |_, row| match read_dedup(row) {
-            Ok((_, until)) if until <= now => false,
-            Ok((_, until)) => {
-                left += 1;
-                next = Some(next.map_or(until, |next| next.min(until)));
-                true
-            }
-            Err(error) => {
-                damage = Some(error);
-                true
-            }
-        })?;
-        if let Some(damage) = damage {
-            return Err(damage);
-        }
-        state.remembered = left;
-        self.set_forget(user, state, next)
-    }
-
-    /// Housekeeping at the end of a group with acceptances: a few recipients at a time.
-    pub(super) fn forget_old_keys(&mut self) -> Result<(), StoreError> {
-        let Some(now) = self.now else { return Ok(()) };
-        for (user, _) in due_entries(&self.agenda, Agenda::Forget, now, FORGETTING_MAX)? {
-            let user = user.as_str();
-            let Some(mut state) = self.state(user)? else { continue };
-            self.forget(user, &mut state, now)?;
-            self.save(user, &state)?;
-        }
-        Ok(())
     }
 
     fn lease(

@@ -2,12 +2,14 @@
 //! into one transaction, and all are answered when it is on the disk.
 //!
 //! The committer runs under `spawn_blocking` and ends when the queue is empty. While it waits for
-//! the disk the next group collects, so groups grow with the load by themselves.
+//! the disk the next group collects, so groups grow with the load by themselves; and before it
+//! takes the next group it gives those it just answered a moment to come again.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -15,6 +17,9 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::tables::Tables;
 use crate::StoreError;
+
+/// Longest wait for a group to gather; local value, about what a good disk takes to sync.
+const GATHER_MAX: Duration = Duration::from_micros(500);
 
 /// One operation of a group.
 pub(super) trait Job: Send {
@@ -71,7 +76,10 @@ where
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
+    /// No committer runs.
     idle: Condvar,
+    /// As many operations wait as the committer wants.
+    arrived: Condvar,
 }
 
 #[derive(Default)]
@@ -80,6 +88,8 @@ struct Waiting {
     octets: usize,
     /// A committer is running or about to.
     running: bool,
+    /// How many operations the committer waits for; 0: it does not.
+    awaited: usize,
 }
 
 impl fmt::Debug for Queue {
@@ -104,6 +114,22 @@ impl Queue {
     pub(super) fn wait_idle(&self) {
         let waiting = self.lock();
         drop(self.idle.wait_while(waiting, |waiting| waiting.running));
+    }
+
+    /// Lets the callers just answered come again: waits until nearly as many operations wait as
+    /// the last group had. Without it every other group would have a few operations only.
+    fn gather(&self, last: usize) {
+        if last < 2 {
+            return;
+        }
+        let mut waiting = self.lock();
+        waiting.awaited = last - last / 4;
+        let few = |waiting: &mut Waiting| waiting.jobs.len() < waiting.awaited;
+        let (mut waiting, _) = self
+            .arrived
+            .wait_timeout_while(waiting, GATHER_MAX, few)
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.awaited = 0;
     }
 
     /// The next group. `None` when there is nothing to do: the committer has ended.
@@ -139,7 +165,9 @@ impl Drop for Committer {
 impl Committer {
     fn run(mut self) {
         while let Some(group) = self.shared.queue.take(self.shared.config.group_max) {
+            let size = group.len();
             self.shared.commit_group(group);
+            self.shared.queue.gather(size);
         }
         self.ended = true;
     }
@@ -169,6 +197,9 @@ impl Shared {
         }
         waiting.octets = octets;
         waiting.jobs.push_back(job);
+        if waiting.awaited > 0 && waiting.jobs.len() >= waiting.awaited {
+            self.queue.arrived.notify_one();
+        }
         let start = !std::mem::replace(&mut waiting.running, true);
         drop(waiting);
         if start {

@@ -335,13 +335,22 @@ async fn aged_dedup_keys_leave_the_file() {
         store.accept(item(&user, number), quota(), Millis(0)).await.unwrap();
     }
     let later = Millis(0) + crate::DEDUP_WINDOW;
+    // Some of his keys go to rows of their own.
+    for number in 0..30 {
+        store.accept(item("sip:busy@ims.test", number), quota(), Millis(0)).await.unwrap();
+    }
+    let again = store.accept(item("sip:busy@ims.test", 0), quota(), Millis(1)).await.unwrap();
+    assert_eq!(again, Accepted::Duplicate(Seq(1)));
     for number in 0..3 {
         store.accept(item(ALICE, number), quota(), later).await.unwrap();
     }
     drop(store);
     tamper(&config(directory.path()).path, |transaction| {
         let inbox = transaction.open_table(super::tables::INBOX).unwrap();
-        // A state and an item for each of ten; a state, three items and three keys for one.
-        assert_eq!(inbox.len().unwrap(), 10 * 2 + 7);
+        let agenda = transaction.open_table(AGENDA).unwrap();
+        // A state and an item for each of ten, a state and thirty items, a state and three.
+        assert_eq!(inbox.len().unwrap(), 10 * 2 + 31 + 4);
+        // The items expire; one recipient has keys left.
+        assert_eq!(agenda.len().unwrap(), 43 + 1);
     });
 }
