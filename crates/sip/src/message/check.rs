@@ -6,7 +6,8 @@
 use super::{Fault, Message, Request, Response};
 use crate::HeaderName;
 use crate::grammar::split_list;
-use crate::header::{CSeq, CallId, From, Header, HeaderError, ListHeader, To, Via};
+use crate::header::{CSeq, CallId, Contact, From, Header, HeaderError, ListHeader};
+use crate::header::{MaxForwards, Route, To, Via};
 use crate::uri::Uri;
 
 /// Header fields that stand once at the most and are acted on here (RFC 4475 §3.3.8).
@@ -50,11 +51,15 @@ fn check_fields(message: &Message) -> Result<(), Fault> {
     let mut seen = 0_u128;
     for (name, _, value) in message.fields() {
         let bit = 1_u128 << (name as u32);
-        if seen & bit != 0 && ONCE.contains(&name) {
+        let again = seen & bit != 0;
+        if again && ONCE.contains(&name) {
             return Err(Fault::Repeated(name));
         }
         seen |= bit;
-        check_value(name, value)?;
+        match name {
+            HeaderName::Via | HeaderName::Route if again => {}
+            _ => check_value(name, value)?,
+        }
     }
     for name in
         [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]
@@ -66,17 +71,22 @@ fn check_fields(message: &Message) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Checks a value we act on. What only others act on is not judged, but sent on as it came
+/// (RFC 3261 §16.3 item 1): the hops below the top `Via`, and the routes behind the next.
 fn check_value(name: HeaderName, value: &[u8]) -> Result<(), HeaderError> {
     match name {
-        HeaderName::Via => each::<Via<'_>>(value),
+        HeaderName::Via => first::<Via<'_>>(value, 1),
+        HeaderName::Route => first::<Route<'_>>(value, 2),
+        HeaderName::Contact => first::<Contact<'_>>(value, usize::MAX),
         HeaderName::From => From::parse(value).map(|_| ()),
         HeaderName::To => To::parse(value).map(|_| ()),
         HeaderName::CallId => CallId::parse(value).map(|_| ()),
         HeaderName::CSeq => CSeq::parse(value).map(|_| ()),
+        HeaderName::MaxForwards => MaxForwards::parse(value).map(|_| ()),
         _ => Ok(()),
     }
 }
 
-fn each<'a, H: ListHeader<'a>>(value: &'a [u8]) -> Result<(), HeaderError> {
-    split_list(value).try_for_each(|value| H::parse(value).map(|_| ()))
+fn first<'a, H: ListHeader<'a>>(value: &'a [u8], count: usize) -> Result<(), HeaderError> {
+    split_list(value).take(count).try_for_each(|value| H::parse(value).map(|_| ()))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::UriError;
-use crate::grammar::decimal;
+use crate::grammar::{cut_before, decimal};
 
 /// A host: a name, an IPv4 address or an IPv6 reference.
 ///
@@ -28,7 +28,7 @@ impl<'a> Host<'a> {
             let ip = parse_ipv6(inner).ok_or(UriError::Host)?;
             return Ok(Self { text, ip: Some(IpAddr::V6(ip)) });
         }
-        if let Ok(ip) = text.parse::<Ipv4Addr>() {
+        if let Some(ip) = parse_ipv4(text) {
             return Ok(Self { text, ip: Some(IpAddr::V4(ip)) });
         }
         if is_hostname(text) { Ok(Self { text, ip: None }) } else { Err(UriError::Host) }
@@ -77,7 +77,7 @@ impl<'a> HostPort<'a> {
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
         let end = match text.starts_with('[') {
             true => text.find(']').map(|at| at + 1).ok_or(UriError::Host)?,
-            false => text.find(':').unwrap_or(text.len()),
+            false => cut_before(text, |octet| octet == b':').0.len(),
         };
         let (host, rest) = text.split_at_checked(end).ok_or(UriError::Host)?;
         let host = Host::parse(host)?;
@@ -114,16 +114,31 @@ pub(crate) fn parse_ipv6(text: &str) -> Option<Ipv6Addr> {
     is_ipv4.then(|| format!("{before}::{after}").parse().ok()).flatten()
 }
 
+/// Four numbers without leading zeros; what is no address is nearly always seen at its first octet.
+fn parse_ipv4(text: &str) -> Option<Ipv4Addr> {
+    text.as_bytes().first().filter(|octet| octet.is_ascii_digit())?;
+    text.parse().ok()
+}
+
+/// Labels of letters, digits and hyphens, a hyphen neither first nor last.
 fn is_hostname(text: &str) -> bool {
     let labels = text.strip_suffix('.').unwrap_or(text);
-    let is_label = |label: &str| {
-        let octets = label.as_bytes();
-        octets.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-')
-            && octets.first().is_some_and(u8::is_ascii_alphanumeric)
-            && octets.last().is_some_and(u8::is_ascii_alphanumeric)
-    };
-    let last = labels.rsplit('.').next().unwrap_or_default();
-    labels.split('.').all(is_label) && !last.bytes().all(|octet| octet.is_ascii_digit())
+    // What a label may not begin or end with: another label's end, a hyphen.
+    let mut before = b'.';
+    let mut digits_only = true;
+    for octet in labels.bytes() {
+        let good = match octet {
+            b'.' | b'-' if before == b'.' => false,
+            b'.' => before != b'-',
+            _ => octet.is_ascii_alphanumeric() || octet == b'-',
+        };
+        if !good {
+            return false;
+        }
+        digits_only = octet == b'.' || (digits_only && octet.is_ascii_digit());
+        before = octet;
+    }
+    !matches!(before, b'.' | b'-') && !digits_only
 }
 
 #[cfg(test)]

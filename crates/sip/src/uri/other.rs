@@ -25,7 +25,7 @@ impl<'a> OtherUri<'a> {
         if !is_scheme {
             return Err(UriError::Scheme);
         }
-        if rest.is_empty() || !is_escaped(rest, URIC) {
+        if rest.is_empty() || !is_escaped(rest, &URIC) {
             return Err(UriError::Character);
         }
         Ok(Self { scheme, rest })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::escape::{is_escaped, same_ignoring_case};
 use super::{URI_PARTS_MAX, UriError};
-use crate::grammar::Class;
+use crate::grammar::{Class, cut_before};
 
 /// `paramchar`, without the escapes.
 const PARAM: Class = Class::UNRESERVED.with(b"[]/:&+$");
@@ -25,12 +25,17 @@ impl<'a> UriParams<'a> {
         let Some(rest) = text.strip_prefix(';') else {
             return if text.is_empty() { Ok(params) } else { Err(UriError::Parameter) };
         };
-        for (count, part) in rest.split(';').enumerate() {
+        let mut rest = Some(rest);
+        let mut count = 0;
+        while let Some(text) = rest {
             if count >= URI_PARTS_MAX {
                 return Err(UriError::TooMany);
             }
+            count += 1;
+            let (part, tail) = cut_before(text, |octet| octet == b';');
+            rest = tail.strip_prefix(';');
             let (name, value) = split(part);
-            let filled = |text: &str| !text.is_empty() && is_escaped(text, PARAM);
+            let filled = |text: &str| !text.is_empty() && is_escaped(text, &PARAM);
             if !filled(name) || !value.is_none_or(filled) {
                 return Err(UriError::Parameter);
             }
@@ -77,7 +82,8 @@ impl fmt::Display for UriParams<'_> {
 }
 
 fn split(part: &str) -> (&str, Option<&str>) {
-    part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value)))
+    let (name, value) = cut_before(part, |octet| octet == b'=');
+    (name, value.strip_prefix('='))
 }
 
 /// The headers of a SIP URI: `"?" header *( "&" header )`.
@@ -99,7 +105,7 @@ impl<'a> UriHeaders<'a> {
                 return Err(UriError::TooMany);
             }
             let (name, value) = part.split_once('=').ok_or(UriError::Header)?;
-            if name.is_empty() || !is_escaped(name, HEADER) || !is_escaped(value, HEADER) {
+            if name.is_empty() || !is_escaped(name, &HEADER) || !is_escaped(value, &HEADER) {
                 return Err(UriError::Header);
             }
         }

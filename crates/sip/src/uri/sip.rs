@@ -5,7 +5,7 @@ use std::fmt;
 use super::escape::{USER, is_escaped, same, same_ignoring_case};
 use super::{Host, HostPort, UriError, UriHeaders, UriParams};
 use crate::Transport;
-use crate::grammar::Class;
+use crate::grammar::{Class, cut_before};
 
 /// What a password may hold unescaped.
 const PASSWORD: Class = Class::UNRESERVED.with(b"&=+$,");
@@ -42,26 +42,23 @@ impl<'a> SipUri<'a> {
     pub(super) fn parse_rest(secure: bool, rest: &'a str) -> Result<Self, UriError> {
         // Neither host, parameters nor headers may hold an "@", so the first one, if any, ends the
         // user part, which may itself hold ";" and "?" (RFC 4475 §3.1.1.9).
-        let (userinfo, rest) = match rest.split_once('@') {
-            Some((userinfo, rest)) => (Some(userinfo), rest),
-            None => (None, rest),
-        };
-        let (user, password) = match userinfo {
-            Some(userinfo) => match userinfo.split_once(':') {
-                Some((user, password)) => (Some(user), Some(password)),
-                None => (Some(userinfo), None),
+        let (userinfo, rest) = match cut_before(rest, |octet| octet == b'@') {
+            (userinfo, tail) => match tail.strip_prefix('@') {
+                Some(rest) => (Some(userinfo), rest),
+                None => (None, rest),
             },
+        };
+        let (user, password) = match userinfo.map(|text| cut_before(text, |octet| octet == b':')) {
+            Some((user, password)) => (Some(user), password.strip_prefix(':')),
             None => (None, None),
         };
-        let user_is_good = user.is_none_or(|user| !user.is_empty() && is_escaped(user, USER));
-        if !user_is_good || !password.is_none_or(|password| is_escaped(password, PASSWORD)) {
+        let user_is_good = user.is_none_or(|user| !user.is_empty() && is_escaped(user, &USER));
+        if !user_is_good || !password.is_none_or(|password| is_escaped(password, &PASSWORD)) {
             return Err(UriError::Userinfo);
         }
-        let host_end = rest.find([';', '?']).unwrap_or(rest.len());
-        let (hostport, rest) = rest.split_at_checked(host_end).ok_or(UriError::Host)?;
+        let (hostport, rest) = cut_before(rest, |octet| matches!(octet, b';' | b'?'));
         let HostPort { host, port } = HostPort::parse(hostport)?;
-        let (params, headers) =
-            rest.split_at_checked(rest.find('?').unwrap_or(rest.len())).ok_or(UriError::Header)?;
+        let (params, headers) = cut_before(rest, |octet| octet == b'?');
         let params = UriParams::parse(params)?;
         let headers = UriHeaders::parse(headers)?;
         Ok(Self { secure, user, password, host, port, params, headers })
