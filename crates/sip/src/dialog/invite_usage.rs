@@ -217,6 +217,8 @@ fn overlap(entropy: &mut impl Entropy) -> DialogRefusal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert, proptest};
+
     use super::*;
     use crate::entropy::seeded;
 
@@ -322,5 +324,42 @@ mod tests {
         assert_eq!(usage.refresh(), Refresh::Update);
         usage.allow_received(false);
         assert_eq!(usage.refresh(), Refresh::Invite);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happened_all_is_free_once_all_is_answered(
+            steps in proptest::collection::vec((0_u8..11, proptest::bool::ANY, 100_u16..700), 0..40),
+        ) {
+            let mut entropy = seeded(1);
+            let mut usage = usage();
+            for (step, offer, status) in steps {
+                match step {
+                    0 => drop(usage.send_invite(offer)),
+                    1 => drop(usage.send_update(offer)),
+                    2 => drop(usage.invite_received(offer, &mut entropy)),
+                    3 => drop(usage.update_received(offer, &mut entropy)),
+                    4 => usage.invite_answered(),
+                    5 => usage.update_answered(),
+                    6 => usage.answer_invite(status),
+                    7 => usage.answer_update(),
+                    8 => usage.acknowledged(),
+                    9 => usage.offer_answered(),
+                    _ => usage.allow_received(offer),
+                }
+            }
+            usage.invite_answered();
+            usage.update_answered();
+            usage.answer_invite(200);
+            usage.acknowledged();
+            usage.answer_update();
+            prop_assert!(usage.send_invite(true).is_ok());
+            usage.invite_answered();
+            prop_assert!(usage.send_update(true).is_ok());
+            usage.update_answered();
+            prop_assert!(usage.invite_received(true, &mut entropy).is_ok());
+            usage.answer_invite(488);
+            prop_assert!(usage.update_received(true, &mut entropy).is_ok());
+        }
     }
 }
