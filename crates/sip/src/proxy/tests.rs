@@ -81,6 +81,14 @@ fn the_first_2xx_cancels_the_others_and_later_ones_are_forwarded_too() {
 }
 
 #[test]
+fn responses_of_no_branch_are_ignored() {
+    check(1, vec![rsp(7, 200), rsp(7, 180), rsp(7, 404), over(7), rsp(0, 99)], "start0/60|||||");
+    let groups = [0, 0];
+    let inputs = vec![(0, rsp(0, 404)), (0, rsp(0, 200)), (0, rsp(1, 486))];
+    check_with(&forwarding(false, &groups, 60), inputs, "start0/30 start1/30|||best0");
+}
+
+#[test]
 fn a_6xx_waits_for_the_branches_it_cancels() {
     check(2, vec![rsp(0, 603), rsp(1, 487)], "start0/30 start1/30|cancel1|best0");
     check(2, vec![rsp(0, 603), rsp(1, 200)], "start0/30 start1/30|cancel1|forward");

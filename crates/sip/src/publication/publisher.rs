@@ -356,6 +356,15 @@ mod tests {
     }
 
     #[test]
+    fn after_a_failure_the_entity_tag_is_forgotten() {
+        check(
+            vec![(0, ok("a", 600)), (1, Changed), (2, fail(503, None)), (3, Changed)],
+            4,
+            "0:body,-,600 1:body,a,600 2:failed=503 3:body,-,600",
+        );
+    }
+
+    #[test]
     fn a_zero_duration_does_not_spin() {
         check(vec![(0, ok("a", 0))], 2, "0:body,-,600 1:a,600");
     }

@@ -533,7 +533,7 @@ mod tests {
             "0:subscribe=3600 5:subscribe=0 7:200 7:never",
         );
         check(
-            vec![(5, Unsubscribe), (6, rsp(481, None)), (7, Unsubscribe), (8, Timeout)],
+            vec![(5, Unsubscribe), (6, rsp(300, None)), (7, Unsubscribe), (8, Timeout)],
             99,
             "0:subscribe=3600 5:subscribe=0 6:never",
         );
