@@ -2,22 +2,41 @@
 
 mod clock;
 mod cx;
+pub mod decision;
 mod deferral;
+mod dispatch;
+mod feature;
+#[cfg(test)]
+mod fixture;
 mod forward;
+mod gate;
+pub mod ifc;
 mod incoming;
+pub mod journal;
+mod mark;
 mod node;
 mod private;
+pub mod registration;
 mod reply;
 mod role;
+pub mod served_user;
+pub mod service;
 mod shard;
+pub mod trust;
 mod wire;
 
 pub use clock::Clock;
 pub use cx::{Busy, Cx};
+pub use decision::{Decider, Decision, Function, Reason, Refusal, RefusalPolicy, refusal};
 pub use deferral::{Cause, Deferral, Local, Offered};
+pub use dispatch::{Dispatcher, RegistrationEvents, Rules};
+pub use feature::{Mode, asks_for_im, has_im_tag};
 pub use forward::{Forwarding, LANE_WAITING_MAX, MAX_FORWARDS, Outcome, pass};
+pub use gate::{Gate, Ha1, Proof, Secrets};
 pub use incoming::Incoming;
+pub use mark::{Marks, Origin};
 pub use node::Node;
+pub use parlance_sip::header::SessionCase;
 pub use private::{Private, show_private};
 pub use reply::Reply;
 pub use role::{Role, Task};

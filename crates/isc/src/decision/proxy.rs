@@ -1,0 +1,40 @@
+//! What a proxy checks before it sends a request on (RFC 3261 §16.3).
+
+use parlance_sip::header::{MaxForwards, ProxyRequire};
+use parlance_sip::uri::Uri;
+use parlance_sip::{HeaderName, Method, Request};
+
+use super::{Choice, Facts, Function, Reason, Refusal};
+
+/// The extensions a proxy here understands (RFC 3323 §5).
+const UNDERSTOOD: [&str; 1] = ["privacy"];
+
+/// Sends the request on along its Route, unless a proxy must refuse it. An unknown method goes on
+/// like any other (RFC 3261 §16.3).
+pub(super) fn pass(request: &Request, facts: &Facts<'_>, reason: Reason) -> Choice {
+    match check(request, facts) {
+        None => Choice::of(Function::PassThrough, reason),
+        // An ACK has no answer, and what it acknowledges has gone this way before.
+        Some(_) if request.method() == Method::Ack => Choice::of(Function::PassThrough, reason),
+        Some((refusal, reason)) => Choice::refuse(refusal, reason),
+    }
+}
+
+/// Why a proxy must refuse the request, if it must.
+pub(super) fn check(request: &Request, facts: &Facts<'_>) -> Option<(Refusal, Reason)> {
+    let scheme_is_known = matches!(request.uri(), Some(Uri::Sip(_) | Uri::Tel(_)));
+    if !scheme_is_known && !facts.goes_on(request) {
+        return Some((Refusal::UnsupportedScheme, Reason::UnsupportedScheme));
+    }
+    let hops = request.header::<MaxForwards>().ok().flatten();
+    if hops == Some(MaxForwards(0)) {
+        return Some((Refusal::TooManyHops, Reason::TooManyHops));
+    }
+    let required = request.list::<ProxyRequire<'_>>().filter_map(Result::ok);
+    let unknown = required.filter(|tag| !UNDERSTOOD.iter().any(|known| tag.is(known)));
+    let unknown: Vec<String> = unknown.map(|tag| tag.as_str().to_owned()).collect();
+    if unknown.is_empty() {
+        return None;
+    }
+    Some((Refusal::BadExtension(unknown), Reason::Malformed(HeaderName::ProxyRequire)))
+}
