@@ -475,7 +475,8 @@ pub(crate) fn pass_ack(cx: &Cx, source: Source, request: &Request) {
 
 /// Passes a request through as a record-routing proxy and relays what comes back (CORE-034).
 ///
-/// Errors of the network become 480 or 408 as [`crate::relayable`] says.
+/// Without a response an INVITE gets 480, never 408: over ISC an error of ours is a routing decision
+/// of the S-CSCF (CORE-063). Anything else gets nothing (RFC 4320 §4.2).
 pub async fn pass(cx: Cx, incoming: Incoming) {
     let mut forwarding = cx.forward(&incoming, Edits::new());
     match forwarding.outcome().await {
@@ -483,11 +484,7 @@ pub async fn pass(cx: Cx, incoming: Incoming) {
         // The transaction has its final response; dropping `incoming` would add a 480.
         Outcome::Relayed(_) => incoming.done(),
         Outcome::Timeout if incoming.request().method() != Method::Invite => incoming.abandon(),
-        Outcome::Timeout => {
-            let response = incoming.response(408);
-            incoming.answer(response);
-        }
-        Outcome::Unreachable => {
+        Outcome::Timeout | Outcome::Unreachable => {
             let response = incoming.response(480);
             incoming.answer(response);
         }

@@ -4,11 +4,7 @@ use std::fmt;
 
 use parlance_sip::{HeaderName, Method, Request, Response, ResponseBuilder, ServerKey, Source};
 
-use crate::{Cx, Reply};
-
-/// Placeholder.
-#[derive(Debug)]
-pub struct Decision;
+use crate::{Cx, Decision, Reply};
 
 /// A request that waits for its answer.
 ///

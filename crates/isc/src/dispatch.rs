@@ -1,0 +1,173 @@
+//! From a new request to the function that serves it: one decision, recorded, then its role.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use parlance_sip::{Message, Request, Source};
+
+use crate::decision::{Context, Function, options};
+use crate::gate::{Gate, Proof};
+use crate::journal::Journal;
+use crate::registration::{RegistrationEvent, Registrar};
+use crate::trust::{Admission, Challenge};
+use crate::{Arrival, Cx, Decider, Decision, Dispatch, Incoming, Refusal, RefusalPolicy, Role};
+use crate::{Task, forward, refusal};
+
+/// Told what happens to registrations.
+pub trait RegistrationEvents {
+    /// Called after the REGISTER was answered, on the shard that answered it.
+    fn handle_registration(&self, cx: &Cx, event: &RegistrationEvent);
+}
+
+/// What a dispatcher is made of; shared by the shards and replaced as a whole on a reload.
+#[derive(Debug)]
+pub struct Rules {
+    /// Decides.
+    pub decider: Decider,
+    /// Keeps registrations.
+    pub registrar: Registrar,
+    /// Challenges users of a core without IMS; `None` when the core asserts identities.
+    pub gate: Option<Gate>,
+    /// How refusals are worded.
+    pub refusals: RefusalPolicy,
+}
+
+/// Decides about each request of one shard.
+pub struct Dispatcher {
+    rules: Box<dyn Fn() -> Arc<Rules>>,
+    journal: Arc<Mutex<Journal>>,
+    participating: Rc<dyn Role>,
+    events: Rc<dyn RegistrationEvents>,
+}
+
+impl Dispatcher {
+    /// A dispatcher. `rules` gives those in force; requests under way keep theirs.
+    pub fn new(
+        rules: impl Fn() -> Arc<Rules> + 'static,
+        journal: Arc<Mutex<Journal>>,
+        participating: Rc<dyn Role>,
+        events: Rc<dyn RegistrationEvents>,
+    ) -> Self {
+        Self { rules: Box::new(rules), journal, participating, events }
+    }
+}
+
+impl Dispatch for Dispatcher {
+    fn admit(&self, _: &Cx, source: &Source, peer_names: &[String], message: &Message) -> bool {
+        let Ok(request) = Request::new(message.clone()) else { return true };
+        let peer = (self.rules)().decider.trust.of(source, peer_names);
+        peer.admit(&request, source.transport) == Admission::Admit
+    }
+
+    fn dispatch(&self, cx: Cx, arrival: Arrival) -> Task {
+        let serving = Serving {
+            rules: (self.rules)(),
+            journal: Arc::clone(&self.journal),
+            participating: Rc::clone(&self.participating),
+            events: Rc::clone(&self.events),
+        };
+        Box::pin(serving.serve(cx, arrival))
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher").finish_non_exhaustive()
+    }
+}
+
+/// What serving one request needs.
+struct Serving {
+    rules: Arc<Rules>,
+    journal: Arc<Mutex<Journal>>,
+    participating: Rc<dyn Role>,
+    events: Rc<dyn RegistrationEvents>,
+}
+
+impl Serving {
+    async fn serve(self, cx: Cx, arrival: Arrival) {
+        let Arrival { server, source, peer_names, request } = arrival;
+        let now = cx.now();
+        let proof = self.rules.gate.as_ref().map_or(Proof::None, |gate| gate.prove(&request, now));
+        let proven = match &proof {
+            Proof::Identity(identity) => Some(identity),
+            Proof::None | Proof::Rejected { .. } => None,
+        };
+        let context = Context { proven, ..Context::default() };
+        let decider = &self.rules.decider;
+        let decision = decider.decide(&request, &source, &peer_names, context, now).await;
+        self.record(&cx, &source, &request, &decision);
+        if decision.ends_registration() {
+            self.end_registration(&cx, &decision).await;
+        }
+        let stale = proof == Proof::Rejected { stale: true };
+        let function = decision.role.clone();
+        let incoming = Incoming::new(cx.clone(), server, source, request, decision);
+        self.run(cx, function, incoming, stale).await;
+    }
+
+    async fn run(self, cx: Cx, function: Function, incoming: Incoming, stale: bool) {
+        match function {
+            Function::Participating(_) => self.participating.transaction(cx, incoming).await,
+            Function::Registration => self.register(&cx, incoming).await,
+            Function::Server => {
+                let reply = options(incoming.request(), &self.rules.decider.services);
+                incoming.reply(&reply);
+            }
+            Function::PassThrough => forward::pass(cx, incoming).await,
+            Function::Refused(refused) => self.refuse(&cx, &refused, incoming, stale),
+            Function::Dropped => incoming.abandon(),
+            // Decided only for what `Services::running` says runs here; dropping it answers 480.
+            Function::Controlling(_)
+            | Function::Deferred
+            | Function::History
+            | Function::Session => drop(incoming),
+        }
+    }
+
+    fn refuse(&self, cx: &Cx, refused: &Refusal, incoming: Incoming, stale: bool) {
+        let reply = refusal(refused, &self.rules.refusals);
+        let challenged = matches!(refused, Refusal::Challenge(Challenge::Uas | Challenge::Proxy));
+        match self.rules.gate.as_ref().filter(|_| challenged) {
+            Some(gate) => {
+                let mut entropy = || cx.random();
+                incoming.reply(&gate.challenge(reply, stale, cx.now(), &mut entropy));
+            }
+            None => incoming.reply(&reply),
+        }
+    }
+
+    /// The third-party REGISTER; what follows from it comes after the answer.
+    async fn register(&self, cx: &Cx, incoming: Incoming) {
+        let Rules { decider, registrar, .. } = &*self.rules;
+        let request = incoming.request();
+        let outcome = registrar.third_party(request, &decider.services, cx.now()).await;
+        incoming.reply(&outcome.reply);
+        if let Some(event) = outcome.event {
+            self.events.handle_registration(cx, &event);
+        }
+    }
+
+    /// The core says that the user is gone (CORE-065).
+    async fn end_registration(&self, cx: &Cx, decision: &Decision) {
+        let Some(user) = &decision.user else { return };
+        match self.rules.registrar.unregistered(user).await {
+            Ok(Some(event)) => self.events.handle_registration(cx, &event),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "registration not ended"),
+        }
+    }
+
+    fn record(&self, cx: &Cx, source: &Source, request: &Request, decision: &Decision) {
+        tracing::debug!(
+            call_id = %String::from_utf8_lossy(request.call_id()),
+            branch = request.top_via().and_then(|via| via.branch()),
+            method = request.method().as_str(),
+            reason = %decision.reason,
+            "decided"
+        );
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.record(cx.now(), source, request, decision);
+    }
+}
