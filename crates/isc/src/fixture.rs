@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use parlance_sip::header::SessionCase;
 use parlance_sip::message::Limits;
-use parlance_sip::{ListenerId, Message, Request};
+use parlance_sip::{ListenerId, Message, Request, Transport};
 
+use crate::decision::{Decision, DecisionPolicy, Facts, SessionState, decide};
+use crate::served_user::served_user;
 use crate::service::{Service, Services};
+use crate::trust::Peer;
 
 /// A request from a text, whatever its line ends promise about length.
 pub(crate) fn request(text: &str) -> Request {
@@ -46,4 +49,25 @@ pub(crate) fn services() -> Services {
     services.family("im-group-", "ims.test", Service::Group);
     services.family("", "sessions.ims.test", Service::Session);
     services
+}
+
+/// A decision for tests of what runs below one: nobody serves the request.
+pub(crate) fn pass_through(request: &Request) -> Decision {
+    let services = services();
+    let peer = Peer::Untrusted;
+    let served = served_user(request, &peer, ListenerId(0), &services, None);
+    let facts = Facts {
+        peer: &peer,
+        transport: Transport::Udp,
+        services: &services,
+        served: &served,
+        subscriber: None,
+        origin: None,
+        in_session: false,
+        session: SessionState::Unknown,
+        proven: None,
+        filter: &[],
+        policy: &DecisionPolicy::default(),
+    };
+    decide(request, &facts)
 }

@@ -58,17 +58,14 @@ pub(crate) struct Waiting {
     cancelled: bool,
     /// When the last provisional response came (Timer C).
     progress: Option<Instant>,
+    /// One came that whoever waits has not heard of.
+    progressed: bool,
 }
 
 pub(crate) type Shared = Rc<RefCell<Waiting>>;
 
 impl Waiting {
-    fn new(
-        server: Option<ServerKey>,
-        from: ListenerId,
-        request: Request,
-        edits: Edits,
-    ) -> Shared {
+    fn new(server: Option<ServerKey>, from: ListenerId, request: Request, edits: Edits) -> Shared {
         Rc::new(RefCell::new(Self {
             server,
             from,
@@ -82,6 +79,7 @@ impl Waiting {
             answered: false,
             cancelled: false,
             progress: None,
+            progressed: false,
         }))
     }
 
@@ -92,6 +90,17 @@ impl Waiting {
     fn push(&mut self, outcome: Outcome) {
         self.answered = true;
         self.outcomes.push_back(outcome);
+        self.wake();
+    }
+
+    /// Notes a provisional response to an INVITE: Timer C starts again.
+    fn progress(&mut self) {
+        self.progress = Some(Instant::now());
+        self.progressed = true;
+        self.wake();
+    }
+
+    fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -133,17 +142,20 @@ impl Forwarding {
     /// Cancel-safe: what is not taken stays.
     pub async fn outcome(&mut self) -> Outcome {
         loop {
-            let next = next_outcome(&self.shared);
-            let Some(deadline) = self.timer_c() else { return next.await };
-            match tokio::time::timeout_at(deadline, next).await {
-                Ok(outcome) => return outcome,
+            let next = next_event(&self.shared);
+            let event = match self.timer_c() {
+                None => Ok(next.await),
+                Some(deadline) => tokio::time::timeout_at(deadline, next).await,
+            };
+            match event {
+                Ok(Some(outcome)) => return outcome,
+                Ok(None) => {}
                 // RFC 3261 §16.8: after a provisional response the branch is cancelled; the
                 // machine ends it should no final response follow.
-                Err(_) if self.timer_c().is_some_and(|again| again <= deadline) => {
+                Err(_) => {
                     self.shared.borrow_mut().progress = None;
                     self.cx.0.cancel(&self.shared);
                 }
-                Err(_) => {}
             }
         }
     }
@@ -173,27 +185,32 @@ impl fmt::Debug for Forwarding {
     }
 }
 
-async fn next_outcome(shared: &Shared) -> Outcome {
+/// The next outcome; `None` when a provisional response has moved Timer C.
+async fn next_event(shared: &Shared) -> Option<Outcome> {
     poll_fn(|context| {
         let mut waiting = shared.borrow_mut();
-        match waiting.outcomes.pop_front() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                waiting.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
+        if let Some(outcome) = waiting.outcomes.pop_front() {
+            return Poll::Ready(Some(outcome));
         }
+        if std::mem::take(&mut waiting.progressed) {
+            return Poll::Ready(None);
+        }
+        waiting.waker = Some(context.waker().clone());
+        Poll::Pending
     })
     .await
 }
 
+async fn next_outcome(shared: &Shared) -> Outcome {
+    loop {
+        if let Some(outcome) = next_event(shared).await {
+            return outcome;
+        }
+    }
+}
+
 /// Sends a request of our own, behind those to the same Request-URI.
-pub(crate) async fn send(
-    cx: &Cx,
-    request: Request,
-    hop: NextHop,
-    branch: Option<&str>,
-) -> Outcome {
+pub(crate) async fn send(cx: &Cx, request: Request, hop: NextHop, branch: Option<&str>) -> Outcome {
     let uri = request.uri_text().to_vec();
     let lane = {
         let mut lanes = cx.0.lanes.borrow_mut();
@@ -290,10 +307,8 @@ fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
 /// for each side when request and target use different sockets.
 fn with_record_route(cx: &Cx, waiting: &Waiting, target: Target) -> Edits {
     let mut edits = waiting.edits.clone();
-    let opens = matches!(
-        waiting.request.method(),
-        Method::Invite | Method::Subscribe | Method::Refer
-    );
+    let opens =
+        matches!(waiting.request.method(), Method::Invite | Method::Subscribe | Method::Refer);
     if waiting.server.is_none() || !opens || !is_initial(&waiting.request) {
         return edits;
     }
@@ -322,9 +337,11 @@ pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
     };
     let status = response.status();
     if status < 200 {
-        shared.borrow_mut().progress = (invite && status > 100).then(Instant::now);
-        if let (Some(server), true) = (server, invite && status > 100) {
-            cx.relay(server, &response);
+        if invite && status > 100 {
+            shared.borrow_mut().progress();
+            if let Some(server) = server {
+                cx.relay(server, &response);
+            }
         }
         return;
     }
@@ -392,12 +409,7 @@ fn prepare(cx: &Cx, incoming: &Incoming, mut edits: Edits) -> Option<(Edits, Nex
 }
 
 /// Takes our `Route` off and finds the next hop. What remains is not touched (CORE-032).
-fn route(
-    cx: &Cx,
-    request: &Request,
-    edits: &mut Edits,
-    from: ListenerId,
-) -> Option<NextHop> {
+fn route(cx: &Cx, request: &Request, edits: &mut Edits, from: ListenerId) -> Option<NextHop> {
     let mut ours = 0;
     let mut next = None;
     for value in request.list::<Route<'_>>() {

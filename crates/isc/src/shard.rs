@@ -11,10 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use metrics::{Counter, counter};
+use parlance_sip::Target;
 use parlance_sip::endpoint::{Drop as Dropped, Input, Output, is_initial};
 use parlance_sip::message::Malformed;
 use parlance_sip::{ClientKey, Endpoint, Message, Request, ResponseBuilder, ServerKey, Source};
-use parlance_sip::Target;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -340,3 +340,6 @@ impl Meter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
