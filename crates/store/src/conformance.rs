@@ -3,6 +3,8 @@
 //! [`suite!`](crate::conformance::suite) makes one test of each check; it takes an expression
 //! that opens a new, empty [`crate::Store`]: `suite!(async || Store::memory());`.
 
+#![allow(clippy::panic, reason = "a check that fails is a test that fails")]
+
 pub mod inbox;
 pub mod people;
 pub mod trail;

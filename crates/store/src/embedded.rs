@@ -40,15 +40,15 @@ pub struct EmbeddedConfig {
     /// A key may be left out once [`Embedded::reseal`] has rewritten what it sealed.
     pub keys: Vec<SealKey>,
     /// Most records of each kind (registrations, profiles, names) kept decoded in memory; default
-    /// 262,144. A registration takes about 1 KB, a default profile 0.4 KB, a name 0.2 KB.
+    /// 262,144. A registration takes about 1.3 KB, a default profile 0.3 KB, a name 0.1 KB.
     pub cache_entries: usize,
     /// Memory for pages of the file, in octets; default 512 MiB.
     pub page_cache_octets: usize,
-    /// Most operations that wait for a commit; default 8192. More are refused as `Busy`.
+    /// Most operations that wait for a commit; default 8,192. More are refused as `Busy`.
     pub queue_max: usize,
     /// Most octets of the payloads among them; default 64 MiB. More are refused as `Busy`.
     pub queue_octets_max: usize,
-    /// Most operations in one commit; default 1024.
+    /// Most operations in one commit; default 1,024.
     pub group_max: usize,
     /// How much of the audit trail is kept.
     pub audit: AuditLimits,

@@ -13,7 +13,8 @@ use thiserror::Error;
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Why an operation failed. Nothing was changed, except after [`StoreError::Interrupted`] and
-/// [`StoreError::Io`], where it is unknown (repeat the operation; all are safe to repeat).
+/// [`StoreError::Io`], where it is unknown. Every operation may be repeated; one that was done is
+/// then told as such (`Duplicate`, `Gone`, `Stale`, false).
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {

@@ -316,13 +316,14 @@ mod tests {
             ..item("sip:a@b", 1)
         };
         assert_eq!(at_limit.check(), Ok(()));
-        let over = |change: fn(&mut NewItem)| {
+        type Change = fn(&mut NewItem);
+        let over = |change: Change| {
             let mut item = at_limit.clone();
             change(&mut item);
             item.check()
         };
         #[rustfmt::skip]
-        let table: [(fn(&mut NewItem), &str); 3] = [
+        let table: [(Change, &str); 3] = [
             (|item| item.originator.push('x'), "originator too long"),
             (|item| item.dedup.push([0; 16]), "too many dedup keys"),
             (|item| item.payload = vec![0; PAYLOAD_OCTETS_MAX + 1].into(), "payload too large"),

@@ -199,7 +199,7 @@ pub async fn fences_the_earlier_holder(store: &Store) {
     fill(store, ALICE, 1..=1).await;
     let old = lease(store, ALICE, 1, 100, 0).await.expect("nobody has it");
     // Over, but nobody else leased: still good.
-    assert_eq!(ok(store.inboxes.attempt(&old, Seq(1), attempt("old"))).await, true);
+    assert!(ok(store.inboxes.attempt(&old, Seq(1), attempt("old"))).await);
     let new = lease(store, ALICE, 2, 300, 100).await.expect("it ran out");
     let fenced = Err(StoreError::Fenced);
     assert_eq!(store.inboxes.attempt(&old, Seq(1), attempt("x")).await, fenced);

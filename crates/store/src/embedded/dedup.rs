@@ -8,7 +8,7 @@ use redb::ReadableTable;
 
 use super::inbox_records::{Remembered, State};
 use super::keys::{self, Agenda};
-use super::tables::{Tables, due_entries};
+use super::tables::Tables;
 use crate::inbox::DEDUP_REMEMBERED_MAX;
 use crate::{DEDUP_WINDOW, DedupKey, Millis, Seq, StoreError};
 
@@ -153,12 +153,26 @@ impl Tables<'_> {
     /// Housekeeping at the end of a group with acceptances: a few recipients at a time.
     pub(super) fn forget_old_keys(&mut self) -> Result<(), StoreError> {
         let Some(now) = self.now else { return Ok(()) };
-        for (user, _) in due_entries(&self.agenda, Agenda::Forget, now, FORGETTING_MAX)? {
-            let user = user.as_str();
-            let Some(mut state) = self.state(user)? else { continue };
-            self.forget(user, &mut state, now)?;
-            self.save(user, &state)?;
+        let (start, end) = keys::agenda_until(Agenda::Forget, now);
+        let mut due = Vec::new();
+        for entry in self.agenda.range(start.as_slice()..end.as_slice())?.take(FORGETTING_MAX) {
+            due.push(entry?.0.value().to_vec());
+        }
+        for key in due {
+            self.agenda.remove(key.as_slice())?;
+            let (user, _) = keys::parse_agenda(&key)?;
+            match self.forget_of(user, now) {
+                // His own operations meet it; it must not stop everybody's.
+                Err(StoreError::Corrupt(why)) => tracing::error!(why, "damaged inbox"),
+                done => done?,
+            }
         }
         Ok(())
+    }
+
+    fn forget_of(&mut self, user: &str, now: Millis) -> Result<(), StoreError> {
+        let Some(mut state) = self.state(user)? else { return Ok(()) };
+        self.forget(user, &mut state, now)?;
+        self.save(user, &state)
     }
 }

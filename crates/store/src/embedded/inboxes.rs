@@ -6,7 +6,7 @@ use redb::ReadableTable;
 
 use super::inbox_records::{Head, State};
 use super::keys::{self, Agenda};
-use super::tables::{AGENDA, BODIES, INBOX, Tables, due_entries};
+use super::tables::{AGENDA, BODIES, INBOX, Tables, due_entries, readable};
 use super::{Embedded, Reading};
 use crate::identity::check_identity;
 use crate::{
@@ -204,7 +204,9 @@ impl Tables<'_> {
             let (key, row) = row?;
             let (_, _, rest) = keys::parse_inbox(key.value())?;
             let seq = keys::parse_seq(rest)?;
-            heads.push((seq, Head::open(self.seal, user, seq, row.value())?));
+            // An unreadable one goes too; only its body and its index entry cannot be found.
+            let head = readable(Head::open(self.seal, user, seq, row.value())).transpose()?;
+            heads.extend(head.map(|head| (seq, head)));
         }
         for (seq, head) in heads {
             self.bodies.remove(head.body)?;
@@ -257,7 +259,8 @@ impl Reading<'_> {
         for (user, seq) in due_entries(&agenda, Agenda::Expire, now, limit)? {
             let seq = seq.ok_or_else(|| damaged("unreadable agenda key"))?;
             if let Some(row) = inbox.get(keys::item(user.as_str(), seq).as_slice())? {
-                items.push(self.item(&bodies, &user, seq, row.value())?);
+                let item = self.item(&bodies, &user, seq, row.value());
+                items.extend(readable(item).transpose()?);
             }
         }
         Ok(items)

@@ -20,9 +20,11 @@ use crate::{Millis, Registration, Seq, StoreError};
 /// The version this program writes.
 pub(super) const SCHEMA: u32 = 2;
 
+/// One step from a version to the next.
+type Step = fn(&mut Tables<'_>) -> Result<(), StoreError>;
+
 /// From version 1 to 2, and so on.
-const STEPS: [fn(&mut Tables<'_>) -> Result<(), StoreError>; SCHEMA as usize - 1] =
-    [|tables| tables.rebuild_agenda().map(|_| ())];
+const STEPS: [Step; SCHEMA as usize - 1] = [|tables| tables.rebuild_agenda().map(|_| ())];
 
 /// The version of the file; a new file has none.
 fn found(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<u32>, OpenError> {

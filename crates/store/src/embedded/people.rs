@@ -11,7 +11,7 @@ use super::Embedded;
 use super::keys::Agenda;
 use super::seal::Sealer;
 use super::tables::{
-    AGENDA, Change, OWNERS, PROFILES, REGISTRATIONS, Tables, due_entries, read_owner,
+    AGENDA, Change, OWNERS, PROFILES, REGISTRATIONS, Tables, due_entries, read_owner, readable,
 };
 use crate::identity::check_identity;
 use crate::names::{claim, claim_own, forget, learn};
@@ -198,7 +198,7 @@ impl Registrations for Embedded {
             let records = due.iter().filter_map(|(user, _)| {
                 load(&table, reading.seal, REGISTRATION, user.as_str()).transpose()
             });
-            records.map(|record| record.map(Arc::new)).collect()
+            records.filter_map(readable).map(|record| record.map(Arc::new)).collect()
         }))
     }
 }

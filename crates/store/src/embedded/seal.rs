@@ -57,6 +57,9 @@ impl Debug for SealKey {
     }
 }
 
+/// A row of the epochs table: its number and its octets.
+pub(super) type Row = (u32, Vec<u8>);
+
 /// One opening of the file with a key.
 struct Epoch {
     key_id: u32,
@@ -80,10 +83,7 @@ impl Debug for Sealer {
 impl Sealer {
     /// Checks `keys` against the epochs the file knows and begins a new one with the first key.
     /// Returns the row to write for it.
-    pub(super) fn open(
-        keys: &[SealKey],
-        rows: &[(u32, Vec<u8>)],
-    ) -> Result<(Sealer, Option<(u32, Vec<u8>)>), OpenError> {
+    pub(super) fn open(keys: &[SealKey], rows: &[Row]) -> Result<(Sealer, Option<Row>), OpenError> {
         let mut epochs = HashMap::new();
         for (number, row) in rows {
             epochs.insert(*number, Epoch::read(keys, *number, row)?);
@@ -224,13 +224,13 @@ fn additional(context: &[&[u8]]) -> Vec<u8> {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{OVERHEAD, OpenError, SealKey, Sealer, StoreError};
+    use super::{OVERHEAD, OpenError, Row, SealKey, Sealer, StoreError};
 
     fn key(id: u32, octet: u8) -> SealKey {
         SealKey::new(id, [octet; 32])
     }
 
-    fn open(keys: &[SealKey], rows: &mut Vec<(u32, Vec<u8>)>) -> Result<Sealer, OpenError> {
+    fn open(keys: &[SealKey], rows: &mut Vec<Row>) -> Result<Sealer, OpenError> {
         let (sealer, row) = Sealer::open(keys, rows)?;
         rows.extend(row);
         Ok(sealer)

@@ -190,6 +190,17 @@ impl Owners for Tables<'_> {
     }
 }
 
+/// Leaves out a damaged record of a listing, so that it does not hide the others.
+pub(super) fn readable<T>(record: Result<T, StoreError>) -> Option<Result<T, StoreError>> {
+    match record {
+        Err(StoreError::Corrupt(why)) => {
+            tracing::error!(why, "damaged record left out");
+            None
+        }
+        other => Some(other),
+    }
+}
+
 /// Entries of one kind that are due by `now`, at most `limit`.
 pub(super) fn due_entries(
     agenda: &impl ReadableTable<Octets, ()>,

@@ -161,6 +161,32 @@ async fn damage_to_one_record_hurts_nobody_else() {
     let corrupt = store.profile(&ALICE.into()).await;
     assert!(matches!(corrupt, Err(StoreError::Corrupt(_))), "{corrupt:?}");
     assert!(store.profile(&"sip:bob@ims.test".into()).await.unwrap().is_some());
+    // Nor when the keys of the damaged inbox age out, and housekeeping comes by.
+    let later = Millis(0) + crate::DEDUP_WINDOW;
+    for number in 10..13 {
+        let accepted = store.accept(item("sip:bob@ims.test", number), quota(), later).await;
+        assert!(matches!(accepted, Ok(Accepted::Stored(_))), "{accepted:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_item_hides_no_other_and_can_be_purged() {
+    let directory = TempDir::new().unwrap();
+    let store = Embedded::open(sealed(directory.path(), 1)).unwrap();
+    for number in 1..=3 {
+        store.accept(item(ALICE, number), quota(), Millis(0)).await.unwrap();
+    }
+    drop(store);
+    super::tamper(&config(directory.path()).path, |transaction| {
+        let key = super::super::keys::item(ALICE, Seq(1));
+        let mut inbox = transaction.open_table(super::super::tables::INBOX).unwrap();
+        inbox.insert(key.as_slice(), b"\x01rubbish".as_slice()).unwrap();
+    });
+    let store = Embedded::open(sealed(directory.path(), 1)).unwrap();
+    let expired = store.expired(Millis::MAX, 9).await.unwrap();
+    assert_eq!(expired.iter().map(|item| item.seq.0).collect::<Vec<_>>(), [2, 3]);
+    assert!(store.remove(&ALICE.into()).await.unwrap());
+    assert_eq!(store.head(&ALICE.into(), Seq(0), 9).await.unwrap(), []);
 }
 
 #[tokio::test]
