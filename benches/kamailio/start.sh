@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the benchmark's Kamailio and prints the pid of its first process; the workers are its
-# children. usage: start.sh PORT. RELAY_IP (127.0.0.1), RELAY_CHILDREN (2), RELAY_RUN.
+# children. usage: start.sh PORT. RELAY_IP (127.0.0.1), RELAY_CHILDREN (2), RELAY_SHM_MB (3584),
+# RELAY_RUN.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,9 +19,9 @@ running() {
 }
 mkdir -p "$run/runtime"
 
-# 1 GiB shared memory holds every transaction of a run, touched at the start so that no page
+# This much shared memory (MiB) holds every transaction of a run, touched at the start so that no page
 # fault falls into a measurement. tlsf is the quickest of its three allocators here.
-setsid kamailio -DD -E -m 1024 -M 32 --atexit=no -x tlsf -X tlsf -f "$here/relay.cfg" \
+setsid kamailio -DD -E -m "${RELAY_SHM_MB:-3584}" -M 32 --atexit=no -x tlsf -X tlsf -f "$here/relay.cfg" \
     -Y "$run/runtime" -A "RELAY_UDP=udp:$ip:$port" -A "RELAY_TCP=tcp:$ip:$port" \
     -A "CHILDREN=${RELAY_CHILDREN:-2}" >"$run/log" 2>&1 </dev/null &
 pid=$!

@@ -1,0 +1,196 @@
+//! Relaying pager-mode messages through the whole server, beside Kamailio (tm and usrloc) under
+//! the same load from the same generator.
+//!
+//! For Parlance each message passes twice, originating and terminating; each passage is one relay.
+//! For Kamailio each message is one relay. Both are searched for their highest clean rate (no
+//! retransmission, nothing lost, p99 below 50 ms) and measured at 8,000 relays a second; then
+//! Parlance runs for 60 s with Timer J at 32 s, to see what a completed transaction weighs and
+//! whether anything stalls.
+//!
+//! `cargo run --release -p parlance-benches --bin pager_relay [-- --quick]`
+//!
+//! Needs Debian's `kamailio`; without it only Parlance is measured.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use parlance_lab::load::{Options, Report, Scenario, run};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Relays a second at which the processor time of both is stated.
+const STATED_RATE: f64 = 8_000.0;
+/// Octets of the body that make the request of either scenario about 1.1 KB.
+const BODY_ISC: u16 = 60;
+const BODY_REGISTRAR: u16 = 260;
+const USERS: u32 = 1_000;
+
+fn main() -> Result<()> {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let ours = measure_parlance(quick)?;
+    let Some(theirs) = measure_kamailio(quick)? else {
+        println!("\nkamailio is not installed: nothing to compare with");
+        return Ok(());
+    };
+    let (our_rate, their_rate) = (ours.highest.rate * 2.0, theirs.highest.rate);
+    println!("\nhighest clean rate: {our_rate:.0} relays/s against {their_rate:.0}:");
+    println!("  {:.1} times Kamailio's (wanted: at least 5)", our_rate / their_rate);
+    let (our_cost, their_cost) = (ours.cost(2.0), theirs.cost(1.0));
+    println!("processor time a relay at {STATED_RATE:.0}/s: {our_cost:.1} us, {their_cost:.1} us");
+    println!("  {:.2} of Kamailio's (wanted: at most 0.2)", our_cost / their_cost);
+    let (our_cost, their_cost) = (ours.cost_at_highest(2.0), theirs.cost_at_highest(1.0));
+    println!("processor time a relay at the highest: {our_cost:.1} us, {their_cost:.1} us");
+    println!("  {:.2} of Kamailio's", our_cost / their_cost);
+    Ok(())
+}
+
+/// What was measured of one side.
+struct Measured {
+    highest: Report,
+    stated: Report,
+}
+
+impl Measured {
+    fn cost(&self, relays_per_message: f64) -> f64 {
+        cpu_us(&self.stated) / relays_per_message
+    }
+
+    fn cost_at_highest(&self, relays_per_message: f64) -> f64 {
+        cpu_us(&self.highest) / relays_per_message
+    }
+}
+
+fn cpu_us(report: &Report) -> f64 {
+    report.server.as_ref().map_or(0.0, |server| server.cpu_us_per_message)
+}
+
+fn measure_parlance(quick: bool) -> Result<Measured> {
+    let directory = tempfile::tempdir()?;
+    let config = directory.path().join("parlance.toml");
+    std::fs::write(&config, configuration(directory.path()))?;
+    let server = Server(
+        Command::new(parlance()?)
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()?,
+    );
+    std::thread::sleep(Duration::from_secs(2));
+    let options = Options {
+        scenario: Scenario::Full,
+        size: BODY_ISC,
+        users: USERS,
+        register_first: true,
+        pid: vec![i32::try_from(server.0.id())?],
+        rate: 4_000.0,
+        trial: if quick { 2.0 } else { 5.0 },
+        ..Options::default()
+    };
+    let measured = measure("Parlance, both passages", &options, STATED_RATE / 2.0, quick)?;
+    let duration = if quick { 10.0 } else { 60.0 };
+    let rate = measured.highest.rate * 0.8;
+    let long = Options { duration, rate, register_first: false, ..options };
+    let report = run(&long)?;
+    println!("\nParlance, {duration:.0} s at {rate:.0} messages/s\n{report}");
+    weigh(&report, duration);
+    Ok(measured)
+}
+
+/// What a completed transaction weighs: both transactions of both passages, client and server.
+#[expect(clippy::cast_precision_loss, reason = "counts and octets stay far below 2^53")]
+fn weigh(report: &Report, duration: f64) {
+    let Some(server) = &report.server else { return };
+    let grown = server.rss_after_bytes.saturating_sub(server.rss_before_bytes) as f64;
+    // Timer J keeps the server side of 32 s of traffic; the rest has gone again.
+    let kept = report.rate * 2.0 * duration.min(32.0);
+    println!("octets a completed server transaction: {:.0}", grown / kept);
+    println!("longest stall: {:.1} ms (wanted: at most 50)", report.longest_stall_ms);
+}
+
+fn configuration(data: &Path) -> String {
+    format!(
+        "[sip]\ndomains = [\"ims.test\"]\nnext_hop = \"sip:127.0.0.1:5060;lr\"\n\
+         [[sip.listen]]\naddress = \"127.0.0.20:5080\"\nside = \"originating\"\n\
+         [[sip.listen]]\naddress = \"127.0.0.20:5081\"\nside = \"terminating\"\n\
+         [[sip.listen]]\naddress = \"127.0.0.20:5082\"\nside = \"registration\"\n\
+         [http]\nlisten = \"127.0.0.20:8080\"\n\
+         [store]\npath = {:?}\n[log]\nlevel = \"warn\"\n",
+        data.join("data")
+    )
+}
+
+fn measure_kamailio(quick: bool) -> Result<Option<Measured>> {
+    if Command::new("kamailio").arg("-v").stdout(Stdio::null()).status().is_err() {
+        return Ok(None);
+    }
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("kamailio");
+    let port = "15060";
+    let started = Command::new(scripts.join("start.sh")).arg(port).output()?;
+    if !started.status.success() {
+        return Err(String::from_utf8_lossy(&started.stderr).into_owned().into());
+    }
+    let _stop = Relay { script: scripts.join("stop.sh"), port };
+    let pid: i32 = String::from_utf8_lossy(&started.stdout).trim().parse()?;
+    let options = Options {
+        scenario: Scenario::RelayRegistrar,
+        size: BODY_REGISTRAR,
+        users: USERS,
+        proxy: SocketAddr::from(([127, 0, 0, 1], 15060)),
+        domain: "bench.test".to_owned(),
+        pid: vec![pid],
+        rate: 4_000.0,
+        trial: if quick { 2.0 } else { 5.0 },
+        ..Options::default()
+    };
+    measure("Kamailio, tm and usrloc", &options, STATED_RATE, quick).map(Some)
+}
+
+/// The search and the stated rate of one side.
+fn measure(name: &str, options: &Options, stated: f64, quick: bool) -> Result<Measured> {
+    let duration = if quick { 3.0 } else { 10.0 };
+    let at = Options { rate: stated, duration, ..options.clone() };
+    let stated = run(&at)?;
+    println!("{name} at the stated rate\n{stated}");
+    let search = Options { find_rate: true, register_first: false, ..options.clone() };
+    let highest = run(&search)?;
+    println!("{name} at its highest clean rate\n{highest}");
+    Ok(Measured { highest, stated })
+}
+
+/// The binary, built beside this one.
+fn parlance() -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name("parlance");
+    if path.exists() {
+        return Ok(path);
+    }
+    let built = Command::new("cargo").args(["build", "--release", "-p", "parlance-server"]).status();
+    if built?.success() && path.exists() { Ok(path) } else { Err("no binary parlance".into()) }
+}
+
+/// A server that is stopped with the benchmark.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A Kamailio that is stopped with the benchmark.
+struct Relay {
+    script: PathBuf,
+    port: &'static str,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.script).arg(self.port).status();
+    }
+}
