@@ -70,6 +70,8 @@ pub struct Decision {
     pub role: Function,
     /// Why.
     pub reason: Reason,
+    /// Which neighbour it came from; [`Peer::strip`] says what of it does not go further.
+    pub peer: Peer,
     /// Whom it serves, as it says itself.
     pub served: ServedUser,
     /// The served user, resolved; `None` when nobody is served or known.
@@ -217,6 +219,7 @@ pub fn decide(request: &Request, facts: &Facts<'_>) -> Decision {
     Decision {
         role,
         reason,
+        peer: facts.peer.clone(),
         served: facts.served.clone(),
         user,
         subscriber,

@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    // Covers: CORE-032, CORE-067
+    // Covers: CORE-067
     #[test]
     fn the_original_dialog_identifier_stays_as_it_is() {
         let request = capture("orig_MESSAGE");

@@ -209,12 +209,12 @@ impl Services {
 
     /// Whether host and port of a URI are the server's (RFC 3261 §16.4).
     pub fn is_own(&self, uri: &SipUri<'_>) -> bool {
-        let host = bare(uri.host.as_str());
-        let default = if uri.secure { 5061 } else { 5060 };
-        let port = uri.port.unwrap_or(default);
-        self.own
-            .iter()
-            .any(|(own, own_port)| *own == host && own_port.is_none_or(|own| own == port))
+        let host = uri.host.as_str();
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let port = uri.port.unwrap_or(if uri.secure { 5061 } else { 5060 });
+        self.own.iter().any(|(own, own_port)| {
+            own.eq_ignore_ascii_case(host) && own_port.is_none_or(|own| own == port)
+        })
     }
 
     /// Whether users of the domain in `identity` are served here. A telephone number belongs to no

@@ -1,6 +1,6 @@
 //! What a proxy checks before it sends a request on (RFC 3261 §16.3).
 
-use parlance_sip::header::{MaxForwards, ProxyRequire};
+use parlance_sip::header::{MaxForwards, Privacy, ProxyRequire};
 use parlance_sip::uri::Uri;
 use parlance_sip::{HeaderName, Method, Request};
 
@@ -18,6 +18,12 @@ pub(super) fn pass(request: &Request, facts: &Facts<'_>, reason: Reason) -> Choi
         Some(_) if request.method() == Method::Ack => Choice::of(Function::PassThrough, reason),
         Some((refusal, reason)) => Choice::refuse(refusal, reason),
     }
+}
+
+/// Whether privacy is asked for as critical that nobody here knows (RFC 3323 §5).
+pub(super) fn asks_unknown_privacy(request: &Request) -> bool {
+    let privacy = request.header::<Privacy<'_>>().ok().flatten();
+    privacy.is_some_and(|privacy| privacy.is_critical_and_unknown())
 }
 
 /// Why a proxy must refuse the request, if it must.

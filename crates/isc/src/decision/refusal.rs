@@ -50,6 +50,8 @@ pub enum Refusal {
     UnsupportedCoding,
     /// The Request-URI is of a scheme that is not understood.
     UnsupportedScheme,
+    /// Privacy is asked for that cannot be given, and asked for as critical.
+    Privacy,
     /// Max-Forwards is used up.
     TooManyHops,
     /// The event package is not served; these are.
@@ -58,8 +60,6 @@ pub enum Refusal {
     StaleRegister,
     /// The store did not answer.
     StoreUnavailable,
-    /// A known user sends too much.
-    TooMany,
 }
 
 /// How the operator wants refusals worded.
@@ -134,12 +134,14 @@ pub fn refusal(refusal: &Refusal, policy: &RefusalPolicy) -> Reply {
         }
         Refusal::UnsupportedCoding => Reply::new(415).with(HeaderName::AcceptEncoding, "identity"),
         Refusal::UnsupportedScheme => Reply::new(416),
+        // RFC 3323 §5 wants a 500 here, so that the request fails rather than goes on unprotected.
+        Refusal::Privacy => Reply::new(500),
         Refusal::TooManyHops => Reply::new(483),
         Refusal::BadEvent(events) => {
             Reply::new(489).with(HeaderName::AllowEvents, events.join(", "))
         }
         Refusal::StaleRegister => worded(400, "Bad CSeq".into()),
-        Refusal::StoreUnavailable | Refusal::TooMany => policy.retry(480),
+        Refusal::StoreUnavailable => policy.retry(480),
     }
 }
 
@@ -164,7 +166,10 @@ mod tests {
     use super::{Refusal, RefusalPolicy, refusal};
     use crate::trust::Challenge;
 
-    // Covers: CORE-009, CORE-010, CORE-011, CORE-023, CORE-063, SEC-012
+    /// A refusal, its status and reason phrase, and the headers that go with it.
+    type Row = (Refusal, u16, &'static str, &'static [(HeaderName, &'static str)]);
+
+    // Covers: CORE-009, CORE-010, CORE-011, CORE-023, CORE-053, CORE-063
     #[test]
     fn refusals_have_their_codes() {
         use HeaderName::{
@@ -174,7 +179,7 @@ mod tests {
                                NOTIFY, PUBLISH, REFER, UPDATE, PRACK, INFO";
         let policy = RefusalPolicy { host: "im.ims.test".into(), ..RefusalPolicy::default() };
         #[rustfmt::skip]
-        let table: [(Refusal, u16, &str, &[(HeaderName, &str)]); 25] = [
+        let table: [Row; 25] = [
             (Refusal::Malformed(Fault::Header(HeaderName::To)), 400, "Bad To", &[]),
             (Refusal::Malformed(Fault::Missing(HeaderName::Via)), 400, "Missing Via", &[]),
             (Refusal::Malformed(Fault::Version), 505, "Version Not Supported", &[]),
@@ -204,11 +209,11 @@ mod tests {
             (Refusal::UnsupportedCoding, 415, "Unsupported Media Type",
                 &[(AcceptEncoding, "identity")]),
             (Refusal::UnsupportedScheme, 416, "Unsupported URI Scheme", &[]),
+            (Refusal::Privacy, 500, "Server Internal Error", &[]),
             (Refusal::TooManyHops, 483, "Too Many Hops", &[]),
             (Refusal::BadEvent(vec!["conference"]), 489, "Bad Event",
                 &[(AllowEvents, "conference")]),
             (Refusal::StoreUnavailable, 480, "Temporarily Unavailable", &[(RetryAfter, "10")]),
-            (Refusal::TooMany, 480, "Temporarily Unavailable", &[(RetryAfter, "10")]),
         ];
         for (refused, status, reason, headers) in table {
             let reply = refusal(&refused, &policy);
@@ -216,8 +221,8 @@ mod tests {
             let found: Vec<_> =
                 reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             assert_eq!(found, headers, "{refused:?}");
-            // RFC 3261 wants 501 and 505; no refusal of a service makes the S-CSCF bypass us.
-            let demanded = matches!(status, 501 | 505);
+            // RFCs want these; no refusal of a service makes the S-CSCF bypass us.
+            let demanded = matches!(status, 500 | 501 | 505);
             assert!(demanded || (400..500).contains(&status) && status != 408, "{refused:?}");
         }
     }

@@ -1,8 +1,8 @@
 //! Requests addressed to a service hosted here (OMA-TS-SIMPLE_IM §7.1, §7.4.1.1).
 
-use parlance_sip::{Method, Request};
+use parlance_sip::{HeaderName, Method, Request};
 
-use super::{Choice, Facts, Function, Reason, Refusal, SessionState, nested, uas};
+use super::{Choice, Facts, Function, Reason, Refusal, SessionState, nested, proxy, uas};
 use crate::SessionCase;
 use crate::service::Service;
 use crate::trust::{Authentication, authenticate};
@@ -29,6 +29,9 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>, service: Service) -> 
     }
     if let Some(refusal) = uas::extensions(request, uas::extensions_of(service)) {
         return Choice::refuse(refusal, reason);
+    }
+    if proxy::asks_unknown_privacy(request) {
+        return Choice::refuse(Refusal::Privacy, Reason::Malformed(HeaderName::Privacy));
     }
     if request.method() == Method::Options {
         return Choice::of(Function::Server, Reason::Options);

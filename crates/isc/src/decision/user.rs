@@ -2,7 +2,7 @@
 
 use parlance_sip::header::{Event, From};
 use parlance_sip::uri::Aor;
-use parlance_sip::{Method, Request};
+use parlance_sip::{HeaderName, Method, Request};
 
 use super::{Choice, Facts, Function, Provisioning, Reason, Refusal, proxy};
 use crate::SessionCase;
@@ -53,12 +53,13 @@ fn is_passed_on(origin: Origin, facts: &Facts<'_>) -> bool {
     }
 }
 
-/// Whether a request on the terminating side concerns none of our domains: the server is no open
-/// relay. A core that names the served user may have changed the Request-URI since.
+/// Whether a request concerns none of our domains: the server is no open relay. Another domain
+/// sends to our users only; a core that names the served user may have changed the Request-URI
+/// since.
 fn is_relay_for_strangers(facts: &Facts<'_>, destination: Destination) -> bool {
     let served = facts.served;
     if served.case == SessionCase::Originating {
-        return false;
+        return facts.peer.kind() == Some(PeerKind::InterDomain);
     }
     match served.identity.as_ref().filter(|_| served.named_by_core) {
         Some(identity) => identity.domain().is_some() && !facts.services.serves(identity),
@@ -118,6 +119,9 @@ fn in_filter(request: &Request, facts: &Facts<'_>) -> bool {
 fn participating(request: &Request, facts: &Facts<'_>, reason: Reason) -> Choice {
     if let Some((refusal, reason)) = proxy::check(request, facts) {
         return Choice::refuse(refusal, reason);
+    }
+    if proxy::asks_unknown_privacy(request) {
+        return Choice::refuse(Refusal::Privacy, Reason::Malformed(HeaderName::Privacy));
     }
     let case = facts.served.case;
     let originator = match authenticate(request, facts.peer, case, false, facts.proven) {

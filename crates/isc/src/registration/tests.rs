@@ -123,7 +123,7 @@ fn serde_json_of(registration: &Registration) -> String {
     format!("{registration:?}")
 }
 
-// Covers: CORE-024, DF-064, DF-085
+// Covers: CORE-024, DF-064
 #[tokio::test]
 async fn a_refresh_is_no_new_registration() {
     let world = World::new();
