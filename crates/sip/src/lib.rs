@@ -1,4 +1,25 @@
-//! SIP, sans-IO: messages, URIs, headers, SDP and the machines of RFC 3261 and its extensions.
+//! SIP, sans-IO: messages, URIs, headers and SDP, and the machines that run over them.
+//!
+//! | what | where | specification |
+//! |---|---|---|
+//! | a message as octets and an index | [`Message`], [`Edits`] | RFC 3261 §7, §16.6 |
+//! | framing on streams | [`frame`] | RFC 3261 §18.3, RFC 5626 §4.4.1 |
+//! | URIs and their comparison | [`uri`] | RFC 3261 §19.1, RFC 3966 |
+//! | header fields | [`header`] | RFC 3261 §20 and the RFC named at each |
+//! | session descriptions | [`sdp`] | RFC 4566, RFC 4975 §8 |
+//! | transactions | [`transaction`], [`Endpoint`] | RFC 3261 §17, RFC 4320, RFC 6026 |
+//! | dialogs and their INVITE usage | [`dialog`], [`reliable`], [`session_timer`] | RFC 3261 §12 to §15, RFC 3262, RFC 4028 |
+//! | proxying | [`proxy`] | RFC 3261 §16, RFC 5393 |
+//! | subscriptions and publications | [`subscription`], [`publication`] | RFC 6665, RFC 3903 |
+//! | finding the next hop | [`locate`] | RFC 3263 |
+//! | digest authentication | [`digest`] | RFC 3261 §22, RFC 7616, RFC 8760 |
+//!
+//! Start with [`Message`] for what is on the wire and with [`Endpoint`] for what happens to it.
+//! Left out: SigComp, S/MIME, multicast, WebSocket.
+//!
+//! **Invariants:** no socket, clock, thread, lock or system randomness is reached from here: time
+//! and random numbers are arguments. Nothing a peer can send makes anything here panic, and every
+//! parser looks at each octet a bounded number of times.
 
 pub mod dialog;
 pub mod digest;
