@@ -1,1 +1,18 @@
-//! parlance-server
+//! The binary `parlance`: configuration, wiring, administration and signals.
+//!
+//! It joins the parts of the other crates into a server: sockets of `net`, shards of `isc`, the
+//! roles, the store. It holds no protocol of its own. Start with [`Config`] and [`Server`].
+//!
+//! **Invariant:** a configuration is checked as a whole, and every mistake told, before a port is
+//! bound or a file made.
+//!
+//! **Invariant:** secrets (keys, tokens, hashes of passwords) are wrapped in types that print `…`.
+
+pub mod admin;
+pub mod client;
+pub mod config;
+pub mod digest;
+pub mod http;
+pub mod log;
+
+pub use config::{Config, Mistakes};

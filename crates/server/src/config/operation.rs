@@ -1,0 +1,70 @@
+//! `[http]`, `[log]` and `[shards]`: how the server is operated.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+use super::section::{Setting, leaf, read_leaf, section};
+use super::{Mistakes, Secret};
+
+section! {
+    /// The HTTP listener: /metrics (Prometheus), /healthz, /readyz, and /admin for
+    /// `parlance user`.
+    pub struct Http {
+        /// Address and port. Not encrypted: keep it on the host or behind a proxy with TLS.
+        pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080));
+        /// Token for /admin, at least 16 characters, sent as `Authorization: Bearer TOKEN`. Without
+        /// one here, a random one is kept in `admin_token_file`.
+        pub admin_token: Option<Secret> = None, example "\"a long random text\"";
+        /// File of that token, made readable by its owner only when it is not there; relative to the
+        /// data directory.
+        pub admin_token_file: PathBuf = PathBuf::from("admin-token");
+    }
+}
+
+section! {
+    /// Logs, on standard error.
+    pub struct Log {
+        /// `text` or `json`, one object a line.
+        pub format: Format = Format::Text;
+        /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, and for parts
+        /// `info,parlance_isc=debug`. Changed by SIGHUP.
+        pub level: String = "info".to_owned();
+        /// Whether addresses of users and bodies of messages are shown instead of `…`; the law of
+        /// most places forbids it outside tests. Changed by SIGHUP.
+        pub show_private: bool = false;
+    }
+}
+
+section! {
+    /// How the work is shared out.
+    pub struct Shards {
+        /// Threads that handle requests; 0: one for each processor.
+        pub count: u64 = 0, in 0..=64;
+    }
+}
+
+impl Shards {
+    /// How many shards run.
+    pub fn effective(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        match usize::try_from(self.count) {
+            Ok(count) if count > 0 => count.min(64),
+            _ => cores.min(64),
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+leaf!(Format);

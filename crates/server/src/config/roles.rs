@@ -1,0 +1,332 @@
+//! `[participating]`, `[deferred]` and `[registration]`: what the operator decides for users.
+//!
+//! The keys become the policies of the role crates; a field added there breaks the build here.
+
+use std::time::Duration;
+
+use parlance_deferred::Delivery;
+use parlance_isc::RefusalPolicy;
+use parlance_isc::decision::{DecisionPolicy, Provisioning};
+use parlance_isc::registration::{RegistrationPolicy, UnknownUser};
+use parlance_participating::{AnonymousAnswer, Notice, SizeAnswer, TargetPattern, Warnings};
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+use super::net::size;
+use super::section::{Setting, leaf, read_leaf, section};
+use super::{Mistakes, Sip};
+
+section! {
+    /// The participating function: what users may send and get (OMA-TS-SIMPLE_IM §7.2). Read again
+    /// on SIGHUP.
+    pub struct Participating {
+        /// Octets of a message body at most; a recipient may want less. RFC 3428 §8 allows a whole
+        /// request 1300 on paths that are not congestion safe.
+        pub body_bytes_max: u32 = 1_300, in 1..=262_144;
+        /// What a larger one is answered: `forbidden`, 403, or `too-large`, 413.
+        pub size_answer: SizeAnswer = SizeAnswer::Forbidden;
+        /// Content types let through, `type/subtype` or `type/*`, those inside message/cpim and
+        /// multipart/mixed included; none: all.
+        pub accepted_content: Vec<String> = Vec::new();
+        /// Content types not let through, whatever `accepted_content` says.
+        pub blocked_content: Vec<String> = Vec::new();
+        /// Words that a text must not contain, whatever their case.
+        pub blocked_words: Vec<String> = Vec::new();
+        /// Where users may not send to: `sip:user@host`, `tel:+NUMBER`, `tel:+1900*` for numbers that
+        /// begin so, `*@host` for a domain.
+        pub blocked_targets: Vec<TargetPattern> = Vec::new();
+        /// Seconds in which the recipient's client must take a message before it is stored or
+        /// answered 480; ends before Timer F of the sender (RFC 4320 §4.2).
+        pub deliver_wait_s: u32 = 20, in 1..=30;
+        /// Final responses of the recipient's side after which a message is stored.
+        pub deferral_statuses: Vec<u16> = vec![404, 408, 430, 480, 500, 503, 504];
+        /// Whether a 5xx of the other side is relayed as it is instead of as 480; it makes an S-CSCF
+        /// go on without the server.
+        pub relay_5xx: bool = false;
+        /// Whether anonymous senders are let through to users who leave it to the operator.
+        pub accept_anonymous: bool = true;
+        /// What one is answered otherwise: `forbidden`, 403, or `anonymity-disallowed`, 433 (RFC 5079
+        /// §5).
+        pub anonymous_answer: AnonymousAnswer = AnonymousAnswer::Forbidden;
+        /// Whether a user with an accept list gets messages from those senders only.
+        pub accept_list_only: bool = false;
+        /// Whether From must be an identity of the sender, or anonymous.
+        pub from_must_match: bool = true;
+        /// Whether From inside message/cpim must be (RFC 3862).
+        pub cpim_from_must_match: bool = true;
+        /// Whether a display name in From goes that P-Asserted-Identity does not have.
+        pub strip_unverified_display_names: bool = false;
+        /// Messages a second that a user may send for long; 0 for no limit.
+        pub rate_per_user: u32 = 20, in 0..=1_000;
+        /// Messages that he may send at once before that counts.
+        pub rate_burst: u32 = 100, in 1..=1_000_000;
+        /// Retry-After of a 480 that is the server's own fault, in seconds.
+        pub retry_after_s: u32 = 10, in 1..=3_600;
+        /// The operator's inter-operator identifier, put into answers as `term-ioi` (RFC 7315 §4.6).
+        pub ioi: Option<String> = None, example "\"home1.test\"";
+        /// Whether a user who registers for the first time is told of his new profile
+        /// (OMA-TS-SIMPLE_IM §7.2.1).
+        pub notice: bool = true;
+        /// Who tells him: a SIP URI; without one, `sip:im@` and the first domain.
+        pub notice_from: Option<String> = None, example "\"sip:im@ims.test\"";
+        /// What he is told, at most 600 octets.
+        pub notice_text: String = Notice::default().text;
+        /// Text of Warning 399: the user may not use the service (RFC 3261 §20.43).
+        pub warning_not_authorised: String = Warnings::default().not_authorised;
+        /// Text of Warning 399: the body is too large; `{n}` is the limit in octets.
+        pub warning_size_exceeded: String = Warnings::default().size_exceeded;
+        /// Text of Warning 399: the content is not let through.
+        pub warning_content: String = Warnings::default().content;
+        /// Text of Warning 399: the CPIM From is not an identity of the sender.
+        pub warning_foreign_from: String = Warnings::default().foreign_from;
+        /// Text of Warning 399: messages may not be sent there.
+        pub warning_blocked_target: String = Warnings::default().blocked_target;
+        /// Text of Warning 399: the message is older than its Expires.
+        pub warning_expired: String = Warnings::default().expired;
+        /// Text of Warning 399: the other side failed; `{n}` is its status code.
+        pub warning_downstream: String = Warnings::default().downstream;
+    }
+}
+
+section! {
+    /// The deferred function: messages for users who are away (OMA-TS-SIMPLE_IM §7.3). Read again on
+    /// SIGHUP where it says so.
+    pub struct Deferred {
+        /// Whether messages are stored; otherwise they are answered 480. What is stored already is
+        /// still delivered.
+        pub enabled: bool = true;
+        /// Messages kept for one user at most; one more is answered 480.
+        pub items_max: u64 = 500, in 1..=1_000_000;
+        /// Octets kept for one user at most.
+        pub octets_max: u64 = 2_097_152, in 1_024..=1_073_741_824;
+        /// Octets of a body at most; a larger one is answered 480.
+        pub message_octets_max: u64 = 65_536, in 1..=262_144;
+        /// How long a message is kept at most, in seconds; its Expires may make it shorter (RFC 3428
+        /// §5).
+        pub age_max_s: u64 = 604_800, in 1..=315_360_000;
+        /// How messages reach a user whose profile leaves it to the operator: `push-message`, as
+        /// MESSAGEs; `push-msrp`, which until there are sessions is `notify`; `notify`, one MESSAGE
+        /// that says how many there are; `none`.
+        pub delivery: Delivery = Delivery::PushMessage;
+        /// How long after a new registration delivery begins, so that the client is ready, in
+        /// milliseconds.
+        pub settle_ms: u64 = 2_000, in 0..=60_000;
+        /// The wait after a first failed delivery, in seconds; it doubles with each further one.
+        pub retry_first_s: u64 = 60, in 1..=86_400;
+        /// The longest such wait, in seconds.
+        pub retry_max_s: u64 = 3_600, in 1..=604_800;
+        /// The least time between two deliveries to a user, in milliseconds.
+        pub pause_ms: u64 = 50, in 0..=60_000;
+        /// Messages sent each second by one shard at most.
+        pub messages_per_second: u32 = 200, in 1..=1_000_000;
+        /// Recipients served at a time by one shard.
+        pub lanes_max: u64 = 1_000, in 1..=1_000_000;
+        /// Recipients that may wait for their turn; those beyond are found by the next search.
+        pub waiting_max: u64 = 100_000, in 1..=10_000_000;
+        /// How long a process may deliver for a user without saying that it still lives, in seconds.
+        pub lease_s: u64 = 15, in 3..=600;
+        /// How often the store is asked whose messages are due, in milliseconds.
+        pub due_interval_ms: u64 = 1_000, in 10..=600_000;
+        /// How often messages that are too old are removed, in seconds; in between, they are not
+        /// delivered.
+        pub sweep_interval_s: u64 = 60, in 1..=86_400;
+        /// Where notifications come from: a SIP URI; without one, `sip:im-inbox@` and the first
+        /// domain.
+        pub service_uri: Option<String> = None, example "\"sip:im-inbox@ims.test\"";
+        /// Text of a notification; `{count}` is the number of messages.
+        pub notification_text: String = "You have {count} stored instant messages.".to_owned();
+        /// Accept-Contact of what is sent (RFC 3841 §9.2); `;require;explicit` behind it leaves out
+        /// clients without the tag.
+        pub accept_contact: String = "*;+g.oma.sip-im".to_owned();
+        /// `orig-ioi` of what is sent when the registration told none (RFC 7315 §4.6).
+        pub orig_ioi: Option<String> = None, example "\"home1.test\"";
+        /// Octets of a whole MESSAGE that is sent (RFC 3428 §8); a larger one stays, and a
+        /// notification tells of it.
+        pub request_octets_max: u64 = 1_300, in 600..=262_144;
+        /// How often a disposition notification is tried again; then it counts as lost.
+        pub report_retries: u32 = 5, in 0..=100;
+        /// Disposition notifications under way on one shard; those beyond count as lost.
+        pub reports_max: u64 = 1_000, in 1..=1_000_000;
+    }
+}
+
+section! {
+    /// Registrations learnt from third-party REGISTERs (TS 24.229 §5.4.1.7). Read again on SIGHUP.
+    pub struct Registration {
+        /// Who says which users have the service: `by-core`, everybody whose filter criteria lead
+        /// here, unless his profile says otherwise; `by-operator`, users with a profile.
+        pub provisioning: ProvisioningName = ProvisioningName::ByCore;
+        /// What a REGISTER for a user without it is answered: `not-found`, 404, or `ignore`, 200
+        /// with nothing kept, for cores that de-register a user on a 4xx.
+        pub unknown_user: UnknownUserName = UnknownUserName::NotFound;
+        /// How long a registration counts after its expiry, for a refresh that is late, in seconds.
+        pub grace_s: u64 = 30, in 0..=3_600;
+    }
+}
+
+/// Who says which users have the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProvisioningName {
+    /// The core.
+    ByCore,
+    /// The operator, here.
+    ByOperator,
+}
+
+/// What is answered for a user without the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownUserName {
+    /// 404.
+    NotFound,
+    /// 200, and nothing is kept.
+    Ignore,
+}
+
+leaf!(ProvisioningName, UnknownUserName, Delivery, SizeAnswer, AnonymousAnswer);
+leaf!(Vec<u16>, Vec<TargetPattern>);
+
+impl Participating {
+    /// The policy of the function.
+    pub(crate) fn policy(&self, sip: &Sip) -> parlance_participating::Policy {
+        parlance_participating::Policy {
+            body_octets_max: self.body_bytes_max,
+            size_answer: self.size_answer,
+            warning_host: sip.host(),
+            warnings: Warnings {
+                not_authorised: self.warning_not_authorised.clone(),
+                size_exceeded: self.warning_size_exceeded.clone(),
+                content: self.warning_content.clone(),
+                foreign_from: self.warning_foreign_from.clone(),
+                blocked_target: self.warning_blocked_target.clone(),
+                expired: self.warning_expired.clone(),
+                downstream: self.warning_downstream.clone(),
+            },
+            accepted_content: self.accepted_content.clone(),
+            blocked_content: self.blocked_content.clone(),
+            blocked_words: self.blocked_words.clone(),
+            blocked_targets: self.blocked_targets.clone(),
+            deliver_wait_s: self.deliver_wait_s,
+            deferral_statuses: self.deferral_statuses.clone(),
+            relay_5xx: self.relay_5xx,
+            accept_anonymous: self.accept_anonymous,
+            anonymous_answer: self.anonymous_answer,
+            accept_list_only: self.accept_list_only,
+            rate_per_user: self.rate_per_user,
+            rate_burst: self.rate_burst,
+            retry_after_s: self.retry_after_s,
+            strip_unverified_display_names: self.strip_unverified_display_names,
+            cpim_from_must_match: self.cpim_from_must_match,
+            ioi: self.ioi.clone(),
+            notice: Notice {
+                enabled: self.notice,
+                from: self.notice_from.clone().unwrap_or_else(|| sip.service("im")),
+                text: self.notice_text.clone(),
+                ..Notice::default()
+            },
+        }
+    }
+
+    /// How refusals before the function are worded.
+    pub(crate) fn refusals(&self, sip: &Sip) -> RefusalPolicy {
+        RefusalPolicy {
+            host: sip.host(),
+            not_provisioned: self.warning_not_authorised.clone(),
+            retry_after: Duration::from_secs(self.retry_after_s.into()),
+            ..RefusalPolicy::default()
+        }
+    }
+}
+
+impl Deferred {
+    /// The policy of the function.
+    pub(crate) fn policy(&self, sip: &Sip) -> parlance_deferred::Policy {
+        parlance_deferred::Policy {
+            enabled: self.enabled,
+            items_max: self.items_max,
+            octets_max: self.octets_max,
+            message_octets_max: size(self.message_octets_max),
+            age_max: Duration::from_secs(self.age_max_s),
+            delivery: self.delivery,
+            settle: Duration::from_millis(self.settle_ms),
+            retry_first: Duration::from_secs(self.retry_first_s),
+            retry_max: Duration::from_secs(self.retry_max_s),
+            pause: Duration::from_millis(self.pause_ms),
+            messages_per_second: self.messages_per_second,
+            lanes_max: size(self.lanes_max),
+            waiting_max: size(self.waiting_max),
+            lease: Duration::from_secs(self.lease_s),
+            due_interval: Duration::from_millis(self.due_interval_ms),
+            sweep_interval: Duration::from_secs(self.sweep_interval_s),
+            service_uri: Some(self.service_uri.clone().unwrap_or_else(|| sip.service("im-inbox"))),
+            notification_text: self.notification_text.clone(),
+            accept_contact: self.accept_contact.clone(),
+            orig_ioi: self.orig_ioi.clone(),
+            request_octets_max: size(self.request_octets_max),
+            report_retries: self.report_retries,
+            reports_max: size(self.reports_max),
+        }
+    }
+}
+
+impl Registration {
+    /// How registrations are kept.
+    pub(crate) fn policy(&self, refusals: RefusalPolicy) -> RegistrationPolicy {
+        RegistrationPolicy {
+            grace: Duration::from_secs(self.grace_s),
+            provisioning: self.provisioning(),
+            unknown_user: match self.unknown_user {
+                UnknownUserName::NotFound => UnknownUser::NotFound,
+                UnknownUserName::Ignore => UnknownUser::Ignore,
+            },
+            refusals,
+        }
+    }
+
+    /// How decisions are made.
+    pub(crate) fn decisions(&self, from_must_match: bool) -> DecisionPolicy {
+        DecisionPolicy { provisioning: self.provisioning(), from_must_match }
+    }
+
+    fn provisioning(&self) -> Provisioning {
+        match self.provisioning {
+            ProvisioningName::ByCore => Provisioning::ByCore,
+            ProvisioningName::ByOperator => Provisioning::ByOperator,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Deferred, Participating, Registration, Sip};
+
+    /// The defaults written here are those of the functions, but for the names of the server.
+    #[test]
+    fn the_defaults_are_those_of_the_functions() {
+        let sip = Sip::default();
+        let policy = Participating::default().policy(&sip);
+        assert!(policy.mistakes().is_empty(), "{:?}", policy.mistakes());
+        let theirs = parlance_participating::Policy::default();
+        let named = parlance_participating::Policy {
+            warning_host: policy.warning_host.clone(),
+            notice: policy.notice.clone(),
+            ..theirs.clone()
+        };
+        assert_eq!(policy, named);
+        assert_eq!(policy.warning_host, "im.ims.test");
+        assert_eq!(policy.notice.from, "sip:im@ims.test");
+        assert_eq!(policy.notice.text, theirs.notice.text);
+
+        let policy = Deferred::default().policy(&sip);
+        assert_eq!(policy.mistakes(), Vec::<String>::new());
+        assert_eq!(policy.service_uri.as_deref(), Some("sip:im-inbox@ims.test"));
+        let theirs = parlance_deferred::Policy::default();
+        assert_eq!(parlance_deferred::Policy { service_uri: None, ..policy }, theirs);
+
+        let refusals = Participating::default().refusals(&sip);
+        let policy = Registration::default().policy(refusals.clone());
+        assert_eq!(policy.grace, parlance_isc::registration::RegistrationPolicy::default().grace);
+        assert_eq!(refusals.host, "im.ims.test");
+    }
+}
