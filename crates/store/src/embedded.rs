@@ -36,8 +36,11 @@ use crate::{AuditLimits, Profile, Registration, StoreError, UserId};
 pub struct EmbeddedConfig {
     /// The file; made when there is none. Its directory must exist.
     pub path: PathBuf,
-    /// Keys of encryption at rest: the first seals, all open. Empty (default): nothing is sealed.
-    /// A key may be left out once [`Embedded::reseal`] has rewritten what it sealed.
+    /// Keys of encryption at rest (AES-256-GCM): the first seals, all open. Empty (default):
+    /// nothing is sealed. A key may be left out once [`Embedded::reseal`] has rewritten what it
+    /// sealed. Content, originators, registrations and profiles are sealed; the identities records
+    /// are found by, times and sizes are not. A file that has sealed records needs its key ever
+    /// after.
     pub keys: Vec<SealKey>,
     /// Most records of each kind (registrations, profiles, names) kept decoded in memory; default
     /// 262,144. A registration takes about 1.3 KB, a default profile 0.3 KB, a name 0.1 KB.

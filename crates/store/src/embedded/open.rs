@@ -40,7 +40,7 @@ pub(super) enum Handle {
 
 impl Embedded {
     /// Opens the file of `config`, makes it when there is none, and brings it to the present
-    /// layout. Blocks; after a crash it reads the whole file once (some seconds a gigabyte).
+    /// layout. Blocks; after a crash it reads the whole file once (some two seconds a gigabyte).
     ///
     /// # Errors
     /// [`OpenError`]; the file is as it was.
