@@ -8,15 +8,18 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use parlance_sip::endpoint::{Failure, is_initial};
-use parlance_sip::header::{MaxForwards, Route};
-use parlance_sip::uri::Uri;
 use parlance_sip::{ClientKey, Edits, HeaderName, ListenerId, Method, Request, Response};
-use parlance_sip::{ServerKey, Source, Target, Transport};
+use parlance_sip::{ServerKey, Target, Transport};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::wire::{NextHop, Targets};
+
+mod route;
+
 use crate::{Cx, Incoming};
+pub(crate) use route::pass_ack;
+use route::prepare;
 
 /// How many requests of our own may wait for one to the same Request-URI. Local limit; more fail
 /// with [`Outcome::Unreachable`], which their sender treats like any other failure.
@@ -392,97 +395,6 @@ impl crate::shard::Inner {
             self.drain();
         }
     }
-}
-
-/// The changes a proxy makes, and the next hop (RFC 3261 §16.4, §16.6); `None` when there is no
-/// next hop.
-fn prepare(cx: &Cx, incoming: &Incoming, mut edits: Edits) -> Option<(Edits, NextHop)> {
-    let request = incoming.request();
-    let hop = route(cx, request, &mut edits, incoming.source().listener)?;
-    let left = match request.header::<MaxForwards>() {
-        Ok(Some(MaxForwards(hops))) => hops.saturating_sub(1),
-        Ok(None) | Err(_) => MAX_FORWARDS,
-    };
-    edits.set(request, HeaderName::MaxForwards, left);
-    edits.remove(request, HeaderName::PServedUser);
-    Some((edits, hop))
-}
-
-/// Takes our `Route` off and finds the next hop. What remains is not touched (CORE-032).
-fn route(cx: &Cx, request: &Request, edits: &mut Edits, from: ListenerId) -> Option<NextHop> {
-    let mut ours = 0;
-    let mut next = None;
-    for value in request.list::<Route<'_>>() {
-        let Ok(value) = value else { break };
-        if next.is_none() && is_ours(cx, &value.uri) {
-            ours += 1;
-        } else {
-            next = Some(value);
-            break;
-        }
-    }
-    let uri = next.map(|route| route.uri);
-    match uri {
-        // RFC 3261 §16.6 step 6: a strict router wants itself as Request-URI.
-        Some(Uri::Sip(sip)) if !sip.is_loose_router() => {
-            strict(request, edits, ours, &Uri::Sip(sip));
-        }
-        _ => edits.remove_values(request, HeaderName::Route, ours),
-    }
-    match uri {
-        Some(uri) => NextHop::of(&uri, from),
-        None => match &cx.node().next_hop {
-            Some(hop) => Some(NextHop { listener: from, ..hop.clone() }),
-            None => NextHop::of(&request.uri()?, from),
-        },
-    }
-}
-
-/// The Request-URI goes to the end of the routes, the first route becomes the Request-URI.
-fn strict(request: &Request, edits: &mut Edits, ours: usize, uri: &Uri<'_>) {
-    let rest: Vec<String> = request
-        .values(HeaderName::Route)
-        .flat_map(parlance_sip::grammar::split_list)
-        .skip(ours + 1)
-        .map(|value| String::from_utf8_lossy(value).into_owned())
-        .chain([format!("<{}>", String::from_utf8_lossy(request.uri_text()))])
-        .collect();
-    edits.set(request, HeaderName::Route, rest.join(", "));
-    edits.request_uri(uri);
-}
-
-fn is_ours(cx: &Cx, uri: &Uri<'_>) -> bool {
-    match uri {
-        Uri::Sip(sip) => {
-            let host = sip.host.as_str().trim_matches(['[', ']']);
-            cx.locals().is_ours(host, sip.port)
-        }
-        Uri::Tel(_) | Uri::Other(_) => false,
-    }
-}
-
-/// Sends an ACK on, statelessly (RFC 3261 §16.7: an ACK for a 2xx is a request of its own).
-pub(crate) fn pass_ack(cx: &Cx, source: Source, request: &Request) {
-    let mut edits = Edits::new();
-    let Some(hop) = route(cx, request, &mut edits, source.listener) else { return };
-    let left = match request.header::<MaxForwards>() {
-        Ok(Some(MaxForwards(0))) => return,
-        Ok(Some(MaxForwards(hops))) => hops - 1,
-        Ok(None) | Err(_) => MAX_FORWARDS,
-    };
-    edits.set(request, HeaderName::MaxForwards, left);
-    let (cx, request) = (cx.clone(), request.clone());
-    cx.clone().spawn(async move {
-        let octets = request.bytes().len() + edits.octets_added() + VIA_OCTETS;
-        let found = match hop.numeric() {
-            Some(targets) => targets,
-            None => cx.0.wire.lookup(&hop).await,
-        };
-        if let Some(target) = by_size(&cx, &found, source.listener, octets).first() {
-            cx.0.endpoint.borrow_mut().request_stateless(&request, edits, *target);
-            cx.0.drain();
-        }
-    });
 }
 
 /// Passes a request through as a record-routing proxy and relays what comes back (CORE-034).

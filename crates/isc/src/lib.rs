@@ -1,4 +1,20 @@
 //! The application server's side of ISC (3GPP TS 24.229 §5.7) and the contract of a role.
+//!
+//! A request that `sip` has matched to a transaction comes here and is decided about, once: is the
+//! peer trusted ([`trust`]), whom does it serve and on which side ([`served_user`]), and which
+//! function takes it ([`decision`]). The third-party REGISTER is served here ([`registration`]);
+//! filter criteria are read, evaluated and written ([`ifc`]); every decision is kept with its
+//! reason ([`journal`]).
+//!
+//! A [`Shard`] runs the machines of `sip` and the roles over them. A role is `async` code over
+//! [`Cx`] (the shard), [`Incoming`] (a request and its answer) and [`Forwarding`] (a request sent
+//! on). What is outside a shard is a [`Wire`]: sockets in the server, a simulated network in the lab.
+//!
+//! Start with [`decision::decide`]. Left out: sessions (the dialogs and legs of INVITE), which only
+//! pass through here.
+//!
+//! **Invariants:** one decision for a request, made before any role sees it. Roles share a shard's
+//! state only through the handles; nothing here depends on how the network is made.
 
 mod clock;
 mod cx;
