@@ -1,0 +1,176 @@
+//! One message on its way through the function, and the answer it owes.
+
+use std::sync::Arc;
+
+use parlance_isc::{Cause, Cx, Decision, Forwarding, Incoming, Offered, Reply, SessionCase};
+use parlance_sip::header::PChargingVector;
+use parlance_sip::{Edits, HeaderName, Request, Response};
+use parlance_store::{Millis, Profile, Seq, UserId};
+
+use crate::event::{Event, Step};
+use crate::lifetime::Lifetime;
+use crate::policy::Policy;
+use crate::refusal::{Fate, Refusal, fate, refusal, stored};
+use crate::role::Functions;
+
+/// One message on its way. Dropped, it is answered 480.
+pub(crate) struct Passage<'a> {
+    pub(crate) functions: &'a Functions,
+    pub(crate) cx: &'a Cx,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) case: SessionCase,
+    pub(crate) user: UserId,
+    pub(crate) profile: Arc<Profile>,
+    /// When it came.
+    pub(crate) received: Millis,
+    incoming: Incoming,
+}
+
+impl<'a> Passage<'a> {
+    /// A message that serves a user; gives it back when the decision names none.
+    pub(crate) fn new(
+        functions: &'a Functions,
+        cx: &'a Cx,
+        policy: Arc<Policy>,
+        case: SessionCase,
+        incoming: Incoming,
+    ) -> Result<Self, Incoming> {
+        let Some(user) = incoming.decision().user.clone() else { return Err(incoming) };
+        let received = cx.now();
+        let profile = match incoming.decision().subscriber.profile() {
+            Some(profile) => Arc::clone(profile),
+            // The core says that he has the service; his settings are those nobody changed.
+            None => Arc::new(Profile::new(user.clone(), received)),
+        };
+        let passage = Self { functions, cx, policy, case, user, profile, received, incoming };
+        passage.note(Step::Received);
+        Ok(passage)
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        self.incoming.request()
+    }
+
+    pub(crate) fn decision(&self) -> &Decision {
+        self.incoming.decision()
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        Lifetime::of(self.request(), self.received)
+    }
+
+    /// Whether the user may use pager mode (OMA-TS-SIMPLE_IM §7.2.2.1).
+    ///
+    /// # Errors
+    /// The refusal when he may not.
+    pub(crate) fn check_rights(&self) -> Result<(), Refusal> {
+        let registration = self.decision().subscriber.registration();
+        let barred = registration.is_some_and(|registration| registration.barred);
+        if barred || !self.profile.rights.pager { Err(Refusal::NotAuthorised) } else { Ok(()) }
+    }
+
+    /// Sends the message on.
+    pub(crate) fn forward(&self, edits: Edits) -> Forwarding {
+        self.note(Step::Forwarded);
+        self.functions.meter.forwarded.increment(1);
+        self.cx.forward(&self.incoming, edits)
+    }
+
+    /// Sends a final response of downstream back, or what stands for it.
+    pub(crate) fn finish(self, response: &Response) {
+        match fate(response.status(), &self.policy) {
+            Fate::Relay => {
+                self.note(Step::Answered(response.status()));
+                self.incoming.relay(response);
+            }
+            Fate::Convert => self.refuse(&Refusal::Downstream(response.status())),
+        }
+    }
+
+    /// Answers with a refusal.
+    pub(crate) fn refuse(self, refused: &Refusal) {
+        self.functions.meter.refused(refused);
+        let reply = refusal(refused, &self.policy);
+        self.answer(reply);
+    }
+
+    /// Leaves the message without an answer: the time for one is over.
+    pub(crate) fn abandon(self) {
+        self.note(Step::Abandoned);
+        self.incoming.abandon();
+    }
+
+    /// Offers the message for deferral and answers with what came of it. The number under which it
+    /// is stored now, if it is and was not before.
+    pub(crate) async fn defer(self, cause: Cause) -> Option<Seq> {
+        let lifetime = self.lifetime();
+        if lifetime.is_over(self.cx.now()) {
+            self.refuse(&Refusal::Expired);
+            return None;
+        }
+        let deferral = self.functions.deferral.as_deref();
+        let Some(deferral) = deferral.filter(|_| lifetime != Lifetime::Immediate) else {
+            self.refuse(&Refusal::NotStored);
+            return None;
+        };
+        match deferral.offer(self.cx, &self.user, &self.incoming, cause).await {
+            Offered::Stored(seq) => {
+                self.functions.meter.deferred.increment(1);
+                self.note(Step::Deferred(cause));
+                self.answer(stored());
+                Some(seq)
+            }
+            Offered::Duplicate => {
+                self.answer(stored());
+                None
+            }
+            Offered::Refused(reply) => {
+                self.functions.meter.refused(&Refusal::NotStored);
+                self.answer(reply);
+                None
+            }
+        }
+    }
+
+    /// Tells the sink what happened.
+    pub(crate) fn note(&self, step: Step) {
+        note(self.functions, self.cx, self.case, &self.user, self.request(), step);
+    }
+
+    fn answer(self, reply: Reply) {
+        self.note(Step::Answered(reply.status));
+        let reply = match self.charging_vector() {
+            Some(vector) => reply.with(HeaderName::PChargingVector, vector),
+            None => reply,
+        };
+        self.incoming.reply(&reply);
+    }
+
+    /// The charging vector of an answer given for the recipient: that of the request, completed
+    /// with our side of it (RFC 7315 §4.6).
+    fn charging_vector(&self) -> Option<String> {
+        if self.case == SessionCase::Originating {
+            return None;
+        }
+        let vector = self.request().header::<PChargingVector<'_>>().ok().flatten()?;
+        let ioi = self.policy.ioi.as_ref().filter(|_| vector.term_ioi().is_none());
+        Some(match ioi {
+            Some(ioi) => format!("{vector};term-ioi=\"{ioi}\""),
+            None => vector.to_string(),
+        })
+    }
+}
+
+/// Tells the sink of `functions` what happened to a message that may be answered already.
+pub(crate) fn note(
+    functions: &Functions,
+    cx: &Cx,
+    case: SessionCase,
+    user: &UserId,
+    request: &Request,
+    step: Step,
+) {
+    if let Some(events) = &functions.events {
+        events.record(&Event { at: cx.now(), case, user, request, step });
+    }
+}

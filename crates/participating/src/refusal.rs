@@ -1,0 +1,243 @@
+//! Refusals of the participating function as responses: the one place that knows their codes.
+//!
+//! Over ISC an error is a routing decision: a 408, a 5xx or silence makes the S-CSCF go on without
+//! the server. So every refusal is a 4xx, but for the one 5xx that RFC 3323 demands.
+
+use std::time::Duration;
+
+use parlance_isc::Reply;
+use parlance_sip::HeaderName;
+use parlance_store::RejectAnswer;
+
+use crate::policy::{AnonymousAnswer, Policy, SizeAnswer};
+
+/// Why a message is not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The user may not use pager mode, or the network barred him.
+    NotAuthorised,
+    /// The body is larger than this many octets.
+    SizeExceeded(u32),
+    /// The body is of a type that is not let through; the value of Accept says which are.
+    ContentType(String),
+    /// The body says what is not let through.
+    Content,
+    /// The CPIM From is not an identity of the sender.
+    ForeignFrom,
+    /// The operator closed the destination.
+    BlockedTarget,
+    /// The user sent too much; he may try again after this time.
+    TooMany(Duration),
+    /// The sender asked for a privacy that is not known, and for nothing less (RFC 3323 §5).
+    Privacy,
+    /// The recipient does not want this sender, and wants him answered like this.
+    Rejected(RejectAnswer),
+    /// The recipient does not want anonymous senders.
+    Anonymous,
+    /// The message is older than its Expires.
+    Expired,
+    /// The recipient is away, and nothing is stored.
+    NotStored,
+    /// The other side answered with this 408 or 5xx.
+    Downstream(u16),
+    /// The message could not be sent on.
+    Unreachable,
+}
+
+impl Refusal {
+    /// Its name in counters.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::NotAuthorised => "not-authorised",
+            Self::SizeExceeded(_) => "size",
+            Self::ContentType(_) => "content-type",
+            Self::Content => "content",
+            Self::ForeignFrom => "foreign-from",
+            Self::BlockedTarget => "blocked-target",
+            Self::TooMany(_) => "rate",
+            Self::Privacy => "privacy",
+            Self::Rejected(_) => "rejected",
+            Self::Anonymous => "anonymous",
+            Self::Expired => "expired",
+            Self::NotStored => "not-stored",
+            Self::Downstream(_) => "downstream",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// The response a refusal becomes.
+pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
+    let texts = &policy.warnings;
+    let warned = |status, text: &str, n| {
+        Reply::new(status).with(HeaderName::Warning, policy.warning(text, n))
+    };
+    let retry = |wait: u64| Reply::new(480).with(HeaderName::RetryAfter, wait.max(1));
+    match refusal {
+        Refusal::NotAuthorised => warned(403, &texts.not_authorised, 0),
+        Refusal::SizeExceeded(limit) => {
+            let status = match policy.size_answer {
+                SizeAnswer::Forbidden => 403,
+                SizeAnswer::TooLarge => 413,
+            };
+            warned(status, &texts.size_exceeded, *limit)
+        }
+        Refusal::ContentType(accept) => Reply::new(415).with(HeaderName::Accept, accept),
+        Refusal::Content => warned(403, &texts.content, 0),
+        Refusal::ForeignFrom => warned(403, &texts.foreign_from, 0),
+        Refusal::BlockedTarget => warned(403, &texts.blocked_target, 0),
+        Refusal::TooMany(wait) => retry(wait.as_millis().div_ceil(1000).try_into().unwrap_or(1)),
+        Refusal::Privacy => Reply::new(500),
+        Refusal::Rejected(RejectAnswer::Forbidden) => Reply::new(403),
+        // The same as for one who is away: the sender cannot tell (OMA-TS-SIMPLE_IM §7.2.4.1).
+        Refusal::Rejected(RejectAnswer::Unavailable) | Refusal::NotStored => Reply::new(480),
+        Refusal::Rejected(RejectAnswer::Silent) => Reply::new(200),
+        Refusal::Anonymous => Reply::new(match policy.anonymous_answer {
+            AnonymousAnswer::Forbidden => 403,
+            AnonymousAnswer::AnonymityDisallowed => 433,
+        }),
+        // Neither delivered nor stored, which is what a 480 says (OMA-TS-SIMPLE_IM §7.3.1.4).
+        Refusal::Expired => warned(480, &texts.expired, 0),
+        Refusal::Downstream(status) => warned(480, &texts.downstream, (*status).into()),
+        Refusal::Unreachable => retry(policy.retry_after_s.into()),
+    }
+}
+
+/// The answer to a message that is stored for later (RFC 3428 §7).
+pub fn stored() -> Reply {
+    Reply::new(202)
+}
+
+/// What becomes of a final response from downstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes back as it is.
+    Relay,
+    /// It goes back as a 480 that names it.
+    Convert,
+}
+
+/// A 408 must not be relayed (RFC 4320 §4.3), and a 5xx would make the S-CSCF go on without us.
+pub(crate) fn fate(status: u16, policy: &Policy) -> Fate {
+    match status {
+        408 => Fate::Convert,
+        500..600 if !policy.relay_5xx => Fate::Convert,
+        _ => Fate::Relay,
+    }
+}
+
+/// Whether a final response of the recipient's side says that he cannot be reached now, so that
+/// the message may be stored. Nobody is known to be away whom nobody knows: a 404 counts only when
+/// `is_known`.
+pub(crate) fn defers(status: u16, is_known: bool, policy: &Policy) -> bool {
+    policy.deferral_statuses.contains(&status) && (status != 404 || is_known)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parlance_sip::HeaderName::{self, Accept, RetryAfter, Warning};
+    use parlance_store::RejectAnswer;
+
+    use super::{Fate, Refusal, defers, fate, refusal, stored};
+    use crate::policy::{AnonymousAnswer, Policy, SizeAnswer, Warnings};
+
+    // Covers: PF-011, PF-012, PF-013, PF-082, PF-083, SEC-032, CORE-063
+    #[test]
+    fn refusals_have_their_codes() {
+        let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };
+        #[rustfmt::skip]
+        let table: [(Refusal, u16, &[(HeaderName, &str)]); 17] = [
+            (Refusal::NotAuthorised, 403,
+                &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
+            (Refusal::SizeExceeded(1300), 403,
+                &[(Warning, "399 im.ims.test \"133 Size exceeded, limit 1300\"")]),
+            (Refusal::ContentType("text/plain".into()), 415, &[(Accept, "text/plain")]),
+            (Refusal::Content, 403, &[(Warning, "399 im.ims.test \"Content not allowed\"")]),
+            (Refusal::ForeignFrom, 403, &[(Warning,
+                "399 im.ims.test \"CPIM From is not an identity of the originator\"")]),
+            (Refusal::BlockedTarget, 403,
+                &[(Warning, "399 im.ims.test \"Destination not allowed\"")]),
+            (Refusal::TooMany(Duration::from_millis(1001)), 480, &[(RetryAfter, "2")]),
+            (Refusal::TooMany(Duration::ZERO), 480, &[(RetryAfter, "1")]),
+            (Refusal::Privacy, 500, &[]),
+            (Refusal::Rejected(RejectAnswer::Forbidden), 403, &[]),
+            (Refusal::Rejected(RejectAnswer::Unavailable), 480, &[]),
+            (Refusal::Rejected(RejectAnswer::Silent), 200, &[]),
+            (Refusal::Anonymous, 403, &[]),
+            (Refusal::Expired, 480, &[(Warning, "399 im.ims.test \"Message expired\"")]),
+            (Refusal::NotStored, 480, &[]),
+            (Refusal::Downstream(504), 480,
+                &[(Warning, "399 im.ims.test \"Downstream answered 504\"")]),
+            (Refusal::Unreachable, 480, &[(RetryAfter, "10")]),
+        ];
+        for (refused, status, headers) in table {
+            let reply = refusal(&refused, &policy);
+            assert_eq!(reply.status, status, "{refused:?}");
+            let found: Vec<_> =
+                reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            assert_eq!(found, headers, "{refused:?}");
+            // RFC 3323 wants a 500; nothing else makes the S-CSCF bypass the server.
+            let demanded = refused == Refusal::Privacy;
+            assert!(demanded || status < 500 && status != 408, "{refused:?}");
+        }
+        assert_eq!(stored().status, 202);
+    }
+
+    // Covers: PF-013, PF-083, SEC-032
+    #[test]
+    fn the_operator_chooses_codes_and_texts() {
+        let policy = Policy {
+            size_answer: SizeAnswer::TooLarge,
+            anonymous_answer: AnonymousAnswer::AnonymityDisallowed,
+            warnings: Warnings { size_exceeded: "say \"{n}\"".into(), ..Warnings::default() },
+            ..Policy::default()
+        };
+        let reply = refusal(&Refusal::SizeExceeded(9), &policy);
+        assert_eq!(reply.status, 413);
+        assert_eq!(reply.headers, [(Warning, r#"399 im.invalid "say \"9\"""#.to_owned())]);
+        assert_eq!(refusal(&Refusal::Anonymous, &policy).status, 433);
+    }
+
+    // Covers: CORE-061, CORE-063, PF-020
+    #[test]
+    fn what_would_bypass_the_server_is_converted() {
+        let policy = Policy::default();
+        let as_is = Policy { relay_5xx: true, ..Policy::default() };
+        #[rustfmt::skip]
+        let table = [
+            (200, Fate::Relay,   Fate::Relay),
+            (202, Fate::Relay,   Fate::Relay),
+            (302, Fate::Relay,   Fate::Relay),
+            (404, Fate::Relay,   Fate::Relay),
+            (408, Fate::Convert, Fate::Convert),
+            (480, Fate::Relay,   Fate::Relay),
+            (499, Fate::Relay,   Fate::Relay),
+            (500, Fate::Convert, Fate::Relay),
+            (503, Fate::Convert, Fate::Relay),
+            (599, Fate::Convert, Fate::Relay),
+            (600, Fate::Relay,   Fate::Relay),
+            (603, Fate::Relay,   Fate::Relay),
+        ];
+        for (status, by_default, relayed) in table {
+            assert_eq!(fate(status, &policy), by_default, "{status}");
+            assert_eq!(fate(status, &as_is), relayed, "{status}");
+        }
+    }
+
+    // Covers: PF-034, PF-035
+    #[test]
+    fn some_final_responses_say_that_the_user_is_away() {
+        let policy = Policy::default();
+        for status in [404, 408, 430, 480, 500, 503, 504] {
+            assert!(defers(status, true, &policy), "{status}");
+            assert_eq!(defers(status, false, &policy), status != 404, "{status}");
+        }
+        for status in [200, 202, 302, 403, 413, 415, 486, 488, 501, 600, 603, 606] {
+            assert!(!defers(status, true, &policy), "{status}");
+        }
+        let other = Policy { deferral_statuses: vec![486], ..Policy::default() };
+        assert!(defers(486, true, &other) && !defers(480, true, &other));
+    }
+}

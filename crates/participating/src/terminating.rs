@@ -1,0 +1,116 @@
+//! A message to a served user (OMA-TS-SIMPLE_IM §7.2.4.1, §7.2.2.6).
+
+use parlance_isc::registration::has_im_contact;
+use parlance_isc::{Cause, Outcome, SessionCase};
+use parlance_store::{RejectAnswer, Visibility};
+
+use crate::access::{self, Sender};
+use crate::amend;
+use crate::content::{self, Limits};
+use crate::event::Step;
+use crate::lifetime::Lifetime;
+use crate::passage::{Passage, note};
+use crate::refusal::{Refusal, defers};
+
+/// Serves the recipient: his rules, then delivery or deferral.
+pub(crate) async fn serve(passage: Passage<'_>) {
+    if let Err(refused) = check(&passage).await {
+        if refused == Refusal::Rejected(RejectAnswer::Silent) {
+            passage.functions.meter.discarded.increment(1);
+        }
+        return passage.refuse(&refused);
+    }
+    let away = match away(&passage) {
+        Some(cause) => Some(cause),
+        None => waits(&passage).await,
+    };
+    match away {
+        Some(cause) => _ = passage.defer(cause).await,
+        None => deliver(passage).await,
+    }
+}
+
+/// Access rules, service authorisation, limits (§7.2.4.1). Limits hold for what is stored, too, so
+/// they come before anything is.
+async fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
+    let Passage { policy, profile, functions, .. } = passage;
+    let request = passage.request();
+    let sender = Sender::of(request, passage.decision());
+    access::admit(&sender, profile, policy, functions.lists.as_deref()).await?;
+    passage.check_rights()?;
+    let limits = Limits {
+        policy,
+        blocked: &profile.blocked_content,
+        octets_max: profile.message_octets_max,
+    };
+    content::check(request, limits, functions.filter.as_deref()).await?;
+    if passage.lifetime().is_over(passage.received) {
+        return Err(Refusal::Expired);
+    }
+    Ok(())
+}
+
+/// Why the user cannot be reached, if he cannot (§7.2.1).
+///
+/// What the core says of his registration goes before what is kept here; where it says that he is
+/// registered and nothing is kept, it is believed.
+fn away(passage: &Passage<'_>) -> Option<Cause> {
+    let decision = passage.decision();
+    let registration = decision.subscriber.registration();
+    let has_client = registration.is_none_or(|registration| has_im_contact(registration));
+    if passage.profile.visibility == Visibility::Offline {
+        Some(Cause::Invisible)
+    } else if !decision.is_registered() || !has_client {
+        Some(Cause::Unregistered)
+    } else {
+        None
+    }
+}
+
+/// Why a message to a user who can be reached is stored all the same. What must not be stored does
+/// not wait for anything: it is delivered now or never.
+async fn waits(passage: &Passage<'_>) -> Option<Cause> {
+    if passage.lifetime() == Lifetime::Immediate {
+        return None;
+    }
+    if passage.profile.store_pager_mode {
+        return Some(Cause::Setting);
+    }
+    let deferral = passage.functions.deferral.as_deref()?;
+    deferral.pending(&passage.user).await.then_some(Cause::Behind)
+}
+
+/// Sends the message to the client and decides within `deliver_wait`, before the sender's Timer F
+/// (RFC 4320 §4.2). With several clients the S-CSCF forks, and its one 2xx is theirs.
+async fn deliver(passage: Passage<'_>) {
+    let edits = amend::passing(passage.request(), &passage.policy, passage.received);
+    let mut forwarding = passage.forward(edits);
+    let wait = passage.policy.deliver_wait();
+    let outcome = tokio::time::timeout(wait, forwarding.outcome()).await;
+    let is_known = passage.decision().subscriber.user().is_some();
+    match outcome {
+        Ok(Outcome::Final(response)) if defers(response.status(), is_known, &passage.policy) => {
+            passage.defer(Cause::Unanswered).await;
+        }
+        Ok(Outcome::Final(response)) => passage.finish(&response),
+        // The last two are for INVITE.
+        Ok(Outcome::Timeout | Outcome::Unreachable | Outcome::Relayed(_) | Outcome::Cancelled) => {
+            passage.defer(Cause::Unanswered).await;
+        }
+        Err(_) => {
+            let Passage { functions, cx, .. } = passage;
+            let (user, request) = (passage.user.clone(), passage.request().clone());
+            let Some(seq) = passage.defer(Cause::Unanswered).await else { return };
+            // The client may have it after all, and must not get it twice.
+            if let Outcome::Final(late) = forwarding.outcome().await
+                && late.is_success()
+                && let Some(deferral) = functions.deferral.as_deref()
+            {
+                deferral.withdraw(cx, &user, seq).await;
+                functions.meter.late.increment(1);
+                let case = SessionCase::Terminating;
+                note(functions, cx, case, &user, &request, Step::DeliveredLate);
+            }
+        }
+    }
+}
