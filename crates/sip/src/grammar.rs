@@ -57,7 +57,7 @@ impl Class {
 /// Cuts ASCII text before the first of the octets, which stays with the second part; the second
 /// part is empty when there is none. For the short texts of headers a plain loop is fastest.
 #[inline]
-pub(crate) fn cut_before<'a>(text: &'a str, stops: impl Fn(u8) -> bool) -> (&'a str, &'a str) {
+pub(crate) fn cut_before(text: &str, stops: impl Fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(stops).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
@@ -72,16 +72,32 @@ pub fn is_lws(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Takes linear white space off both ends.
-pub fn trim(mut value: &[u8]) -> &[u8] {
+/// Takes linear white space off the front.
+pub fn trim_start(mut value: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = value
         && is_lws(*first)
     {
         value = rest;
     }
+    value
+}
+
+/// Takes linear white space off both ends.
+pub fn trim(value: &[u8]) -> &[u8] {
+    let mut value = trim_start(value);
     while let [rest @ .., last] = value
         && is_lws(*last)
     {
+        value = rest;
+    }
+    value
+}
+
+/// What follows linear white space as the grammar has it: a line end counts only where white space
+/// follows it.
+#[inline]
+pub fn skip_lws(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [b'\r', b'\n', b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }
     value
@@ -139,6 +155,13 @@ pub struct List<'a> {
     rest: Option<&'a [u8]>,
 }
 
+impl<'a> List<'a> {
+    /// What follows the comma behind the last element given; `None` when there is no other.
+    pub fn rest(&self) -> Option<&'a [u8]> {
+        self.rest
+    }
+}
+
 impl<'a> Iterator for List<'a> {
     type Item = &'a [u8];
 
@@ -186,12 +209,14 @@ fn end_of_quoted(inside: &[u8]) -> Option<usize> {
 #[derive(Clone, Debug)]
 pub struct Scanner<'a> {
     rest: &'a [u8],
+    /// The whole value when it is UTF-8, asked once: what is cut from it needs no second look.
+    text: Option<&'a str>,
 }
 
 impl<'a> Scanner<'a> {
     /// Starts at the first octet.
     pub fn new(value: &'a [u8]) -> Self {
-        Self { rest: value }
+        Self { rest: value, text: std::str::from_utf8(value).ok() }
     }
 
     /// What is not consumed yet.
@@ -237,17 +262,33 @@ impl<'a> Scanner<'a> {
         taken
     }
 
+    /// What was consumed of `start`, which was the rest before; `None` when it is not UTF-8.
+    #[inline]
+    pub fn text_since(&self, start: &'a [u8]) -> Option<&'a str> {
+        let taken = start.len().checked_sub(self.rest.len())?;
+        match self.text {
+            Some(text) => {
+                let end = text.len().checked_sub(self.rest.len())?;
+                text.get(end.checked_sub(taken)?..end)
+            }
+            None => std::str::from_utf8(start.get(..taken)?).ok(),
+        }
+    }
+
+    /// Takes what stands before `octet`, which must follow.
+    #[inline]
+    pub fn take_before(&mut self, octet: u8) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(memchr(octet, self.rest)?)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
     /// Skips linear white space: `[*WSP CRLF] 1*WSP`, repeated. Whether there was any.
     #[inline]
     pub fn lws(&mut self) -> bool {
         let before = self.rest.len();
-        loop {
-            match self.rest {
-                [b' ' | b'\t', rest @ ..] => self.rest = rest,
-                [b'\r', b'\n', b' ' | b'\t', rest @ ..] => self.rest = rest,
-                _ => return self.rest.len() != before,
-            }
-        }
+        self.rest = skip_lws(self.rest);
+        self.rest.len() != before
     }
 
     /// `SWS octet SWS`: the separators `EQUAL`, `SEMI`, `SLASH`, `COLON`, `COMMA`.
@@ -265,14 +306,15 @@ impl<'a> Scanner<'a> {
 
     /// A `token`.
     pub fn token(&mut self) -> Option<&'a str> {
-        self.run(Class::TOKEN)
+        self.run(&Class::TOKEN)
     }
 
     /// One or more octets of a class.
     #[inline(always)]
-    pub fn run(&mut self, class: Class) -> Option<&'a str> {
+    pub fn run(&mut self, class: &Class) -> Option<&'a str> {
+        let start = self.rest;
         let taken = self.take_while(|octet| class.contains(octet));
-        std::str::from_utf8(taken).ok().filter(|text| !text.is_empty())
+        if taken.is_empty() { None } else { self.text_since(start) }
     }
 
     /// `1*DIGIT`; values over 64 bits become [`u64::MAX`].

@@ -25,19 +25,14 @@ macro_rules! header_names {
                         _ => Self::Other,
                     };
                 }
-                let mut link = BUCKETS.first_of(name);
-                while let Some(known) = link.checked_sub(1).and_then(|at| Self::ALL.get(at)) {
-                    let text = known.as_str().as_bytes();
-                    // Nearly always it is written as the RFCs write it.
-                    if text == name || text.eq_ignore_ascii_case(name) {
-                        return *known;
-                    }
-                    link = BUCKETS.after(link);
-                }
-                Self::Other
+                let known = BUCKETS.at(name);
+                let text = known.as_str().as_bytes();
+                // Nearly always it is written as the RFCs write it.
+                if text == name || text.eq_ignore_ascii_case(name) { known } else { Self::Other }
             }
 
             /// The full name as it is written; empty for [`HeaderName::Other`].
+            #[inline]
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -48,45 +43,63 @@ macro_rules! header_names {
     };
 }
 
-/// A hash table over the names, made by the compiler: every line of every message asks it.
-///
-/// Links are positions in [`HeaderName::ALL`] plus one; zero ends a chain.
-struct Buckets {
-    first: [u8; 256],
-    next: [u8; 128],
+/// A set of header names.
+#[derive(Clone, Debug)]
+pub(crate) struct HeaderNames([bool; 256]);
+
+impl HeaderNames {
+    /// The empty set.
+    pub(crate) fn new() -> Self {
+        Self([false; 256])
+    }
+
+    /// Adds a name; whether it was not there yet.
+    #[expect(clippy::indexing_slicing, reason = "a name is one octet")]
+    pub(crate) fn insert(&mut self, name: HeaderName) -> bool {
+        !std::mem::replace(&mut self.0[usize::from(name as u8)], true)
+    }
+
+    /// Whether the name is there.
+    #[expect(clippy::indexing_slicing, reason = "a name is one octet")]
+    pub(crate) fn contains(&self, name: HeaderName) -> bool {
+        self.0[usize::from(name as u8)]
+    }
 }
+
+/// A hash table over the names, made by the compiler: every line of every message asks it.
+struct Buckets([HeaderName; 256]);
 
 static BUCKETS: Buckets = Buckets::new(HeaderName::ALL);
 
 impl Buckets {
+    /// Spreads the names so that no two share a bucket, which the compiler checks. When a new name
+    /// does, look for another odd factor.
+    const FACTOR: u32 = 1_348_809;
+
     #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would refuse")]
     const fn new(names: &[HeaderName]) -> Self {
-        let mut buckets = Self { first: [0; 256], next: [0; 128] };
+        let mut buckets = [HeaderName::Other; 256];
         let mut at = 0;
         while at < names.len() {
-            let bucket = Self::bucket(names[at].as_str().as_bytes());
-            buckets.next[at] = buckets.first[bucket];
+            let bucket = Self::bucket(names[at].as_str().as_bytes()) as usize;
+            assert!(matches!(buckets[bucket], HeaderName::Other), "two names in one bucket");
+            buckets[bucket] = names[at];
             at += 1;
-            buckets.first[bucket] = at as u8;
         }
-        buckets
+        Self(buckets)
     }
 
-    /// Length, first and last letter tell nearly all names apart.
-    const fn bucket(name: &[u8]) -> usize {
-        let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
-        let spread = (name.len() as u8).wrapping_mul(37);
-        let letters = (*first | 0x20).wrapping_mul(11) ^ (*last | 0x20).wrapping_mul(5);
-        (spread ^ letters) as usize
+    /// Length, first and last letter tell all names apart.
+    const fn bucket(name: &[u8]) -> u8 {
+        let [first, .., last] = name else { return 0 };
+        let letters = u32::from_le_bytes([*first | 0x20, *last | 0x20, name.len() as u8, 0]);
+        (letters.wrapping_mul(Self::FACTOR) >> 24) as u8
     }
 
-    fn first_of(&self, name: &[u8]) -> usize {
-        self.first.get(Self::bucket(name)).map_or(0, |link| usize::from(*link))
-    }
-
-    fn after(&self, link: usize) -> usize {
-        let next = link.checked_sub(1).and_then(|at| self.next.get(at));
-        next.map_or(0, |link| usize::from(*link))
+    /// The only name that `name` can be.
+    #[expect(clippy::indexing_slicing, reason = "an octet is below 256")]
+    fn at(&self, name: &[u8]) -> HeaderName {
+        self.0[usize::from(Self::bucket(name))]
     }
 }
 

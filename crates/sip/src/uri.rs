@@ -10,6 +10,8 @@ mod tel;
 
 use std::fmt;
 
+use crate::grammar::cut_before;
+
 pub use aor::{Aor, AorError};
 pub use escape::{escape_user, unescape};
 pub(crate) use host::parse_ipv6;
@@ -78,7 +80,8 @@ impl<'a> Uri<'a> {
     pub fn parse(text: &'a [u8]) -> Result<Self, UriError> {
         // Every URI is ASCII; what is above 127 has to be escaped.
         let text = std::str::from_utf8(text).map_err(|_| UriError::Character)?;
-        let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
+        let (scheme, rest) = cut_before(text, |octet| octet == b':');
+        let rest = rest.strip_prefix(':').ok_or(UriError::Scheme)?;
         if scheme.eq_ignore_ascii_case("sip") {
             return SipUri::parse_rest(false, rest).map(Self::Sip);
         }

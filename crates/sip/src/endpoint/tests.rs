@@ -378,7 +378,7 @@ fn a_branch_chosen_by_the_tu_is_used_once_at_a_time() {
     let mut bench = Bench::small();
     let request = Request::new(parse(&request_text("MESSAGE", ""))).unwrap();
     let target = source(Transport::Udp).back();
-    let mut send = |bench: &mut Bench| {
+    let send = |bench: &mut Bench| {
         let branch = "z9hG4bK-00dsame";
         bench.endpoint.request_named(bench.now, &request, Edits::new(), target, branch)
     };

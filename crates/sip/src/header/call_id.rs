@@ -16,17 +16,15 @@ impl<'a> CallId<'a> {
     pub(super) fn read(value: &'a [u8]) -> Result<Self, Fault> {
         let value = grammar::trim(value);
         let mut scanner = Scanner::new(value);
-        let first = scanner.run(Class::WORD);
         if value.is_empty() {
             return Err(Fault::Empty);
         }
-        if first.is_none() || (scanner.eat(b'@') && scanner.run(Class::WORD).is_none()) {
-            return Err(Fault::Syntax);
+        scanner.run(&Class::WORD).ok_or(Fault::Syntax)?;
+        if scanner.eat(b'@') {
+            scanner.run(&Class::WORD).ok_or(Fault::Syntax)?;
         }
-        if !scanner.is_empty() {
-            return Err(Fault::Syntax);
-        }
-        std::str::from_utf8(value).map(Self).map_err(|_| Fault::Syntax)
+        let whole = scanner.text_since(value).filter(|_| scanner.is_empty());
+        whole.map(Self).ok_or(Fault::Syntax)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Encode, Fault, Sink};
 use crate::Method;
-use crate::grammar::{self, Scanner};
+use crate::grammar;
 
 /// Orders the requests of a dialog and names the method of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,23 +18,25 @@ const NUMBER_MAX: u64 = (1 << 31) - 1;
 
 impl<'a> CSeq<'a> {
     pub(super) fn read(value: &'a [u8]) -> Result<Self, Fault> {
-        let mut scanner = Scanner::new(grammar::trim(value));
-        let (number, method) = scan(&mut scanner)?;
+        let (number, method) = read(grammar::trim(value))?;
         let number = u32::try_from(number).ok().filter(|&number| u64::from(number) <= NUMBER_MAX);
         Ok(Self { number: number.ok_or(Fault::Range)?, method })
     }
 }
 
 /// `1*DIGIT LWS Method`, to the end: also the tail of RAck.
-pub(super) fn scan<'a>(scanner: &mut Scanner<'a>) -> Result<(u64, Method<'a>), Fault> {
-    if scanner.is_empty() {
+pub(super) fn read(value: &[u8]) -> Result<(u64, Method<'_>), Fault> {
+    if value.is_empty() {
         return Err(Fault::Empty);
     }
-    let number = scanner.number().ok_or(Fault::Number)?;
-    if !scanner.lws() {
+    let end = value.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(value.len());
+    let (digits, rest) = value.split_at_checked(end).ok_or(Fault::Number)?;
+    let number = grammar::decimal(digits).ok_or(Fault::Number)?;
+    let method = grammar::skip_lws(rest);
+    if method.len() == rest.len() {
         return Err(Fault::Syntax);
     }
-    Method::parse(scanner.rest()).map(|method| (number, method)).ok_or(Fault::Method)
+    Method::parse(method).map(|method| (number, method)).ok_or(Fault::Method)
 }
 
 impl Encode for CSeq<'_> {

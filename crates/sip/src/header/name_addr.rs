@@ -81,14 +81,13 @@ pub(super) fn split(value: &[u8]) -> Result<(Option<&[u8]>, &[u8], &[u8]), Fault
             }
             Some(quoted)
         }
+        Some(b'<') => None,
         Some(_) => tokens_before_bracket(&mut scanner),
     };
     if scanner.eat(b'<') {
-        let uri = scanner.take_while(|octet| octet != b'>');
-        return match scanner.eat(b'>') {
-            true => Ok((display, uri, scanner.rest())),
-            false => Err(Fault::Syntax),
-        };
+        let uri = scanner.take_before(b'>').ok_or(Fault::Syntax)?;
+        scanner.eat(b'>');
+        return Ok((display, uri, scanner.rest()));
     }
     // addr-spec: the first semicolon ends the URI, and a URI that holds a comma or a question mark
     // must stand in brackets (RFC 3261 §20, RFC 4475 §3.1.2.13).

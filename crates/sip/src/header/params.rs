@@ -16,49 +16,72 @@ const VALUE: Class = Class::TOKEN.with(b"[]:/@=");
 
 /// The value of a parameter: a token, a host, or a quoted string in its quotation marks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Value<'a>(&'a [u8]);
+pub struct Value<'a>(Form<'a>);
+
+/// What a value was recognised as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form<'a> {
+    Token(&'a str),
+    /// Without quotation marks, but with octets no token has.
+    Plain(&'a str),
+    /// With its quotation marks.
+    Quoted(&'a [u8]),
+}
 
 impl<'a> Value<'a> {
     /// Takes a token, a host or a quoted string; `None` when nothing of that is next.
     pub(super) fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
-        match scanner.peek() {
-            Some(b'"') => scanner.quoted_string().map(Self),
-            _ => scanner.run(VALUE).map(|text| Self(text.as_bytes())),
+        if scanner.peek() == Some(b'"') {
+            return scanner.quoted_string().map(Form::Quoted).map(Self);
         }
+        let start = scanner.rest();
+        scanner.take_while(|octet| Class::TOKEN.contains(octet));
+        let more = scanner.take_while(|octet| VALUE.contains(octet));
+        let text = scanner.text_since(start).filter(|text| !text.is_empty())?;
+        Some(Self(if more.is_empty() { Form::Token(text) } else { Form::Plain(text) }))
     }
 
     /// As written, with quotation marks if it has them.
     pub fn raw(&self) -> &'a [u8] {
-        self.0
+        match self.0 {
+            Form::Token(text) | Form::Plain(text) => text.as_bytes(),
+            Form::Quoted(octets) => octets,
+        }
     }
 
     /// Whether it is a quoted string.
     pub fn is_quoted(&self) -> bool {
-        self.0.starts_with(b"\"")
+        matches!(self.0, Form::Quoted(_))
     }
 
     /// The value as it is meant: a quoted string without its marks and escapes.
     pub fn unquoted(&self) -> Cow<'a, [u8]> {
-        grammar::unquote(self.0)
+        grammar::unquote(self.raw())
     }
 
     /// The text between the quotation marks, or the unquoted value, when no escape stands in it and
     /// it is UTF-8; for values such as URIs and numbers, which need neither.
     pub fn as_str(&self) -> Option<&'a str> {
-        match self.unquoted() {
-            Cow::Borrowed(octets) => std::str::from_utf8(octets).ok(),
-            Cow::Owned(_) => None,
+        match self.0 {
+            Form::Token(text) | Form::Plain(text) => Some(text),
+            Form::Quoted(octets) => match grammar::unquote(octets) {
+                Cow::Borrowed(octets) => std::str::from_utf8(octets).ok(),
+                Cow::Owned(_) => None,
+            },
         }
     }
 
     /// The value when it is a plain token.
     pub fn token(&self) -> Option<&'a str> {
-        std::str::from_utf8(self.0).ok().filter(|text| Class::TOKEN.covers(text.as_bytes()))
+        match self.0 {
+            Form::Token(text) => Some(text),
+            Form::Plain(_) | Form::Quoted(_) => None,
+        }
     }
 
     /// The value when it is plain digits; over 64 bits it is [`u64::MAX`].
     pub fn number(&self) -> Option<u64> {
-        grammar::decimal(self.0)
+        grammar::decimal(self.raw())
     }
 
     /// Whether the value is this word, whatever the case, quoted or not.
@@ -69,13 +92,13 @@ impl<'a> Value<'a> {
 
 impl fmt::Debug for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Value({})", String::from_utf8_lossy(self.0))
+        write!(f, "Value({})", String::from_utf8_lossy(self.raw()))
     }
 }
 
 impl Encode for Value<'_> {
     fn write_to<S: Sink>(&self, out: &mut S) {
-        out.octets(self.0);
+        out.octets(self.raw());
     }
 }
 
@@ -122,23 +145,31 @@ impl<'a> Params<'a> {
     /// Like [`Params::parse`], showing each parameter to `check`.
     pub(super) fn parse_each(
         value: &'a [u8],
-        mut check: impl FnMut(Param<'a>) -> Result<(), Fault>,
+        check: impl FnMut(Param<'a>) -> Result<(), Fault>,
     ) -> Result<Self, Fault> {
-        Self::parse_from(value, false, &mut check)
+        Self::scan_each(Scanner::new(grammar::trim(value)), false, check)
+    }
+
+    /// Like [`Params::parse_each`], for what is left of a value that was trimmed.
+    pub(super) fn scan_rest(
+        mut scanner: Scanner<'a>,
+        check: impl FnMut(Param<'a>) -> Result<(), Fault>,
+    ) -> Result<Self, Fault> {
+        scanner.take_while(grammar::is_lws);
+        Self::scan_each(scanner, false, check)
     }
 
     /// Reads a header that is nothing but parameters: the first has no semicolon before it.
     pub(super) fn parse_bare(value: &'a [u8]) -> Result<Self, Fault> {
-        Self::parse_from(value, true, &mut |_| Ok(()))
+        Self::scan_each(Scanner::new(grammar::trim(value)), true, |_| Ok(()))
     }
 
-    fn parse_from(
-        value: &'a [u8],
+    fn scan_each(
+        mut scanner: Scanner<'a>,
         bare: bool,
-        check: &mut impl FnMut(Param<'a>) -> Result<(), Fault>,
+        mut check: impl FnMut(Param<'a>) -> Result<(), Fault>,
     ) -> Result<Self, Fault> {
-        let raw = grammar::trim(value);
-        let mut scanner = Scanner::new(raw);
+        let raw = scanner.rest();
         if bare && scanner.is_empty() {
             return Err(Fault::Empty);
         }

@@ -26,7 +26,7 @@ impl<'a> RAck<'a> {
         if !scanner.lws() {
             return Err(Fault::Syntax);
         }
-        let (cseq, method) = cseq::scan(&mut scanner)?;
+        let (cseq, method) = cseq::read(scanner.rest())?;
         let narrow = |number: u64| u32::try_from(number).map_err(|_| Fault::Range);
         Ok(Self { rseq: narrow(rseq)?, cseq: narrow(cseq)?, method })
     }

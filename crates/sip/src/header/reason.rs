@@ -76,7 +76,7 @@ impl<'a> Warning<'a> {
         let number = grammar::decimal(code).ok_or(Fault::Number)?;
         let code = u16::try_from(number).ok().filter(|_| code.len() == 3).ok_or(Fault::Range)?;
         let gap = scanner.lws();
-        let agent = scanner.run(AGENT).filter(|_| gap).ok_or(Fault::Syntax)?;
+        let agent = scanner.run(&AGENT).filter(|_| gap).ok_or(Fault::Syntax)?;
         if !Class::TOKEN.covers(agent.as_bytes()) && HostPort::parse(agent).is_err() {
             return Err(Fault::Syntax);
         }

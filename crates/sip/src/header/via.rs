@@ -42,18 +42,18 @@ impl<'a> Via<'a> {
         let sent_by = sent_by(&mut scanner)?;
         let mut branch = None;
         let mut seen = [false; KNOWN.len()];
-        let params = Params::parse_each(scanner.rest(), |param| {
-            for (known, seen) in KNOWN.iter().zip(&mut seen) {
-                if param.is(known.0) {
-                    if std::mem::replace(seen, true) {
-                        return Err(Fault::Repeated);
-                    }
-                    if !(known.1)(param) {
-                        return Err(Fault::Parameter);
-                    }
-                }
+        let params = Params::scan_rest(scanner, |param| {
+            let mut known = KNOWN.iter().zip(&mut seen);
+            let Some(((name, check), seen)) = known.find(|(known, _)| param.is(known.0)) else {
+                return Ok(());
+            };
+            if std::mem::replace(seen, true) {
+                return Err(Fault::Repeated);
             }
-            if param.is("branch") {
+            if !check(param) {
+                return Err(Fault::Parameter);
+            }
+            if *name == BRANCH {
                 branch = param.value.and_then(|value| value.token());
             }
             Ok(())
@@ -106,8 +106,9 @@ impl<'a> Via<'a> {
 
 /// The parameters with a meaning, and what their values must be.
 type Check = fn(Param<'_>) -> bool;
+const BRANCH: &str = "branch";
 const KNOWN: [(&str, Check); 5] = [
-    ("branch", |param| param.value.is_some_and(|value| value.token().is_some())),
+    (BRANCH, |param| param.value.is_some_and(|value| value.token().is_some())),
     ("received", |param| param.value.and_then(received).is_some()),
     ("rport", |param| param.value.is_none_or(|value| number::<u16>(value).is_some())),
     ("maddr", |param| param.value.and_then(host).is_some()),
@@ -130,9 +131,7 @@ fn sent_by<'a>(scanner: &mut Scanner<'a>) -> Result<HostPort<'a>, Fault> {
     } else {
         scanner.take_while(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.'));
     }
-    let text = start.get(..start.len() - scanner.rest().len()).unwrap_or_default();
-    let text = std::str::from_utf8(text).map_err(|_| UriError::Host)?;
-    let host = Host::parse(text)?;
+    let host = Host::parse(scanner.text_since(start).ok_or(UriError::Host)?)?;
     let port = if scanner.separator(b':') {
         let port = scanner.number().and_then(|port| u16::try_from(port).ok());
         Some(port.ok_or(UriError::Port)?)

@@ -8,6 +8,7 @@ use crate::HeaderName;
 use crate::grammar::split_list;
 use crate::header::{CSeq, CallId, Contact, From, Header, HeaderError, ListHeader};
 use crate::header::{MaxForwards, Route, To, Via};
+use crate::name::HeaderNames;
 use crate::uri::Uri;
 
 /// Header fields that stand once at the most and are acted on here (RFC 4475 §3.3.8).
@@ -27,6 +28,10 @@ const ONCE: [HeaderName; 14] = [
     HeaderName::SubscriptionState,
     HeaderName::To,
 ];
+
+/// Header fields of every message (RFC 3261 §8.1.1); of a response because it copies them.
+const REQUIRED: [HeaderName; 5] =
+    [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
 
 /// Checks a request; the fault names the header for the reason phrase of the 400.
 ///
@@ -48,27 +53,21 @@ pub fn check_response(response: &Response) -> Result<(), Fault> {
 }
 
 fn check_fields(message: &Message) -> Result<(), Fault> {
-    let mut seen = 0_u128;
+    let mut seen = HeaderNames::new();
     for (name, _, value) in message.fields() {
-        let bit = 1_u128 << (name as u32);
-        let again = seen & bit != 0;
+        let again = !seen.insert(name);
         if again && ONCE.contains(&name) {
             return Err(Fault::Repeated(name));
         }
-        seen |= bit;
         match name {
             HeaderName::Via | HeaderName::Route if again => {}
             _ => check_value(name, value)?,
         }
     }
-    for name in
-        [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]
-    {
-        if seen & (1 << (name as u32)) == 0 {
-            return Err(Fault::Missing(name));
-        }
+    match REQUIRED.into_iter().find(|name| !seen.contains(*name)) {
+        Some(name) => Err(Fault::Missing(name)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Checks a value we act on. What only others act on is not judged, but sent on as it came

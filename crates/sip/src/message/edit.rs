@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{Message, Start};
 use crate::HeaderName;
-use crate::grammar::split_list;
+use crate::grammar::{split_list, trim_start};
 
 /// A list of changes, kept beside the message until it is written.
 ///
@@ -75,17 +75,11 @@ impl Edits {
                 continue;
             }
             let value = message.value_at(index);
-            let kind = match split_list(value).nth(left) {
-                // Offset of what remains within the same line.
-                Some(rest) => {
-                    left = 0;
-                    let octets = rest.as_ptr().addr().saturating_sub(value.as_ptr().addr());
-                    Kind::Trim { octets }
-                }
-                None => {
-                    left = left.saturating_sub(split_list(value).count());
-                    Kind::Remove
-                }
+            let mut list = split_list(value);
+            left -= list.by_ref().take(left).count();
+            let kind = match list.rest() {
+                Some(rest) => Kind::Trim { octets: value.len() - trim_start(rest).len() },
+                None => Kind::Remove,
             };
             self.changes.push(Change { field: index, kind });
         }

@@ -5,6 +5,7 @@ use memchr::{memchr, memrchr};
 use smallvec::SmallVec;
 
 use super::{Fault, Field, Index, Limits, Malformed, Message, Span, Start};
+use crate::grammar::Class;
 use crate::{HeaderName, Method};
 
 /// Heads are indexed with sixteen bits.
@@ -193,14 +194,12 @@ fn field(line: &[u8], at: usize) -> Option<Field> {
     let colon = memchr(b':', line)?;
     let name = line.get(..colon)?.trim_ascii_end();
     let known = HeaderName::parse(name);
-    let token = || !name.is_empty() && name.iter().copied().all(crate::grammar::is_token);
-    if known == HeaderName::Other && !token() {
+    if known == HeaderName::Other && !Class::TOKEN.covers(name) {
         return None;
     }
-    let raw = line.get(colon + 1..)?;
-    let lead = raw.len() - raw.trim_ascii_start().len();
-    let value_at = at + colon + 1 + lead;
-    let value = span(value_at, value_at + raw.trim_ascii().len());
+    let value = line.get(colon + 1..)?.trim_ascii_start();
+    let value_at = at + line.len() - value.len();
+    let value = span(value_at, value_at + value.trim_ascii_end().len());
     let name_len = u8::try_from(name.len()).ok()?;
     Some(Field { name: known, name_len, at: narrow(at), value })
 }

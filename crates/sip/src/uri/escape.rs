@@ -27,22 +27,24 @@ impl Unit {
     }
 }
 
-/// Whether `text` holds only octets of `class` and complete escapes. Empty text does.
-pub(super) fn is_escaped(text: &str, class: &Class) -> bool {
+/// Cuts `text` behind its longest front of octets of `class` and complete escapes.
+#[inline]
+pub(super) fn cut_escaped<'a>(text: &'a str, class: &Class) -> (&'a str, &'a str) {
     let mut rest = text.as_bytes();
-    // Nearly always nothing is escaped.
-    let plain = rest.iter().position(|octet| !class.contains(*octet)).unwrap_or(rest.len());
-    rest = rest.get(plain..).unwrap_or_default();
     loop {
-        rest = match rest {
-            [] => return true,
+        let plain = rest.iter().position(|octet| !class.contains(*octet)).unwrap_or(rest.len());
+        rest = match rest.get(plain..).unwrap_or_default() {
             [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 tail
             }
-            [octet, tail @ ..] if *octet != b'%' && class.contains(*octet) => tail,
-            _ => return false,
+            tail => return text.split_at_checked(text.len() - tail.len()).unwrap_or((text, "")),
         };
     }
+}
+
+/// Whether `text` holds only octets of `class` and complete escapes. Empty text does.
+pub(super) fn is_escaped(text: &str, class: &Class) -> bool {
+    cut_escaped(text, class).1.is_empty()
 }
 
 /// Resolves every escape, once: `%25%34%31` becomes `%41` (RFC 4475 §3.1.1.3). An incomplete

@@ -4,7 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::UriError;
-use crate::grammar::{cut_before, decimal};
+use crate::grammar::{Class, cut_before, decimal};
+
+/// What names and IPv4 addresses are made of.
+const HOST: Class = Class::ALPHANUM.with(b"-.");
 
 /// A host: a name, an IPv4 address or an IPv6 reference.
 ///
@@ -23,15 +26,27 @@ impl<'a> Host<'a> {
     /// and lab hosts are named so; it must not be all digits, so that a bad IPv4 address is no
     /// name. A number of an IPv4 address has no leading zeros: its base would be in doubt.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
+        match Self::scan(text)? {
+            (host, "") => Ok(host),
+            _ => Err(UriError::Host),
+        }
+    }
+
+    /// Takes a host off the front of `text`.
+    fn scan(text: &'a str) -> Result<(Self, &'a str), UriError> {
         if let Some(inner) = text.strip_prefix('[') {
-            let inner = inner.strip_suffix(']').ok_or(UriError::Host)?;
+            let (inner, rest) = inner.split_once(']').ok_or(UriError::Host)?;
             let ip = parse_ipv6(inner).ok_or(UriError::Host)?;
-            return Ok(Self { text, ip: Some(IpAddr::V6(ip)) });
+            let (text, rest) = text.split_at_checked(text.len() - rest.len()).unwrap_or((text, ""));
+            return Ok((Self { text, ip: Some(IpAddr::V6(ip)) }, rest));
         }
-        if let Some(ip) = parse_ipv4(text) {
-            return Ok(Self { text, ip: Some(IpAddr::V4(ip)) });
-        }
-        if is_hostname(text) { Ok(Self { text, ip: None }) } else { Err(UriError::Host) }
+        let end = end_of_labels(text).ok_or(UriError::Host)?;
+        let (text, rest) = text.split_at_checked(end).ok_or(UriError::Host)?;
+        let ip = match ends_in_number(text) {
+            true => Some(IpAddr::V4(text.parse().map_err(|_| UriError::Host)?)),
+            false => None,
+        };
+        Ok((Self { text, ip }, rest))
     }
 
     /// As it was written, an IPv6 address in its brackets.
@@ -75,18 +90,26 @@ pub struct HostPort<'a> {
 impl<'a> HostPort<'a> {
     /// Reads `host [ ":" port ]` without white space.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let end = match text.starts_with('[') {
-            true => text.find(']').map(|at| at + 1).ok_or(UriError::Host)?,
-            false => cut_before(text, |octet| octet == b':').0.len(),
+        Self::scan(text, b"").map(|(hostport, _)| hostport)
+    }
+
+    /// Takes `host [ ":" port ]` off the front of `text`, up to its end or one of the octets
+    /// `stops`.
+    pub(super) fn scan(text: &'a str, stops: &[u8]) -> Result<(Self, &'a str), UriError> {
+        let (host, rest) = Host::scan(text)?;
+        let (port, rest) = match rest.strip_prefix(':') {
+            Some(rest) => {
+                let (digits, rest) = cut_before(rest, |octet| !octet.is_ascii_digit());
+                (Some(parse_port(digits.as_bytes()).ok_or(UriError::Port)?), rest)
+            }
+            None => (None, rest),
         };
-        let (host, rest) = text.split_at_checked(end).ok_or(UriError::Host)?;
-        let host = Host::parse(host)?;
-        let port = match rest.strip_prefix(':') {
-            Some(digits) => Some(parse_port(digits.as_bytes()).ok_or(UriError::Port)?),
-            None if rest.is_empty() => None,
-            None => return Err(UriError::Host),
-        };
-        Ok(Self { host, port })
+        match rest.bytes().next() {
+            Some(octet) if !stops.contains(&octet) => {
+                Err(if port.is_some() { UriError::Port } else { UriError::Host })
+            }
+            _ => Ok((Self { host, port }, rest)),
+        }
     }
 }
 
@@ -114,31 +137,30 @@ pub(crate) fn parse_ipv6(text: &str) -> Option<Ipv6Addr> {
     is_ipv4.then(|| format!("{before}::{after}").parse().ok()).flatten()
 }
 
-/// Four numbers without leading zeros; what is no address is nearly always seen at its first octet.
-fn parse_ipv4(text: &str) -> Option<Ipv4Addr> {
-    text.as_bytes().first().filter(|octet| octet.is_ascii_digit())?;
-    text.parse().ok()
+/// Where the labels of letters, digits and hyphens end at the front of `text`, perhaps with a dot
+/// behind the last; `None` when one is empty or has a hyphen first or last.
+fn end_of_labels(text: &str) -> Option<usize> {
+    let mut end = 0;
+    // What a label may not begin with: another label's end, a hyphen.
+    let mut before = b'.';
+    for octet in text.bytes() {
+        if !HOST.contains(octet) {
+            break;
+        }
+        let is_mark = matches!(octet, b'.' | b'-');
+        if is_mark && (before == b'.' || (before == b'-' && octet == b'.')) {
+            return None;
+        }
+        before = octet;
+        end += 1;
+    }
+    if end == 0 || before == b'-' { None } else { Some(end) }
 }
 
-/// Labels of letters, digits and hyphens, a hyphen neither first nor last.
-fn is_hostname(text: &str) -> bool {
-    let labels = text.strip_suffix('.').unwrap_or(text);
-    // What a label may not begin or end with: another label's end, a hyphen.
-    let mut before = b'.';
-    let mut digits_only = true;
-    for octet in labels.bytes() {
-        let good = match octet {
-            b'.' | b'-' if before == b'.' => false,
-            b'.' => before != b'-',
-            _ => octet.is_ascii_alphanumeric() || octet == b'-',
-        };
-        if !good {
-            return false;
-        }
-        digits_only = octet == b'.' || (digits_only && octet.is_ascii_digit());
-        before = octet;
-    }
-    !matches!(before, b'.' | b'-') && !digits_only
+/// Whether the last label is digits only, which makes the name an IPv4 address or nothing.
+fn ends_in_number(name: &str) -> bool {
+    let labels = name.strip_suffix('.').unwrap_or(name).as_bytes();
+    labels.iter().rev().take_while(|octet| **octet != b'.').all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

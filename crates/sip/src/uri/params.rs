@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::escape::{is_escaped, same_ignoring_case};
+use super::escape::{cut_escaped, is_escaped, same_ignoring_case};
 use super::{URI_PARTS_MAX, UriError};
 use crate::grammar::{Class, cut_before};
 
@@ -21,26 +21,33 @@ pub struct UriParams<'a> {
 impl<'a> UriParams<'a> {
     /// Reads parameters: nothing, or text that begins with a semicolon.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let params = Self { text };
-        let Some(rest) = text.strip_prefix(';') else {
-            return if text.is_empty() { Ok(params) } else { Err(UriError::Parameter) };
-        };
-        let mut rest = Some(rest);
+        Self::scan(text, b"").map(|(params, _)| params)
+    }
+
+    /// Takes the parameters off the front of `text`, up to its end or one of the octets `stops`.
+    pub(super) fn scan(text: &'a str, stops: &[u8]) -> Result<(Self, &'a str), UriError> {
+        let mut rest = text;
         let mut count = 0;
-        while let Some(text) = rest {
+        while let Some(param) = rest.strip_prefix(';') {
             if count >= URI_PARTS_MAX {
                 return Err(UriError::TooMany);
             }
             count += 1;
-            let (part, tail) = cut_before(text, |octet| octet == b';');
-            rest = tail.strip_prefix(';');
-            let (name, value) = split(part);
-            let filled = |text: &str| !text.is_empty() && is_escaped(text, &PARAM);
-            if !filled(name) || !value.is_none_or(filled) {
+            let (name, tail) = cut_escaped(param, &PARAM);
+            let (value, tail) = match tail.strip_prefix('=') {
+                Some(value) => cut_escaped(value, &PARAM),
+                None => (name, tail),
+            };
+            if name.is_empty() || value.is_empty() {
                 return Err(UriError::Parameter);
             }
+            rest = tail;
         }
-        Ok(params)
+        if rest.bytes().next().is_some_and(|octet| !stops.contains(&octet)) {
+            return Err(UriError::Parameter);
+        }
+        let (text, rest) = text.split_at_checked(text.len() - rest.len()).unwrap_or((text, ""));
+        Ok((Self { text }, rest))
     }
 
     /// As written, empty or beginning with a semicolon.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::escape::{USER, is_escaped, same, same_ignoring_case};
+use super::escape::{USER, cut_escaped, is_escaped, same, same_ignoring_case};
 use super::{Host, HostPort, UriError, UriHeaders, UriParams};
 use crate::Transport;
 use crate::grammar::{Class, cut_before};
@@ -40,26 +40,9 @@ pub struct SipUri<'a> {
 impl<'a> SipUri<'a> {
     /// Reads what follows the scheme and its colon.
     pub(super) fn parse_rest(secure: bool, rest: &'a str) -> Result<Self, UriError> {
-        // Neither host, parameters nor headers may hold an "@", so the first one, if any, ends the
-        // user part, which may itself hold ";" and "?" (RFC 4475 §3.1.1.9).
-        let (userinfo, rest) = match cut_before(rest, |octet| octet == b'@') {
-            (userinfo, tail) => match tail.strip_prefix('@') {
-                Some(rest) => (Some(userinfo), rest),
-                None => (None, rest),
-            },
-        };
-        let (user, password) = match userinfo.map(|text| cut_before(text, |octet| octet == b':')) {
-            Some((user, password)) => (Some(user), password.strip_prefix(':')),
-            None => (None, None),
-        };
-        let user_is_good = user.is_none_or(|user| !user.is_empty() && is_escaped(user, &USER));
-        if !user_is_good || !password.is_none_or(|password| is_escaped(password, &PASSWORD)) {
-            return Err(UriError::Userinfo);
-        }
-        let (hostport, rest) = cut_before(rest, |octet| matches!(octet, b';' | b'?'));
-        let HostPort { host, port } = HostPort::parse(hostport)?;
-        let (params, headers) = cut_before(rest, |octet| octet == b'?');
-        let params = UriParams::parse(params)?;
+        let (user, password, rest) = userinfo(rest)?;
+        let (HostPort { host, port }, rest) = HostPort::scan(rest, b";?")?;
+        let (params, headers) = UriParams::scan(rest, b"?")?;
         let headers = UriHeaders::parse(headers)?;
         Ok(Self { secure, user, password, host, port, params, headers })
     }
@@ -101,6 +84,24 @@ impl<'a> SipUri<'a> {
             && params_match(other.params, self.params)
             && headers_match(self.headers, other.headers)
     }
+}
+
+/// Takes `userinfo` off the front, if there is one: user, password, and what follows the "@".
+///
+/// Neither host, parameters nor headers may hold an "@", so the first one, if any, ends the user
+/// part, which may itself hold ";" and "?" (RFC 4475 §3.1.1.9).
+fn userinfo(text: &str) -> Result<(Option<&str>, Option<&str>, &str), UriError> {
+    let (user, tail) = cut_escaped(text, &USER);
+    let (password, tail) = cut_before(tail, |octet| octet == b'@');
+    let Some(rest) = tail.strip_prefix('@') else {
+        return Ok((None, None, text));
+    };
+    let password = match password.strip_prefix(':') {
+        Some(password) if is_escaped(password, &PASSWORD) => Some(password),
+        None if password.is_empty() => None,
+        Some(_) | None => return Err(UriError::Userinfo),
+    };
+    if user.is_empty() { Err(UriError::Userinfo) } else { Ok((Some(user), password, rest)) }
 }
 
 fn same_option(one: Option<&str>, two: Option<&str>) -> bool {
