@@ -1,0 +1,138 @@
+//! Telling a sender that his message will not be delivered (RFC 5438 §8, §9).
+//!
+//! After its 202 this function has the duty to deliver, so it is the one to report a failure; and
+//! that only: what a client answers tells nothing about the user (§12.2 does not let an
+//! intermediary report deliveries).
+//!
+//! Deviation: §8 sends a notification along `IMDN-Route`, which is copied from a body anybody can
+//! write. It is written into the notification, but the request goes to the asserted originator, so
+//! that nobody can make this server send messages to a third party.
+
+use bytes::Bytes;
+use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn};
+use parlance_isc::{Cx, Origin, Private};
+use parlance_sip::header::Date;
+use parlance_store::{Item, Millis, UserId};
+
+use crate::deferred::Shared;
+use crate::keeper::Keeper;
+use crate::message::{self, Ids, Way};
+use crate::verdict::Verdict;
+use crate::{keep, meter};
+
+/// A notification to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Who gets it.
+    pub(crate) originator: String,
+    received: Millis,
+    payload: Bytes,
+}
+
+impl Report {
+    /// The report of a failure, if the sender asked for one and can be reached.
+    pub(crate) fn about(item: &Item) -> Option<Report> {
+        let asked = item.wants_negative_delivery && !item.originator.is_empty();
+        asked.then(|| Report {
+            originator: item.originator.clone(),
+            received: item.received,
+            payload: item.payload.clone(),
+        })
+    }
+
+    /// The `message/cpim` body; `None` when the message did not ask for it after all.
+    fn body(&self, shared: &Shared, message_id: &str, now: Millis) -> Option<Bytes> {
+        let stored = keep::read(&self.payload)?;
+        let cpim = keep::cpim(&stored)?;
+        let failed = Disposition::Delivery(DeliveryStatus::Failed);
+        let envelope = Envelope {
+            from: &shared.service,
+            to: &self.originator,
+            message_id,
+            date_time: &rfc3339(now)?,
+        };
+        let document = Imdn::about(&cpim, failed, &rfc3339(self.received)?)?;
+        document.wrap(&cpim, &envelope).ok()
+    }
+
+    /// Sends it, again after a back-off when it fails, and counts it as lost in the end.
+    pub(crate) async fn deliver(self, keeper: &Keeper) {
+        let shared = &keeper.shared;
+        let message_id = format!("{:016x}{:016x}", keeper.cx.random(), keeper.cx.random());
+        let Some(body) = self.body(shared, &message_id, keeper.cx.now()) else {
+            return meter::report("impossible");
+        };
+        for failures in 0..=shared.policy.report_retries {
+            if failures > 0 {
+                keeper.cx.after(shared.policy.back_off(failures)).await;
+            }
+            tokio::time::sleep_until(keeper.pace.place()).await;
+            match self.attempt(keeper, &body).await {
+                Some(Verdict::Delivered) => return meter::report("delivered"),
+                Some(Verdict::Refused | Verdict::Declined) => return meter::report("refused"),
+                Some(Verdict::Later(_)) | None => {}
+            }
+        }
+        let originator = Private(&self.originator);
+        tracing::warn!(%originator, "a disposition notification could not be delivered");
+        meter::report("lost");
+    }
+
+    /// One attempt; `None` when there was no way to go.
+    async fn attempt(&self, keeper: &Keeper, body: &[u8]) -> Option<Verdict> {
+        let (cx, shared) = (&keeper.cx, &keeper.shared);
+        let user = cx.node().profiles.resolve(&self.originator).await.ok()?;
+        let user = user.unwrap_or_else(|| UserId::from(self.originator.as_str()));
+        let registration = cx.node().registrations.lookup(&user).await.ok()?;
+        let registration = registration.filter(|found| !found.has_lapsed(cx.now()));
+        let way = match &registration {
+            Some(registration) => Way::to_scscf(&registration.scscf, shared.listener)?,
+            None => Way::onwards(cx, &self.originator, shared.listener)?,
+        };
+        let request = message::Envelope {
+            shared,
+            way: &way,
+            to: &self.originator,
+            ids: &Ids::fresh(cx, &shared.domain),
+            icid: icid(cx),
+            registration: registration.as_deref(),
+        }
+        .report(body)?;
+        let branch = shared.marks.branch(Origin::Notification, cx.shard(), cx.random(), &request);
+        Some(Verdict::of(&cx.send(request, way.hop.clone(), Some(&branch)).await))
+    }
+}
+
+/// A charging identifier: 128 random bits.
+pub(crate) fn icid(cx: &Cx) -> String {
+    format!("{:016x}{:016x}", cx.random(), cx.random())
+}
+
+/// A time as RFC 3339 writes it, in UTC; `None` from the year 10000 on.
+fn rfc3339(time: Millis) -> Option<String> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let date = Date::from_epoch_seconds(time.0 / 1000)?.to_string();
+    let mut parts = date.split(' ').skip(1);
+    let (day, month, year, clock) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    Some(format!("{year}-{month:02}-{day}T{clock}Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Millis, rfc3339};
+
+    #[test]
+    fn times_are_written_as_rfc_3339_has_them() {
+        let table = [
+            (1_141_208_130_999, "2006-03-01T10:15:30Z"),
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+        ];
+        for (time, text) in table {
+            assert_eq!(rfc3339(Millis(time)).as_deref(), Some(text));
+        }
+        assert_eq!(rfc3339(Millis::MAX), None);
+    }
+}

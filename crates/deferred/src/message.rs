@@ -1,0 +1,447 @@
+//! The requests this function originates (OMA-TS-SIMPLE_IM §7.3.4, §8.1.2; RFC 3428 §4, §8).
+
+use parlance_isc::{Cx, MAX_FORWARDS, NextHop};
+use parlance_sip::grammar::is_token;
+use parlance_sip::header::{Encode, From, NameAddr, Params};
+use parlance_sip::uri::{SipUri, Uri};
+use parlance_sip::{HeaderName, ListenerId, Request, RequestBuilder, Transport};
+use parlance_store::{Attempt, Item, Registration};
+
+use crate::deferred::Shared;
+
+/// `User-Agent` of what is sent (OMA-TS-SIMPLE_IM §6.1.1).
+const USER_AGENT: &str = "IM-serv/OMA1.0";
+
+/// Whose message it is when the sender wants to stay unknown (RFC 3323 §4.1.1.3).
+const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
+
+/// Where a request goes: the pre-loaded `Route` and the hop it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    route: Option<String>,
+    /// The next hop.
+    pub(crate) hop: NextHop,
+}
+
+impl Way {
+    /// To the S-CSCF whose `Contact` a registration told (TS 24.229 §5.7.3), towards its user:
+    /// never with `orig`. `None` when what it told is no SIP URI.
+    pub(crate) fn to_scscf(scscf: &str, listener: ListenerId) -> Option<Way> {
+        let uri = Uri::parse(scscf.as_bytes()).ok()?;
+        let hop = NextHop::of(&uri, listener)?;
+        Some(Way { route: Some(route(uri.as_sip()?)), hop })
+    }
+
+    /// To the next hop of the server, the I-CSCF or transit; without one to where `to` says.
+    pub(crate) fn onwards(cx: &Cx, to: &str, listener: ListenerId) -> Option<Way> {
+        match &cx.node().next_hop {
+            Some(next) => {
+                let hop = NextHop { listener, ..next.clone() };
+                Some(Way { route: Some(route_of(&hop)), hop })
+            }
+            None => {
+                let hop = NextHop::of(&Uri::parse(to.as_bytes()).ok()?, listener)?;
+                Some(Way { route: None, hop })
+            }
+        }
+    }
+}
+
+fn route(uri: &SipUri<'_>) -> String {
+    let scheme = uri.scheme();
+    let user = uri.user.map(|user| format!("{user}@")).unwrap_or_default();
+    let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let mut text = format!("<{scheme}:{user}{}{port}", uri.host.as_str());
+    for (name, value) in uri.params.iter() {
+        if name.eq_ignore_ascii_case("orig") || name.eq_ignore_ascii_case("lr") {
+            continue;
+        }
+        text.push(';');
+        text.push_str(name);
+        if let Some(value) = value {
+            text.push('=');
+            text.push_str(value);
+        }
+    }
+    text.push_str(";lr>");
+    text
+}
+
+fn route_of(hop: &NextHop) -> String {
+    let scheme = if hop.secure { "sips" } else { "sip" };
+    let host = match hop.host.contains(':') {
+        true => format!("[{}]", hop.host),
+        false => hop.host.clone(),
+    };
+    let port = hop.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let transport = match hop.transport {
+        None | Some(Transport::Udp) => "",
+        Some(Transport::Tcp) => ";transport=tcp",
+        Some(Transport::Tls) => ";transport=tls",
+    };
+    format!("<{scheme}:{host}{port}{transport};lr>")
+}
+
+/// The identifiers of a request; those of a request that carries an item are kept with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) call_id: String,
+    pub(crate) cseq: u32,
+    pub(crate) from_tag: String,
+}
+
+impl Ids {
+    /// New ones.
+    pub(crate) fn fresh(cx: &Cx, host: &str) -> Ids {
+        let call_id = format!("{:016x}{:016x}@{host}", cx.random(), cx.random());
+        Ids { call_id, cseq: 1, from_tag: cx.tag() }
+    }
+
+    /// Those of an attempt.
+    pub(crate) fn of(attempt: &Attempt) -> Ids {
+        Ids {
+            call_id: attempt.call_id.clone(),
+            cseq: attempt.cseq,
+            from_tag: attempt.from_tag.clone(),
+        }
+    }
+}
+
+/// What all requests of this function have in common.
+pub(crate) struct Envelope<'a> {
+    /// The function itself.
+    pub(crate) shared: &'a Shared,
+    /// The way it goes.
+    pub(crate) way: &'a Way,
+    /// Whom it is for: Request-URI and To.
+    pub(crate) to: &'a str,
+    /// Its identifiers.
+    pub(crate) ids: &'a Ids,
+    /// Its charging identifier: fresh for each transaction (RFC 7315 §4.6).
+    pub(crate) icid: String,
+    /// The registration of the user it is for, if he is ours.
+    pub(crate) registration: Option<&'a Registration>,
+}
+
+impl Envelope<'_> {
+    /// A request from `from`, a whole address without tag, asserted to be from `asserted`.
+    fn start(&self, from: &[u8], asserted: &str) -> RequestBuilder {
+        let tag = [from, b";tag=", self.ids.from_tag.as_bytes()].concat();
+        let mut request = RequestBuilder::new("MESSAGE", self.to)
+            .header(HeaderName::MaxForwards, MAX_FORWARDS);
+        if let Some(route) = &self.way.route {
+            request = request.header(HeaderName::Route, route);
+        }
+        request = request
+            .octets(HeaderName::From.as_str().as_bytes(), &tag)
+            .header(HeaderName::To, format_args!("<{}>", self.to))
+            .header(HeaderName::CallId, &self.ids.call_id)
+            .header(HeaderName::CSeq, format_args!("{} MESSAGE", self.ids.cseq))
+            .header(HeaderName::PAssertedIdentity, format_args!("<{asserted}>"))
+            .header(HeaderName::PChargingVector, self.charging());
+        if !self.shared.policy.accept_contact.is_empty() {
+            request = request.header(HeaderName::AcceptContact, &self.shared.policy.accept_contact);
+        }
+        request.header(HeaderName::UserAgent, USER_AGENT)
+    }
+
+    /// The `orig-ioi` is that of the registration (CORE-020), else the operator's.
+    fn charging(&self) -> String {
+        let told = self.registration.and_then(|registration| registration.orig_ioi.as_deref());
+        let ioi = told.or(self.shared.policy.orig_ioi.as_deref()).filter(|ioi| !ioi.is_empty());
+        let icid = &self.icid;
+        match ioi {
+            None => format!("icid-value=\"{icid}\""),
+            Some(ioi) => format!("icid-value=\"{icid}\";orig-ioi={}", token_or_quoted(ioi)),
+        }
+    }
+
+    /// The MESSAGE that delivers a kept one; `None` when it cannot be made from what is kept.
+    ///
+    /// The content with its headers goes octet for octet, the rest is ours. A sender who asked for
+    /// privacy is neither in From nor asserted; the service is, with `Privacy: id`.
+    pub(crate) fn push(&self, item: &Item, stored: &Request) -> Option<Request> {
+        let service = &self.shared.service;
+        let from = match item.private {
+            true => ANONYMOUS.to_vec(),
+            false => address(stored)?,
+        };
+        let known = !item.private && !item.originator.is_empty();
+        let asserted = if known { &item.originator } else { service };
+        let mut request = self.start(&from, asserted);
+        if item.private {
+            request = request.header(HeaderName::Privacy, "id");
+        }
+        for (name, written, value) in stored.fields() {
+            if goes_along(name, written, item.private) {
+                let full = name.as_str().as_bytes();
+                request = request.octets(if full.is_empty() { written } else { full }, value);
+            }
+        }
+        request.build(stored.body())
+    }
+
+    /// The MESSAGE that tells the user how many are kept (§7.3.4.1).
+    pub(crate) fn notification(&self, count: u64) -> Option<Request> {
+        let policy = &self.shared.policy;
+        let text = policy.notification_text.replace("{count}", &count.to_string());
+        let service = &self.shared.service;
+        self.start(format!("<{service}>").as_bytes(), service)
+            .header(HeaderName::ContentType, "text/plain;charset=utf-8")
+            .build(text.as_bytes())
+    }
+
+    /// The MESSAGE that carries a disposition notification in `message/cpim`.
+    pub(crate) fn report(&self, cpim: &[u8]) -> Option<Request> {
+        let service = &self.shared.service;
+        self.start(format!("<{service}>").as_bytes(), service)
+            .header(HeaderName::ContentType, "message/cpim")
+            .build(cpim)
+    }
+}
+
+/// From without its tag and other parameters.
+fn address(stored: &Request) -> Option<Vec<u8>> {
+    let from = stored.header::<From<'_>>().ok()??;
+    let mut written = Vec::new();
+    NameAddr { params: Params::default(), ..from.address() }.write_to(&mut written);
+    Some(written)
+}
+
+/// Whether a field of the kept message goes along: what describes the content, and what the sender
+/// says about the message as a whole.
+fn goes_along(name: HeaderName, written: &[u8], private: bool) -> bool {
+    match name {
+        HeaderName::ContentType
+        | HeaderName::ContentDisposition
+        | HeaderName::ContentEncoding
+        | HeaderName::Subject
+        | HeaderName::Date
+        | HeaderName::Expires => true,
+        HeaderName::Other => {
+            let written = written.to_ascii_lowercase();
+            match written.as_slice() {
+                b"mime-version" | b"priority" | b"in-reply-to" => true,
+                b"reply-to" => !private,
+                other => other.starts_with(b"content-"),
+            }
+        }
+        _ => false,
+    }
+}
+
+fn token_or_quoted(value: &str) -> String {
+    if value.bytes().all(is_token) {
+        return value.to_owned();
+    }
+    let quoted: String = value
+        .chars()
+        .filter(|character| !character.is_control())
+        .flat_map(|character| {
+            let escape = matches!(character, '"' | '\\').then_some('\\');
+            escape.into_iter().chain([character])
+        })
+        .collect();
+    format!("\"{quoted}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use parlance_isc::{Marks, Origin};
+    use parlance_sip::uri::Uri;
+
+    use super::{Envelope, Ids, Way, route_of, token_or_quoted};
+    use crate::deferred::Shared;
+    use crate::keep;
+    use crate::scenario::{item, request, setup};
+    use crate::{Deferred, Policy};
+    use parlance_isc::NextHop;
+    use parlance_sip::{ListenerId, Request};
+    use parlance_store::{Item, Registration};
+
+    fn text(request: &Request) -> String {
+        String::from_utf8(request.bytes().to_vec()).unwrap()
+    }
+
+    fn made(
+        policy: Policy,
+        make: impl FnOnce(&Envelope<'_>) -> Option<Request>,
+    ) -> String {
+        let deferred = Deferred::new(setup(policy));
+        let shared: &Shared = deferred.shared();
+        let way = Way::to_scscf("sip:scscf2.home2.example", ListenerId(0)).unwrap();
+        let ids = Ids { call_id: "dn-1@as".into(), cseq: 1, from_tag: "dn1".into() };
+        let registration =
+            Registration { orig_ioi: Some("home2.example".into()), ..Registration::default() };
+        let envelope = Envelope {
+            shared,
+            way: &way,
+            to: "sip:bob@ims.test",
+            ids: &ids,
+            icid: "icid-1".into(),
+            registration: Some(&registration),
+        };
+        text(&make(&envelope).unwrap())
+    }
+
+    // Covers: DF-060, DF-063, CORE-037, CORE-050, ROLE-013
+    #[test]
+    fn a_notification_comes_from_the_service() {
+        let policy = Policy::default();
+        assert_eq!(
+            made(policy, |envelope| envelope.notification(3)),
+            "MESSAGE sip:bob@ims.test SIP/2.0\r\n\
+             Max-Forwards: 70\r\n\
+             Route: <sip:scscf2.home2.example;lr>\r\n\
+             From: <sip:im-inbox@ims.test>;tag=dn1\r\n\
+             To: <sip:bob@ims.test>\r\n\
+             Call-ID: dn-1@as\r\n\
+             CSeq: 1 MESSAGE\r\n\
+             P-Asserted-Identity: <sip:im-inbox@ims.test>\r\n\
+             P-Charging-Vector: icid-value=\"icid-1\";orig-ioi=home2.example\r\n\
+             Accept-Contact: *;+g.oma.sip-im\r\n\
+             User-Agent: IM-serv/OMA1.0\r\n\
+             Content-Type: text/plain;charset=utf-8\r\n\
+             Content-Length: 35\r\n\r\n\
+             You have 3 stored instant messages."
+        );
+        let policy = Policy {
+            notification_text: "{count} Nachrichten für {count}".into(),
+            service_uri: Some("sip:box@im.test".into()),
+            accept_contact: String::new(),
+            ..Policy::default()
+        };
+        let other = made(policy, |envelope| envelope.notification(12));
+        assert!(other.ends_with("\r\n\r\n12 Nachrichten für 12"), "{other}");
+        assert!(other.contains("From: <sip:box@im.test>;tag=dn1\r\n"), "{other}");
+        assert!(!other.contains("Accept-Contact"), "{other}");
+    }
+
+    const STORED: &str = "MESSAGE sip:bob@10.0.0.1 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 127.0.0.13;branch=z9hG4bKa\r\n\
+        f: \"Al \\\"ice\" <sip:alice@ims.test;x=y>;tag=old;z=1\r\nTo: <tel:+1555>\r\n\
+        Call-ID: original\r\nCSeq: 77 MESSAGE\r\nContact: <sip:alice@10.1.1.1>\r\n\
+        P-Asserted-Identity: \"Al\" <sip:alice@ims.test>\r\nRequire: x\r\nX-Odd: 1\r\n\
+        Reply-To: <sip:al@ims.test>\r\nPriority: urgent\r\n\
+        Date: Wed, 01 Mar 2006 10:15:30 GMT\r\nExpires: 600\r\ns: Lunch\r\n\
+        c: text/plain;\r\n charset=utf-8\r\nContent-Language: en\r\n\
+        Content-Disposition: render\r\nContent-Length: 4\r\n\r\n\u{0}a\r\n";
+
+    fn stored(private: bool) -> (Item, Request) {
+        let request = request(STORED);
+        let item = Item { originator: "sip:alice@ims.test".into(), private, ..item(&request) };
+        (item, request)
+    }
+
+    // Covers: DF-073, DF-074, CORE-037, CORE-050
+    #[test]
+    fn a_pushed_message_is_the_senders_in_our_envelope() {
+        let (item, stored) = stored(false);
+        assert_eq!(
+            made(Policy::default(), |envelope| envelope.push(&item, &stored)),
+            "MESSAGE sip:bob@ims.test SIP/2.0\r\n\
+             Max-Forwards: 70\r\n\
+             Route: <sip:scscf2.home2.example;lr>\r\n\
+             From: \"Al \\\"ice\" <sip:alice@ims.test;x=y>;tag=dn1\r\n\
+             To: <sip:bob@ims.test>\r\n\
+             Call-ID: dn-1@as\r\n\
+             CSeq: 1 MESSAGE\r\n\
+             P-Asserted-Identity: <sip:alice@ims.test>\r\n\
+             P-Charging-Vector: icid-value=\"icid-1\";orig-ioi=home2.example\r\n\
+             Accept-Contact: *;+g.oma.sip-im\r\n\
+             User-Agent: IM-serv/OMA1.0\r\n\
+             Reply-To: <sip:al@ims.test>\r\n\
+             Priority: urgent\r\n\
+             Date: Wed, 01 Mar 2006 10:15:30 GMT\r\n\
+             Expires: 600\r\n\
+             Subject: Lunch\r\n\
+             Content-Type: text/plain;\r\n charset=utf-8\r\n\
+             Content-Language: en\r\n\
+             Content-Disposition: render\r\n\
+             Content-Length: 4\r\n\r\n\u{0}a\r\n"
+        );
+    }
+
+    // Covers: DF-080
+    #[test]
+    fn who_asked_for_privacy_is_not_named() {
+        let (item, stored) = stored(true);
+        let pushed = made(Policy::default(), |envelope| envelope.push(&item, &stored));
+        assert!(!pushed.contains("alice") && !pushed.contains("sip:al@"), "{pushed}");
+        let from = "From: \"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=dn1\r\n";
+        assert!(pushed.contains(from), "{pushed}");
+        assert!(pushed.contains("\r\nPrivacy: id\r\n"), "{pushed}");
+        assert!(pushed.contains("\r\nP-Asserted-Identity: <sip:im-inbox@ims.test>\r\n"));
+    }
+
+    #[test]
+    fn octets_that_are_no_text_survive() {
+        let body: Vec<u8> = (0..=255).collect();
+        let mut octets =
+            b"MESSAGE sip:b@h SIP/2.0\r\nFrom: \"\xff\" <sip:a@h>;tag=1\r\n\r\n".to_vec();
+        octets.extend(&body);
+        let stored = keep::read(&octets.into()).unwrap();
+        let item = item(&stored);
+        let deferred = Deferred::new(setup(Policy::default()));
+        let way = Way::to_scscf("sip:h", ListenerId(0)).unwrap();
+        let ids = Ids { call_id: "c".into(), cseq: 1, from_tag: "t".into() };
+        let envelope = Envelope {
+            shared: deferred.shared(),
+            way: &way,
+            to: "sip:b@h",
+            ids: &ids,
+            icid: String::new(),
+            registration: None,
+        };
+        let pushed = envelope.push(&item, &stored).unwrap();
+        assert_eq!(pushed.body(), body);
+        let from = pushed.field(parlance_sip::HeaderName::From).unwrap();
+        assert_eq!(from, b"\"\xff\" <sip:a@h>;tag=t");
+    }
+
+    // Covers: CORE-037
+    #[test]
+    fn the_way_leads_towards_the_user() {
+        #[rustfmt::skip]
+        let table = [
+            ("sip:127.0.0.13:6060",               "<sip:127.0.0.13:6060;lr>"),
+            ("sip:s@scscf.ims.test;lr;orig",      "<sip:s@scscf.ims.test;lr>"),
+            ("sip:[2001:db8::1];transport=tcp",   "<sip:[2001:db8::1];transport=tcp;lr>"),
+            ("sips:scscf.ims.test;x=1;y?Subject=z", "<sips:scscf.ims.test;x=1;y;lr>"),
+        ];
+        for (scscf, route) in table {
+            let way = Way::to_scscf(scscf, ListenerId(3)).unwrap();
+            assert_eq!(way.route.as_deref(), Some(route));
+            assert_eq!(way.hop.listener, ListenerId(3));
+        }
+        assert_eq!(Way::to_scscf("tel:+1", ListenerId(0)), None);
+        assert_eq!(Way::to_scscf("", ListenerId(0)), None);
+        for text in ["sip:10.0.0.1:5070", "sip:[2001:db8::1];transport=tcp", "sips:h.test"] {
+            let hop = NextHop::of(&Uri::parse(text.as_bytes()).unwrap(), ListenerId(0)).unwrap();
+            assert_eq!(route_of(&hop), format!("<{text};lr>"));
+        }
+    }
+
+    // Covers: CORE-064
+    #[test]
+    fn a_branch_of_ours_is_signed_for_call_and_recipient() {
+        let pushed = request(&made(Policy::default(), |envelope| {
+            let (item, stored) = stored(false);
+            envelope.push(&item, &stored)
+        }));
+        let marks = Marks::new([7; 32]);
+        let branch = marks.branch(Origin::Deferred, 0, 1, &pushed);
+        let with_via = text(&pushed).replacen(
+            "\r\n",
+            &format!("\r\nVia: SIP/2.0/UDP h\r\nVia: SIP/2.0/UDP h;branch={branch}\r\n"),
+            1,
+        );
+        assert_eq!(marks.recognise(&request(&with_via)), Some(Origin::Deferred));
+    }
+
+    #[test]
+    fn an_operator_name_is_a_token_or_quoted() {
+        assert_eq!(token_or_quoted("home1.net"), "home1.net");
+        assert_eq!(token_or_quoted("a \"b\"\r\nX: y"), "\"a \\\"b\\\"X: y\"");
+    }
+}
