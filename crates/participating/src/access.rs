@@ -204,8 +204,9 @@ mod tests {
     async fn the_reject_list_wins() {
         const EVE: [&str; 2] = ["sip:eve@other.test", "tel:+15550009"];
         const NOBODY: [&str; 2] = ["", ""];
+        type Row<'a> = (&'a [&'a str], &'a [&'a str], [&'a str; 2], bool, Result<(), Refusal>);
         #[rustfmt::skip]
-        let table: [(&[&str], &[&str], [&str; 2], bool, Result<(), Refusal>); 16] = [
+        let table: [Row<'_>; 16] = [
             (&[], &[], EVE, false, Ok(())),
             (&["sip:eve@other.test"], &[], EVE, false, REJECTED),
             (&["sip:eve@other.test"], &["sip:eve@other.test"], EVE, false, REJECTED),
@@ -237,8 +238,9 @@ mod tests {
     async fn anonymous_senders_have_rules_of_their_own() {
         use AnonymousPolicy::{Accept, Operator, Reject};
         const EVE: [&str; 2] = ["sip:eve@other.test", ""];
+        type Row<'a> = (AnonymousPolicy, bool, &'a [&'a str], Result<(), Refusal>);
         #[rustfmt::skip]
-        let table: [(AnonymousPolicy, bool, &[&str], Result<(), Refusal>); 7] = [
+        let table: [Row<'_>; 7] = [
             (Operator, true,  &[],                     Ok(())),
             (Operator, false, &[],                     ANONYMOUS),
             (Accept,   false, &[],                     Ok(())),

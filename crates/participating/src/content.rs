@@ -1,5 +1,7 @@
 //! What may be in a message: its size, its types, its words (OMA-TS-SIMPLE_IM §7.2.2.4).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use parlance_content::cpim::{self, Cpim};
 use parlance_content::multipart::{self, Multipart};
@@ -70,7 +72,7 @@ pub(crate) async fn check(
         return Ok(());
     }
     let mut opened = Opened::default();
-    opened.open(content_type(request), request.body_bytes(), 1);
+    opened.open(content_type(request).trim().to_owned(), request.body_bytes(), 1);
     for content_type in &opened.types {
         let media = MediaType::parse(content_type).ok();
         check_type(media.as_ref(), policy, blocked)?;
@@ -124,12 +126,9 @@ fn identity(uri: &str) -> Option<Aor> {
 }
 
 /// The Content-Type; what is not said counts as `text/plain` (RFC 3428 §4).
-fn content_type(request: &Request) -> String {
+fn content_type(request: &Request) -> Cow<'_, str> {
     let value = request.field(HeaderName::ContentType);
-    value.map_or_else(
-        || "text/plain".to_owned(),
-        |value| String::from_utf8_lossy(value).trim().to_owned(),
-    )
+    value.map_or(Cow::Borrowed("text/plain"), String::from_utf8_lossy)
 }
 
 /// A message taken apart.
@@ -266,8 +265,10 @@ mod tests {
         const ACCEPTED: &[&str] = &["text/*", "message/cpim", "multipart/mixed", "image/gif"];
         let refused = |accept: &str| Err(Refusal::ContentType(accept.to_owned()));
         let only_accepted = refused("text/*, message/cpim, multipart/mixed, image/gif");
+        type Texts<'a> = &'a [&'a str];
+        type Row<'a> = (&'a str, &'a str, Texts<'a>, Texts<'a>, Texts<'a>, Result<(), Refusal>);
         #[rustfmt::skip]
-        let table: [(&str, &str, &[&str], &[&str], &[&str], Result<(), Refusal>); 10] = [
+        let table: [Row<'_>; 10] = [
             ("text/plain",           "x",   ACCEPTED, &[], &[], Ok(())),
             ("TEXT/Plain;charset=x", "x",   ACCEPTED, &[], &[], Ok(())),
             ("image/png",            "x",   ACCEPTED, &[], &[], only_accepted.clone()),

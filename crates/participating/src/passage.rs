@@ -76,6 +76,14 @@ impl<'a> Passage<'a> {
         self.cx.forward(&self.incoming, edits)
     }
 
+    /// What a final response of downstream is answered with when it is not relayed.
+    pub(crate) fn instead_of(&self, status: u16) -> Refusal {
+        match fate(status, &self.policy) {
+            Fate::Relay => Refusal::NotStored,
+            Fate::Convert => Refusal::Downstream(status),
+        }
+    }
+
     /// Sends a final response of downstream back, or what stands for it.
     pub(crate) fn finish(self, response: &Response) {
         match fate(response.status(), &self.policy) {
@@ -100,9 +108,9 @@ impl<'a> Passage<'a> {
         self.incoming.abandon();
     }
 
-    /// Offers the message for deferral and answers with what came of it. The number under which it
-    /// is stored now, if it is and was not before.
-    pub(crate) async fn defer(self, cause: Cause) -> Option<Seq> {
+    /// Offers the message for deferral and answers with what came of it, or with `otherwise` when it
+    /// cannot be offered. The number under which it is stored now, if it is and was not before.
+    pub(crate) async fn defer(self, cause: Cause, otherwise: &Refusal) -> Option<Seq> {
         let lifetime = self.lifetime();
         if lifetime.is_over(self.cx.now()) {
             self.refuse(&Refusal::Expired);
@@ -110,7 +118,7 @@ impl<'a> Passage<'a> {
         }
         let deferral = self.functions.deferral.as_deref();
         let Some(deferral) = deferral.filter(|_| lifetime != Lifetime::Immediate) else {
-            self.refuse(&Refusal::NotStored);
+            self.refuse(otherwise);
             return None;
         };
         match deferral.offer(self.cx, &self.user, &self.incoming, cause).await {

@@ -147,8 +147,9 @@ mod tests {
     #[test]
     fn refusals_have_their_codes() {
         let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };
+        type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         #[rustfmt::skip]
-        let table: [(Refusal, u16, &[(HeaderName, &str)]); 17] = [
+        let table: [Row<'_>; 17] = [
             (Refusal::NotAuthorised, 403,
                 &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
             (Refusal::SizeExceeded(1300), 403,

@@ -25,7 +25,7 @@ pub(crate) async fn serve(passage: Passage<'_>) {
         None => waits(&passage).await,
     };
     match away {
-        Some(cause) => _ = passage.defer(cause).await,
+        Some(cause) => _ = passage.defer(cause, &Refusal::NotStored).await,
         None => deliver(passage).await,
     }
 }
@@ -90,17 +90,19 @@ async fn deliver(passage: Passage<'_>) {
     let is_known = passage.decision().subscriber.user().is_some();
     match outcome {
         Ok(Outcome::Final(response)) if defers(response.status(), is_known, &passage.policy) => {
-            passage.defer(Cause::Unanswered).await;
+            let otherwise = passage.instead_of(response.status());
+            passage.defer(Cause::Unanswered, &otherwise).await;
         }
         Ok(Outcome::Final(response)) => passage.finish(&response),
         // The last two are for INVITE.
         Ok(Outcome::Timeout | Outcome::Unreachable | Outcome::Relayed(_) | Outcome::Cancelled) => {
-            passage.defer(Cause::Unanswered).await;
+            passage.defer(Cause::Unanswered, &Refusal::Unreachable).await;
         }
         Err(_) => {
             let Passage { functions, cx, .. } = passage;
             let (user, request) = (passage.user.clone(), passage.request().clone());
-            let Some(seq) = passage.defer(Cause::Unanswered).await else { return };
+            let stored = passage.defer(Cause::Unanswered, &Refusal::NotStored).await;
+            let Some(seq) = stored else { return };
             // The client may have it after all, and must not get it twice.
             if let Outcome::Final(late) = forwarding.outcome().await
                 && late.is_success()

@@ -226,7 +226,7 @@ async fn what_is_not_a_late_2xx_withdraws_nothing() {
     }
 }
 
-// Covers: PF-021, PF-034
+// Covers: PF-021, PF-034, CORE-063
 #[tokio::test(start_paused = true)]
 async fn what_is_not_stored_is_480() {
     // There is no deferred function.
@@ -234,7 +234,15 @@ async fn what_is_not_stored_is_480() {
     world.bob_gets("", "hi").await;
     let forwarded = world.forwarded();
     world.answer(&forwarded, 408).await;
-    assert_eq!(status(&world.answered()), 480);
+    let answer = world.answered();
+    assert_eq!(status(&answer), 480);
+    let warning = "399 im.invalid \"Downstream answered 408\"";
+    assert_eq!(lines(&answer, HeaderName::Warning), [warning]);
+    world.bob_gets("", "hi").await;
+    let forwarded = world.forwarded();
+    world.answer(&forwarded, 404).await;
+    let answer = world.answered();
+    assert_eq!((status(&answer), answer.has(HeaderName::Warning)), (480, false));
     world.bob_gets("", "hi").await;
     world.forwarded();
     world.pass(21 * SECOND).await;
@@ -304,12 +312,10 @@ async fn a_task_that_ends_early_leaves_a_480() {
     world.forwarded();
     world.end_tasks();
     assert_eq!(finals(&world), [480]);
-    // While it is being stored, too: the sender sends again, and the copy is recognised.
-    let (world, script) = (self::world(bob(|_| {})).await.0, script);
     assert_eq!(script.causes(), []);
+    // While it is being stored, too: the sender sends again, and the copy is recognised.
     let slow = Rc::new(Script { takes: Cell::new(SECOND), ..Script::default() });
     let setup = bob(|profile| profile.store_pager_mode = true);
-    drop(world);
     let world = World::new(Setup { deferral: Some(slow.clone()), ..setup }).await;
     world.bob_gets("", "hi").await;
     assert_eq!(slow.causes(), [Cause::Setting]);

@@ -3,11 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use parlance_isc::{Cause, Origin, SessionCase};
+use parlance_isc::{Cause, Local, Origin, SessionCase};
+use parlance_sip::uri::Aor;
 use parlance_sip::{HeaderName, Message};
-use parlance_store::{AnonymousPolicy, Entry, Profile, RejectAnswer, Rights, Visibility};
+use parlance_store::{AnonymousPolicy, Entry, Profile, RejectAnswer, Rights, UserId, Visibility};
 
 use super::{Script, Setup, World, lines, status, testdata};
+use crate::access::Lists;
+use crate::content::{ContentFilter, Part, Verdict};
 use crate::event::Step;
 use crate::policy::{AnonymousAnswer, Policy};
 
@@ -214,4 +217,44 @@ async fn the_same_message_is_served_on_both_sides() {
     let steps = world.events();
     let of = |case| steps.iter().filter(|(found, ..)| *found == case).count();
     assert_eq!((of(SessionCase::Originating), of(SessionCase::Terminating)), (3, 3));
+}
+
+/// Refuses what says so, and knows the members of one list.
+struct Adapter;
+
+impl ContentFilter for Adapter {
+    fn judge<'a>(&'a self, parts: &'a [Part]) -> Local<'a, Verdict> {
+        let refused = parts.iter().any(|part| &part.body[..] == b"refuse me");
+        Box::pin(async move { if refused { Verdict::Refuse } else { Verdict::Pass } })
+    }
+}
+
+impl Lists for Adapter {
+    fn contains<'a>(
+        &'a self,
+        owner: &'a UserId,
+        list: &'a str,
+        sender: &'a Aor,
+    ) -> Local<'a, Option<bool>> {
+        let found = (owner.as_str(), list, sender.as_str()) == (BOB, "foes", "sip:alice@ims.test");
+        Box::pin(async move { Some(found) })
+    }
+}
+
+// Covers: PF-022, PF-081
+#[tokio::test(start_paused = true)]
+async fn adapters_have_their_say() {
+    let setup = bob(|profile| profile.reject = vec![Entry::List("foes".into())]);
+    let world = World::new(Setup { lists: Some(Rc::new(Adapter)), ..setup }).await;
+    assert_eq!(status(&refused(&world, "", "hi").await), 403);
+    let carol = "P-Asserted-Identity: <sip:carol@ims.test>";
+    world.bob_gets(carol, "hi").await;
+    world.forwarded();
+    let setup = bob(|_| {});
+    let world = World::new(Setup { filter: Some(Rc::new(Adapter)), ..setup }).await;
+    assert_eq!(status(&refused(&world, "", "refuse me").await), 403);
+    world.bob_gets("", "hi").await;
+    world.forwarded();
+    world.alice_sends("", "refuse me").await;
+    assert_eq!(status(&world.answered()), 403);
 }

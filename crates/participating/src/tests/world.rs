@@ -24,6 +24,8 @@ use parlance_sip::{
 use parlance_store::{Binding, Contact, Memory, Profile, Seq, Store, UserId};
 use tokio::sync::mpsc;
 
+use crate::access::Lists;
+use crate::content::ContentFilter;
 use crate::event::{Event, EventSink, Step};
 use crate::policy::Policy;
 use crate::rate::Rates;
@@ -42,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) decisions: DecisionPolicy,
     /// Whether the core says nothing of who is registered.
     pub(crate) silent_core: bool,
+    pub(crate) filter: Option<Rc<dyn ContentFilter>>,
+    pub(crate) lists: Option<Rc<dyn Lists>>,
 }
 
 /// A deferred function that answers as it is told.
@@ -158,38 +162,7 @@ impl World {
             all.registrations.bind(binding(user, has_im_tag), clock.now()).await.unwrap();
         }
         let (queue, inputs) = mpsc::channel(64);
-        let sent_by: Vec<_> =
-            [5080, 5081].into_iter().map(|port| format!("127.0.0.20:{port}")).collect();
-        let sockets = sent_by.iter().zip(0..).map(|(sent_by, id)| Socket {
-            id: ListenerId(id),
-            transport: Transport::Udp,
-            sent_by: sent_by.clone(),
-        });
-        let node = Arc::new(Node {
-            clock,
-            locals: Locals(sockets.collect()),
-            next_hop: None,
-            udp_octets_max: 1300,
-            lag_max: Duration::from_secs(1),
-            registrations: Arc::clone(&all.registrations),
-            profiles: Arc::clone(&all.profiles),
-            inboxes: Arc::clone(&all.inboxes),
-            shards: vec![queue.clone()],
-        });
-        let config = EndpointConfig {
-            sent_by,
-            server_transactions_max: 1024,
-            unanswered_max: 256,
-            client_transactions_max: 256,
-            server: "Parlance".to_owned(),
-            ..EndpointConfig::default()
-        };
-        let mut number = 0x5eed_u64;
-        let entropy = move || {
-            number = number.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            number
-        };
-        let endpoint = Endpoint::new(config, Box::new(entropy));
+        let node = Arc::new(node(&all, clock, &queue));
         let net = Rc::new(Net::default());
         let trail = Rc::new(Trail::default());
         let marks = Marks::new([9; 32]);
@@ -202,8 +175,14 @@ impl World {
         if let Some(script) = setup.deferral {
             role = role.with_deferral(script);
         }
+        if let Some(filter) = setup.filter {
+            role = role.with_filter(filter);
+        }
+        if let Some(lists) = setup.lists {
+            role = role.with_lists(lists);
+        }
         let wire: Rc<dyn Wire> = net.clone();
-        let shard = Shard::new(Arc::clone(&node), endpoint, wire, |_| {
+        let shard = Shard::new(Arc::clone(&node), endpoint(), wire, |_| {
             let journal = Arc::new(Mutex::new(Journal::new(64)));
             let rules = move || Arc::clone(&rules);
             Rc::new(Dispatcher::new(rules, journal, Rc::new(role), Rc::new(NoEvents)))
@@ -218,7 +197,7 @@ impl World {
     /// Lets time pass, in which the server does what it has to.
     #[expect(clippy::await_holding_refcell_ref, reason = "one test, one task")]
     pub(crate) async fn pass(&self, time: Duration) {
-        let mut tasks = self.tasks.borrow_mut();
+        let tasks = self.tasks.borrow();
         tasks.run_until(tokio::time::sleep(time)).await;
     }
 
@@ -359,6 +338,44 @@ impl World {
     pub(crate) fn events(&self) -> Vec<(SessionCase, String, Step)> {
         self.trail.0.take()
     }
+}
+
+const SENT_BY: [&str; 2] = ["127.0.0.20:5080", "127.0.0.20:5081"];
+
+fn node(store: &Store, clock: Clock, queue: &mpsc::Sender<ShardInput>) -> Node {
+    let sockets = SENT_BY.into_iter().zip(0..).map(|(sent_by, id)| Socket {
+        id: ListenerId(id),
+        transport: Transport::Udp,
+        sent_by: sent_by.to_owned(),
+    });
+    Node {
+        clock,
+        locals: Locals(sockets.collect()),
+        next_hop: None,
+        udp_octets_max: 1300,
+        lag_max: Duration::from_secs(1),
+        registrations: Arc::clone(&store.registrations),
+        profiles: Arc::clone(&store.profiles),
+        inboxes: Arc::clone(&store.inboxes),
+        shards: vec![queue.clone()],
+    }
+}
+
+fn endpoint() -> Endpoint {
+    let config = EndpointConfig {
+        sent_by: SENT_BY.map(str::to_owned).to_vec(),
+        server_transactions_max: 1024,
+        unanswered_max: 256,
+        client_transactions_max: 256,
+        server: "Parlance".to_owned(),
+        ..EndpointConfig::default()
+    };
+    let mut number = 0x5eed_u64;
+    let entropy = move || {
+        number = number.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        number
+    };
+    Endpoint::new(config, Box::new(entropy))
 }
 
 fn rules(store: &Store, marks: &Marks, policy: DecisionPolicy) -> Rules {
