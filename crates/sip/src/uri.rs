@@ -82,11 +82,9 @@ impl<'a> Uri<'a> {
         let text = std::str::from_utf8(text).map_err(|_| UriError::Character)?;
         let (scheme, rest) = cut_before(text, |octet| octet == b':');
         let rest = rest.strip_prefix(':').ok_or(UriError::Scheme)?;
-        if scheme.eq_ignore_ascii_case("sip") {
-            return SipUri::parse_rest(false, rest).map(Self::Sip);
-        }
-        if scheme.eq_ignore_ascii_case("sips") {
-            return SipUri::parse_rest(true, rest).map(Self::Sip);
+        let secure = scheme.eq_ignore_ascii_case("sips");
+        if secure || scheme.eq_ignore_ascii_case("sip") {
+            return SipUri::parse_rest(secure, rest).map(Self::Sip);
         }
         if scheme.eq_ignore_ascii_case("tel") {
             return TelUri::parse_rest(rest).map(Self::Tel);

@@ -37,6 +37,7 @@ impl<'a> NameAddr<'a> {
     }
 
     /// Reads one address, showing each parameter to `check`.
+    #[inline]
     pub(super) fn read_each(
         value: &'a [u8],
         check: impl FnMut(Param<'a>) -> Result<(), Fault>,
@@ -68,6 +69,7 @@ impl<'a> NameAddr<'a> {
 
 /// Cuts a value into display name, text of the URI, and the text of the parameters.
 #[expect(clippy::type_complexity, reason = "three parts of one text, named by the callers")]
+#[inline]
 pub(super) fn split(value: &[u8]) -> Result<(Option<&[u8]>, &[u8], &[u8]), Fault> {
     let value = grammar::trim(value);
     let mut scanner = Scanner::new(value);

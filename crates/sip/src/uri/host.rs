@@ -33,6 +33,7 @@ impl<'a> Host<'a> {
     }
 
     /// Takes a host off the front of `text`.
+    #[inline]
     fn scan(text: &'a str) -> Result<(Self, &'a str), UriError> {
         if let Some(inner) = text.strip_prefix('[') {
             let (inner, rest) = inner.split_once(']').ok_or(UriError::Host)?;
@@ -95,6 +96,7 @@ impl<'a> HostPort<'a> {
 
     /// Takes `host [ ":" port ]` off the front of `text`, up to its end or one of the octets
     /// `stops`.
+    #[inline]
     pub(super) fn scan(text: &'a str, stops: &[u8]) -> Result<(Self, &'a str), UriError> {
         let (host, rest) = Host::scan(text)?;
         let (port, rest) = match rest.strip_prefix(':') {

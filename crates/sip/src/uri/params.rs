@@ -25,6 +25,7 @@ impl<'a> UriParams<'a> {
     }
 
     /// Takes the parameters off the front of `text`, up to its end or one of the octets `stops`.
+    #[inline]
     pub(super) fn scan(text: &'a str, stops: &[u8]) -> Result<(Self, &'a str), UriError> {
         let mut rest = text;
         let mut count = 0;
@@ -102,6 +103,7 @@ pub struct UriHeaders<'a> {
 
 impl<'a> UriHeaders<'a> {
     /// Reads headers: nothing, or text that begins with a question mark.
+    #[inline]
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
         let headers = Self { text };
         let Some(rest) = text.strip_prefix('?') else {

@@ -39,6 +39,7 @@ pub struct SipUri<'a> {
 
 impl<'a> SipUri<'a> {
     /// Reads what follows the scheme and its colon.
+    #[inline]
     pub(super) fn parse_rest(secure: bool, rest: &'a str) -> Result<Self, UriError> {
         let (user, password, rest) = userinfo(rest)?;
         let (HostPort { host, port }, rest) = HostPort::scan(rest, b";?")?;
