@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use parlance_isc::{Cause, Cx, Deferral, Incoming, Local, Marks, Offered, Private};
-use parlance_sip::uri::Aor;
 use parlance_sip::ListenerId;
+use parlance_sip::uri::Aor;
 use parlance_store::{Inboxes, Item, Profiles, RegistrationId, Seq, UserId, Withdrawn};
 use tokio::sync::{Notify, mpsc, watch};
 

@@ -77,9 +77,7 @@ pub(crate) fn cpim(request: &Message) -> Option<Cpim> {
 /// Whether the sender wants to hear when the message cannot be delivered; never for a
 /// notification (RFC 5438 §7.2.1), and not for a message that has no name to report on.
 pub(crate) fn wants_negative_delivery(cpim: Option<&Cpim>) -> bool {
-    cpim.is_some_and(|cpim| {
-        Asked::of(cpim).negative_delivery && imdn::message_id(cpim).is_some()
-    })
+    cpim.is_some_and(|cpim| Asked::of(cpim).negative_delivery && imdn::message_id(cpim).is_some())
 }
 
 /// The octets to keep: the request without what belongs to its way here except the topmost `Via`,
@@ -298,9 +296,8 @@ mod tests {
                 "From: <sip:a@b>;tag={tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} MESSAGE"
             ))
         };
-        let key = |request: &parlance_sip::Request, originator: &str| {
-            dedup.of(request, originator, None)
-        };
+        let key =
+            |request: &parlance_sip::Request, originator: &str| dedup.of(request, originator, None);
         let first = key(&sent("c1", 1, "t1"), "sip:a@b");
         assert_eq!(first.len(), 1);
         assert_eq!(key(&sent("c1", 1, "t1"), "sip:a@b"), first);

@@ -12,9 +12,9 @@ use parlance_store::{RegistrationId, Seq, UserId};
 use tokio::sync::Notify;
 
 use crate::keeper::Keeper;
+use crate::meter;
 use crate::rest::Rest;
 use crate::round::{self, Fault};
-use crate::meter;
 
 /// How often a round is tried again when the store fails or a dead holder still has the lease, and
 /// how long the lane waits in between; local values. Then it is left to the due index.

@@ -127,8 +127,8 @@ impl Envelope<'_> {
     /// A request from `from`, a whole address without tag, asserted to be from `asserted`.
     fn start(&self, from: &[u8], asserted: &str) -> RequestBuilder {
         let tag = [from, b";tag=", self.ids.from_tag.as_bytes()].concat();
-        let mut request = RequestBuilder::new("MESSAGE", self.to)
-            .header(HeaderName::MaxForwards, MAX_FORWARDS);
+        let mut request =
+            RequestBuilder::new("MESSAGE", self.to).header(HeaderName::MaxForwards, MAX_FORWARDS);
         if let Some(route) = &self.way.route {
             request = request.header(HeaderName::Route, route);
         }
@@ -263,10 +263,7 @@ mod tests {
         String::from_utf8(request.bytes().to_vec()).unwrap()
     }
 
-    fn made(
-        policy: Policy,
-        make: impl FnOnce(&Envelope<'_>) -> Option<Request>,
-    ) -> String {
+    fn made(policy: Policy, make: impl FnOnce(&Envelope<'_>) -> Option<Request>) -> String {
         let deferred = Deferred::new(setup(policy));
         let shared: &Shared = deferred.shared();
         let way = Way::to_scscf("sip:scscf2.home2.example", ListenerId(0)).unwrap();

@@ -252,9 +252,7 @@ mod tests {
     use crate::rules::Sender;
     use crate::scenario::request;
     use parlance_isc::Cause;
-    use parlance_store::{
-        Contact, Entry, Millis, Profile, Registration, Rights, Visibility,
-    };
+    use parlance_store::{Contact, Entry, Millis, Profile, Registration, Rights, Visibility};
 
     /// 2006-03-01T10:15:30Z.
     const T0: Millis = Millis(1_141_208_130_000);

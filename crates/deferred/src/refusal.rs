@@ -43,11 +43,9 @@ pub(crate) fn refusal(refusal: Refusal, host: &str) -> Reply {
     let warning = |text: &str| format!("399 {host} \"{text}\"");
     let reply = Reply::new(480);
     match refusal {
-        Refusal::Rules
-        | Refusal::Settings
-        | Refusal::Sender
-        | Refusal::Expired
-        | Refusal::Off => reply,
+        Refusal::Rules | Refusal::Settings | Refusal::Sender | Refusal::Expired | Refusal::Off => {
+            reply
+        }
         Refusal::TooLarge => reply.with(HeaderName::Warning, warning("message too large to keep")),
         Refusal::Full => reply.with(HeaderName::Warning, warning("mailbox full")),
         Refusal::Fault => reply.with(HeaderName::RetryAfter, RETRY_AFTER_S),
@@ -77,7 +75,8 @@ mod tests {
         for (why, header) in table {
             let reply = refusal(why, "ims.test");
             assert_eq!((reply.status, &*reply.reason), (480, "Temporarily Unavailable"));
-            let expected: Vec<_> = header.map(|(name, text)| (name, text.to_owned())).into_iter().collect();
+            let expected: Vec<_> =
+                header.map(|(name, text)| (name, text.to_owned())).into_iter().collect();
             assert_eq!(reply.headers, expected, "{why}");
         }
     }

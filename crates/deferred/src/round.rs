@@ -487,3 +487,36 @@ fn in_flight(item: &Item, shard: u8) -> Option<&Attempt> {
     let attempt = item.attempt.as_ref()?;
     (shard_of_branch(&attempt.branch) == Some(shard)).then_some(attempt)
 }
+
+#[cfg(test)]
+mod tests {
+    use parlance_store::{Attempt, Item, Registration};
+
+    use super::{in_flight, public_id};
+    use crate::scenario::{item, request};
+
+    #[test]
+    fn only_what_was_in_flight_on_this_shard_is_repeated() {
+        let plain = item(&request("MESSAGE sip:b@h SIP/2.0\r\n\r\n"));
+        let with = |branch: &str| Item {
+            attempt: Some(Attempt { branch: branch.into(), ..Attempt::default() }),
+            ..plain.clone()
+        };
+        assert!(in_flight(&with("z9hG4bK-02d0123"), 2).is_some());
+        assert!(in_flight(&with("z9hG4bK-02d0123"), 1).is_none(), "its responses go elsewhere");
+        assert!(in_flight(&with(""), 0).is_none(), "it failed");
+        assert!(in_flight(&plain, 0).is_none());
+    }
+
+    #[test]
+    fn the_address_is_an_identity_that_was_registered() {
+        let registration = |ids: &[&str]| Registration {
+            public_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            ..Registration::default()
+        };
+        let user = "sip:bob@ims.test";
+        assert_eq!(public_id(&registration(&["sip:b@x", user]), user), user);
+        assert_eq!(public_id(&registration(&["sip:b@x", "sip:c@x"]), user), "sip:b@x");
+        assert_eq!(public_id(&registration(&[]), user), user);
+    }
+}

@@ -21,9 +21,10 @@ impl Sender<'_> {
     fn is(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Identity(identity) => self.identities.iter().any(|own| own.as_str() == identity),
-            Entry::Domain(domain) => self.identities.iter().any(|own| {
-                own.domain().is_some_and(|own| own.eq_ignore_ascii_case(domain))
-            }),
+            Entry::Domain(domain) => self
+                .identities
+                .iter()
+                .any(|own| own.domain().is_some_and(|own| own.eq_ignore_ascii_case(domain))),
             Entry::Anonymous => self.is_anonymous(),
             Entry::List(_) => false,
         }

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use parlance_isc::{Arrival, Deferral as _};
 use parlance_isc::{
     Cause, Clock, Cx, Dispatch, Locals, Lookup, NextHop, Node, Offered, Shard, ShardInput, Socket,
     Targets, Task, Wire,
 };
-use parlance_isc::{Arrival, Deferral as _};
 use parlance_sip::message::Limits;
 use parlance_sip::{
     ClientKey, Endpoint, EndpointConfig, HeaderName, ListenerId, Message, Request, ResponseBuilder,
@@ -258,12 +258,8 @@ impl World {
         let shard = Shard::new(Arc::new(node), endpoint, wire, |_| Rc::new(Nobody));
         let cx = shard.cx();
         tokio::task::spawn_local(shard.run(inputs));
-        let setup = Setup {
-            holder,
-            inboxes: store.clone(),
-            profiles: store.clone(),
-            ..setup(policy)
-        };
+        let setup =
+            Setup { holder, inboxes: store.clone(), profiles: store.clone(), ..setup(policy) };
         let deferred = Deferred::new(setup);
         deferred.start(&cx);
         World { cx, deferred, store, network, calls: Cell::new(0) }
@@ -317,8 +313,8 @@ impl World {
         cause: Cause,
     ) -> Offered {
         self.calls.set(self.calls.get() + 1);
-        let call = self.calls.get();
-        self.offer_request(from, &message(from, &format!("call-{call}"), headers, body), cause).await
+        let call_id = format!("call-{}-{}", self.deferred.shared().holder, self.calls.get());
+        self.offer_request(from, &message(from, &call_id, headers, body), cause).await
     }
 
     pub(crate) async fn offer_request(&self, from: &str, text: &str, cause: Cause) -> Offered {
@@ -340,7 +336,11 @@ impl World {
     /// A REGISTER for an hour, as the registration side handles it.
     pub(crate) async fn register(&self, user: &str) -> RegistrationId {
         let user = UserId::from(user);
-        let bound = self.store.bind(binding(user.as_str()), self.cx.now()).await.expect("bound");
+        self.calls.set(self.calls.get() + 1);
+        // Every third-party REGISTER has a Call-ID of its own.
+        let call_id = format!("reg-{}-{}", self.deferred.shared().holder, self.calls.get());
+        let binding = Binding { call_id, ..binding(user.as_str()) };
+        let bound = self.store.bind(binding, self.cx.now()).await.expect("bound");
         let (registration, new) = match bound {
             Bound::New(registration) => (registration, true),
             Bound::Refreshed(registration) => (registration, false),
@@ -395,7 +395,7 @@ pub(crate) fn binding(user: &str) -> Binding {
         charging: None,
         orig_ioi: Some("ims.test".into()),
         barred: false,
-        call_id: format!("reg-{user}-{}", Instant::now().elapsed().as_nanos()),
+        call_id: "reg".into(),
         cseq: 10,
     }
 }
@@ -444,5 +444,24 @@ impl Runs {
             tell(&world).await;
         };
         set.run_until(told).await;
+    }
+
+    /// Two servers that share the store, at the same time.
+    pub(crate) async fn run_two(&mut self, tell: impl AsyncFnOnce(&World, &World)) {
+        self.holder += 2;
+        let start =
+            |holder| World::start(self.policy.clone(), Arc::clone(&self.store), self.clock, holder);
+        let set = LocalSet::new();
+        let told = async { tell(&start(self.holder - 1), &start(self.holder)).await };
+        set.run_until(told).await;
+    }
+}
+
+/// The result of a store operation in memory, which is there at the first poll.
+pub(crate) fn at_once<T>(mut pending: parlance_store::Pending<'_, T>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match pending.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(result) => result.expect("the store works"),
+        std::task::Poll::Pending => panic!("memory does not wait"),
     }
 }

@@ -7,8 +7,8 @@ use parlance_isc::Cx;
 use parlance_store::{Cached, StoreError, UserId, Withdrawn};
 
 use crate::deferred::{Deferred, Event};
-use crate::rest::Rest;
 use crate::meter;
+use crate::rest::Rest;
 
 /// Inboxes or items read at a time; local limit.
 const PAGE: usize = 1000;

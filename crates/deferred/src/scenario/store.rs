@@ -48,7 +48,8 @@ async fn what_was_promised_is_in_the_store_before_the_promise() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_store_promises_nothing() {
     story(Policy::default(), async |world: &World| {
-        for failure in [StoreError::Full("disk".into()), StoreError::Busy, StoreError::Interrupted] {
+        for failure in [StoreError::Full("disk".into()), StoreError::Busy, StoreError::Interrupted]
+        {
             world.store.fail(Some(failure));
             let offered = world.offer(ALICE, "one", Cause::Unregistered).await;
             assert_eq!(refused(offered), (480, vec!["Retry-After: 30".to_owned()]));
@@ -120,9 +121,8 @@ async fn a_client_that_sends_anew_is_known_by_the_name_in_the_body() {
                     NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: m1\r\n\r\n\
                     Content-Type: text/plain\r\n\r\nhi";
         let cpim = "Content-Type: message/cpim\r\n";
-        let offer = async |from: &str| {
-            world.offer_with(from, cpim, body, Cause::Unregistered).await
-        };
+        let offer =
+            async |from: &str| world.offer_with(from, cpim, body, Cause::Unregistered).await;
         assert_eq!(stored(&offer(ALICE).await), 1);
         assert!(matches!(offer(ALICE).await, Offered::Duplicate));
         assert_eq!(stored(&offer("sip:carol@ims.test").await), 2, "his own name");
