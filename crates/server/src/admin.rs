@@ -54,12 +54,20 @@ impl AdminError {
 pub struct Admin {
     store: Store,
     now: Box<dyn Fn() -> Millis + Send + Sync>,
+    changed: Option<Box<dyn Fn(&UserId) + Send + Sync>>,
 }
 
 impl Admin {
     /// Works on `store`; `now` tells the time for audit entries.
     pub fn new(store: Store, now: impl Fn() -> Millis + Send + Sync + 'static) -> Self {
-        Self { store, now: Box::new(now) }
+        Self { store, now: Box::new(now), changed: None }
+    }
+
+    /// Tells `changed` whose profile was changed, afterwards.
+    #[must_use]
+    pub fn told(mut self, changed: impl Fn(&UserId) + Send + Sync + 'static) -> Self {
+        self.changed = Some(Box::new(changed));
+        self
     }
 
     /// Does `command` for `account` and returns what it shows.
@@ -93,7 +101,8 @@ impl Admin {
         let after = after.as_deref().map(identity).transpose()?;
         let profiles = self.store.profiles.list(after.as_ref(), limit.min(LIST_MAX)).await?;
         let all = UserId::from("*");
-        self.note(account, Access::ReadProfile, &all, format!("list of {}", profiles.len())).await?;
+        self.note(account, Access::ReadProfile, &all, format!("list of {}", profiles.len()))
+            .await?;
         Ok(profiles.iter().map(|profile| json!(&**profile)).collect())
     }
 
@@ -154,7 +163,11 @@ impl Admin {
             Creation::Created(profile) | Creation::Existing(profile) => profile,
         };
         let changed = edit(&known, changes).map_err(AdminError::Invalid)?;
-        Ok(json!(&*self.store.profiles.put(changed).await?))
+        let written = self.store.profiles.put(changed).await?;
+        if let Some(changed) = &self.changed {
+            changed(&user);
+        }
+        Ok(json!(&*written))
     }
 
     async fn remove(&self, account: &Account, user: &str) -> Result<Value, AdminError> {

@@ -47,7 +47,8 @@ pub async fn send(
 ) -> Result<Value, ClientError> {
     let address = reachable(address);
     let answered = timeout(PATIENCE, exchange(address, token, operator, command)).await;
-    let (status, body) = answered.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
+    let (status, body) =
+        answered.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
     let value: Value = serde_json::from_slice(&body).map_err(|_| ClientError::Foreign(address))?;
     match (status, value.get("error").and_then(Value::as_str)) {
         (200, _) => Ok(value),

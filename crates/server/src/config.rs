@@ -8,6 +8,7 @@ mod document;
 mod mistakes;
 mod net;
 mod operation;
+mod roles;
 mod secret;
 pub(crate) mod section;
 mod sip;
@@ -21,11 +22,14 @@ use toml::Table;
 pub use mistakes::{Mistake, Mistakes};
 pub use net::Net;
 pub use operation::{Format, Http, Log, Shards};
+pub use roles::{Deferred, Participating, ProvisioningName, Registration, UnknownUserName};
 pub use secret::Secret;
 pub use section::Tables;
 pub use sip::{Authentication, Kind, Listen, PeerTable, Side, Sip, TransportName};
 pub use store::Store;
 
+pub(crate) use check::host_port;
+pub(crate) use net::size;
 use section::{Documented, Reader, Section, Variable};
 
 /// What begins the name of every variable of the environment that sets a key.
@@ -38,6 +42,17 @@ macro_rules! sections {
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Config {
             $($(#[doc = $about])* pub $name: $section,)*
+        }
+
+        impl Config {
+            /// The keys, `section.key`, whose values differ in `other`.
+            pub fn changed(&self, other: &Self) -> Vec<String> {
+                let mut keys = Vec::new();
+                $(for key in Section::changed(&self.$name, &other.$name) {
+                    keys.push(format!("{}.{key}", stringify!($name)));
+                })*
+                keys
+            }
         }
 
         /// The names of the sections, in order.
@@ -73,6 +88,12 @@ sections! {
     net: Net,
     /// What must survive.
     store: Store,
+    /// Registrations.
+    registration: Registration,
+    /// What users may send and get.
+    participating: Participating,
+    /// Messages for users who are away.
+    deferred: Deferred,
     /// The HTTP listener.
     http: Http,
     /// Logs.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
-use parlance_sip::digest::Secret;
+use parlance_isc::{Ha1, Secrets};
+use parlance_sip::uri::Aor;
 
 /// Most lines of the file; local limit, some 200 MB of memory.
 const LINES_MAX: usize = 1_000_000;
@@ -30,7 +31,8 @@ impl Credentials {
     /// What is wrong with each line, without quoting its hash.
     pub fn read(file: &Path) -> Result<Self, Vec<String>> {
         let shown = file.display();
-        let text = std::fs::read_to_string(file).map_err(|error| vec![format!("{shown}: {error}")])?;
+        let text =
+            std::fs::read_to_string(file).map_err(|error| vec![format!("{shown}: {error}")])?;
         Self::parse(&text).map_err(|wrong| {
             wrong.into_iter().map(|(line, why)| format!("{shown} line {line}: {why}")).collect()
         })
@@ -74,10 +76,25 @@ impl Credentials {
         Ok(())
     }
 
-    /// What is known of `user` in `realm`. An algorithm whose hash is not there never matches.
-    pub fn secret(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
-        let hashes = self.0.get(&(user.to_owned(), realm.to_owned()))?;
-        Some(Secret::Ha1 { md5: &hashes.md5, sha256: &hashes.sha256 })
+    /// The users of one realm, as the gate of that realm asks for them.
+    pub fn of_realm(self, realm: &str) -> impl Secrets + use<> {
+        Realm { realm: realm.to_owned(), credentials: self }
+    }
+}
+
+/// The users of one realm.
+struct Realm {
+    realm: String,
+    credentials: Credentials,
+}
+
+impl Secrets for Realm {
+    /// An algorithm whose hash is not in the file never matches. The identity is that of the user
+    /// in the realm, which is the domain.
+    fn of(&self, username: &str) -> Option<Ha1> {
+        let hashes = self.credentials.0.get(&(username.to_owned(), self.realm.clone()))?;
+        let identity = Aor::parse(&format!("sip:{username}@{}", self.realm)).ok()?;
+        Some(Ha1 { identity, md5: hashes.md5.clone(), sha256: hashes.sha256.clone() })
     }
 }
 
@@ -89,7 +106,8 @@ impl fmt::Debug for Credentials {
 
 #[cfg(test)]
 mod tests {
-    use parlance_sip::digest::{Algorithm, Secret, ha1};
+    use parlance_isc::Secrets;
+    use parlance_sip::digest::{Algorithm, ha1};
 
     use super::Credentials;
 
@@ -102,18 +120,18 @@ mod tests {
         );
         let text = format!("# users\n\nalice:ims.test:{md5}\nalice:ims.test:{sha256}\n");
         let users = Credentials::parse(&text).unwrap();
-        let Some(Secret::Ha1 { md5: read, sha256: also }) = users.secret("alice", "ims.test") else {
-            panic!("she is there");
-        };
-        assert_eq!((read, also), (md5.as_str(), sha256.as_str()));
-        assert!(users.secret("alice", "elsewhere.test").is_none());
         assert_eq!(format!("{users:?}"), "Credentials(1 users)");
+        assert!(users.clone().of_realm("elsewhere.test").of("alice").is_none());
+        let found = users.of_realm("ims.test").of("alice").unwrap();
+        assert_eq!((found.md5, found.sha256), (md5, sha256));
+        assert_eq!(found.identity.as_str(), "sip:alice@ims.test");
     }
 
     #[test]
     fn every_wrong_line_is_named() {
         let digits = "0".repeat(32);
-        let text = format!("alice\nalice::{digits}\nbob:r:{digits}\nbob:r:{digits}\neve:r:xyz\nz:r:00");
+        let text =
+            format!("alice\nalice::{digits}\nbob:r:{digits}\nbob:r:{digits}\neve:r:xyz\nz:r:00");
         #[rustfmt::skip]
         let wrong = vec![
             (1, "not user:realm:HA1"),

@@ -9,10 +9,21 @@
 //! **Invariant:** secrets (keys, tokens, hashes of passwords) are wrapped in types that print `…`.
 
 pub mod admin;
+pub mod assembly;
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod digest;
 pub mod http;
 pub mod log;
+mod measure;
+pub mod serve;
+pub mod server;
+mod shards;
+pub mod sockets;
+pub mod storage;
+mod wire;
 
+pub use assembly::{Assembly, Parts};
 pub use config::{Config, Mistakes};
+pub use server::Server;

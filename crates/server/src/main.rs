@@ -1,2 +1,10 @@
 //! The binary `parlance`.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use parlance_server::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

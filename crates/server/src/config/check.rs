@@ -9,7 +9,7 @@ use parlance_sip::uri::{Host, Uri};
 use tracing_subscriber::EnvFilter;
 
 use super::net::tls_name;
-use super::{Authentication, Config, Listen, Mistakes, Side, TransportName};
+use super::{Authentication, Config, Kind, Listen, Mistakes, Side, TransportName};
 
 /// Shortest token of the administration interface, in characters; local value.
 const TOKEN_MIN: usize = 16;
@@ -24,6 +24,7 @@ impl Config {
         self.check_trust(mistakes);
         self.check_authentication(mistakes);
         self.check_net(mistakes);
+        self.check_roles(mistakes);
         self.check_store(mistakes);
         self.check_operation(mistakes);
     }
@@ -128,11 +129,29 @@ impl Config {
                 mistakes.add("sip.digest_file", what);
             }
             (Authentication::Digest, Some(file)) => {
+                if !self.sip.peer.iter().any(|peer| peer.kind == Kind::Proxy) {
+                    let what = "\"digest\" challenges requests of peers of kind \"proxy\" only, and \
+                                there is none";
+                    mistakes.add("sip.authentication", what.to_owned());
+                }
                 if let Err(wrong) = crate::digest::Credentials::read(file) {
                     wrong.into_iter().for_each(|why| mistakes.add("sip.digest_file", why));
                 }
             }
             (Authentication::Asserted, None) => {}
+        }
+    }
+
+    fn check_roles(&self, mistakes: &mut Mistakes) {
+        for mistake in self.participating.policy(&self.sip).mistakes() {
+            mistakes.add(&format!("participating.{}", mistake.key), mistake.fault.to_owned());
+        }
+        for mistake in self.deferred.policy(&self.sip).mistakes() {
+            let (key, what) = mistake.split_once(": ").unwrap_or(("", &mistake));
+            mistakes.add(&format!("deferred.{key}"), what.to_owned());
+        }
+        if let Err(why) = self.sip.filter() {
+            mistakes.add("sip.filter_file", why);
         }
     }
 
@@ -181,13 +200,15 @@ impl Config {
 }
 
 fn check_listener(key: &str, listen: &Listen, mistakes: &mut Mistakes) {
-    let mut wrong = |name: &str, what: &str| mistakes.add(&format!("{key}.{name}"), what.to_owned());
+    let mut wrong =
+        |name: &str, what: &str| mistakes.add(&format!("{key}.{name}"), what.to_owned());
     let spoken = &listen.transports;
     let tls = spoken.contains(&TransportName::Tls);
     if spoken.is_empty() {
         wrong("transports", "at least one of udp, tcp, tls is needed");
     }
-    let twice = spoken.iter().enumerate().any(|(at, name)| spoken.iter().take(at).any(|n| n == name));
+    let twice =
+        spoken.iter().enumerate().any(|(at, name)| spoken.iter().take(at).any(|n| n == name));
     if twice {
         wrong("transports", "one of them stands twice");
     }

@@ -33,6 +33,9 @@ pub(crate) trait Section: Default {
 
     /// Reads every key of `reader`.
     fn read(reader: &mut Reader<'_>) -> Self;
+
+    /// The keys whose values differ in `other`.
+    fn changed(&self, other: &Self) -> Vec<&'static str>;
 }
 
 /// A section as it is documented.
@@ -171,9 +174,7 @@ pub(super) fn read_leaf<T: DeserializeOwned>(
     value: Value,
     mistakes: &mut Mistakes,
 ) -> Option<T> {
-    T::deserialize(value)
-        .map_err(|error| mistakes.add(key, error.message().trim().to_owned()))
-        .ok()
+    T::deserialize(value).map_err(|error| mistakes.add(key, error.message().trim().to_owned())).ok()
 }
 
 impl Setting for Secret {
@@ -302,6 +303,14 @@ macro_rules! section {
                         value
                     },)*
                 }
+            }
+
+            fn changed(&self, other: &Self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $(if self.$field != other.$field {
+                    names.push(stringify!($field));
+                })*
+                names
             }
         }
     };

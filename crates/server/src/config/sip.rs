@@ -4,22 +4,24 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use parlance_isc::ifc::{Addresses, InitialFilterCriteria, profiles, render_user};
 use parlance_isc::trust::{Neighbour, PeerKind, Trust, TrustError};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::Mistakes;
 use super::section::{Setting, Tables, leaf, read_leaf, section};
+use super::{Mistakes, host_port};
 
 section! {
     /// Signalling: where the server listens, who it is, whom it trusts, and its limits.
     pub struct Sip {
         /// Domains whose users are served; a Request-URI or identity of another domain is passed on
-        /// (TS 24.229 §5.7.1.3).
+        /// (TS 24.229 §5.7.1.3). Read again on SIGHUP.
         pub domains: Vec<String> = vec!["ims.test".to_owned()];
         /// Names of the server beside its addresses: the hosts in the ServerName of the filter
         /// criteria, in Route and in Record-Route (RFC 3261 §16.4). With `NAME:PORT` the name is
-        /// meant on that port only.
+        /// meant on that port only. The first one is our host in Warning (RFC 3261 §20.43). Read
+        /// again on SIGHUP.
         pub names: Vec<String> = vec!["im.ims.test".to_owned()];
         /// Where a request goes that has no Route left, mostly the S-CSCF or a proxy before it: a
         /// SIP URI. Without one, the Request-URI decides (RFC 3261 §16.6).
@@ -35,6 +37,10 @@ section! {
         /// File of the users for `digest`, one `user:realm:HA1` a line, HA1 in hexadecimal: 32
         /// digits for MD5, 64 for SHA-256 (RFC 8760 §2.3). Read again on SIGHUP.
         pub digest_file: Option<PathBuf> = None, example "\"/etc/parlance/digest\"";
+        /// Filter criteria (TS 29.228 Annex E, XML) that decide which requests of a peer of kind
+        /// `proxy` are served; without a file, those that `parlance ifc` prints. Read again on
+        /// SIGHUP.
+        pub filter_file: Option<PathBuf> = None, example "\"/etc/parlance/ifc.xml\"";
         /// T1, the estimate of a round trip, in milliseconds (RFC 3261 §17.1.1.1).
         pub t1_ms: u64 = 500, in 10..=5_000;
         /// T2, the longest interval between retransmissions of a request that is no INVITE, in
@@ -71,6 +77,8 @@ section! {
         pub client_transactions_max: u64 = 200_000, in 100..=8_000_000;
         /// Retry-After of such a 503, in seconds (RFC 3261 §20.33).
         pub retry_after_s: u64 = 5, in 1..=3_600;
+        /// Decisions remembered by each shard, for /admin/decisions, some 200 octets each.
+        pub journal_max: u64 = 16_384, in 0..=1_048_576;
         /// How long SIGTERM waits for open transactions, in seconds.
         pub drain_s: u64 = 10, in 0..=300;
         /// An address to listen on. Separate listeners for the three sides let an S-CSCF say by the
@@ -183,6 +191,36 @@ pub enum Kind {
 }
 
 impl Sip {
+    /// The name of the server in Warnings.
+    pub(crate) fn host(&self) -> String {
+        let named = self.names.first().and_then(|name| host_port(name));
+        named.map_or("im.invalid", |(host, _)| host).to_owned()
+    }
+
+    /// The first domain served.
+    pub(crate) fn domain(&self) -> &str {
+        self.domains.first().map_or("im.invalid", String::as_str)
+    }
+
+    /// The identity of a service in it.
+    pub(crate) fn service(&self, user: &str) -> String {
+        format!("sip:{user}@{}", self.domain())
+    }
+
+    /// The criteria applied for peers that have none.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub(crate) fn filter(&self) -> Result<Vec<InitialFilterCriteria>, String> {
+        let text = match &self.filter_file {
+            None => render_user(&Addresses::default(), &["sip:user@ims.test"]),
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| format!("{}: {error}", file.display()))?,
+        };
+        let read = profiles(&text).map_err(|error| error.to_string())?;
+        Ok(read.into_iter().flat_map(|profile| profile.criteria).collect())
+    }
+
     /// Whom the server trusts.
     ///
     /// # Errors

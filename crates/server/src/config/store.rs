@@ -135,7 +135,8 @@ mod tests {
         assert_eq!(seal_key(DIGITS).unwrap().id, 1);
         assert_eq!(seal_key(&format!(" 7:{DIGITS}\n")).unwrap().id, 7);
         assert_eq!(octets(DIGITS).unwrap()[31], 0x1f);
-        for text in ["", "0:", "x:00", &DIGITS[1..], &format!("0:{DIGITS}"), &format!("{DIGITS}0")] {
+        for text in ["", "0:", "x:00", &DIGITS[1..], &format!("0:{DIGITS}"), &format!("{DIGITS}0")]
+        {
             assert!(seal_key(text).is_err(), "{text}");
         }
         // Multi-octet characters of the right total length.

@@ -137,6 +137,15 @@ fn each_mistake_is_named() {
         ("[[sip.peer]]\nname = \"a\"", "sip.peer: peer a has neither"),
         ("[[sip.peer]]\nname = \"a\"\nnetworks = [\"10.0.0.0/99\"]", "sip.peer[0].networks: "),
         ("[[sip.peer]]\nname = \"a\"\ncertificates = [\"h\"]", "sip.peer: certificates are named"),
+        ("[sip]\nfilter_file = \"/none\"", "sip.filter_file: /none"),
+        ("[sip]\nfilter_file = \"/dev/null\"", "sip.filter_file: "),
+        ("[participating]\nbody_bytes_max = 0", "participating.body_bytes_max: 0 is not in"),
+        ("[participating]\nblocked_content = [\"text\"]", "participating.blocked_content: must be"),
+        ("[participating]\nnotice_from = \"x\"", "participating.notice.from: must be"),
+        ("[deferred]\ndelivery = \"pigeon\"", "deferred.delivery: unknown variant"),
+        ("[deferred]\nretry_max_s = 59", "deferred.retry_max_s: must not be below"),
+        ("[deferred]\nservice_uri = \"x\"", "deferred.service_uri: must be"),
+        ("[registration]\nprovisioning = \"nobody\"", "registration.provisioning: unknown variant"),
         ("[sip]\ntrust_loopback = false", "sip.peer: nobody is trusted"),
         ("[net]\ntls_roots = \"/none\"", "net.tls_roots: /none"),
         ("[net]\ntls_names = [\"h=n\"]", "net.tls_names: \"h=n\" is not"),
@@ -253,4 +262,11 @@ fn the_shipped_file_without_its_marks_is_read_too() {
     assert_eq!(config.log, Config::default().log);
     assert_eq!(config.sip.peer.len(), 1);
     assert!(config.sip.next_hop.is_some() && config.store.key.is_some());
+}
+
+#[test]
+fn changes_are_named() {
+    let (new, _) = Config::parse("[log]\nlevel = \"debug\"\n[sip]\nt1_ms = 100\n", none());
+    assert_eq!(Config::default().changed(&new), ["sip.t1_ms", "log.level"]);
+    assert!(new.changed(&new.clone()).is_empty());
 }

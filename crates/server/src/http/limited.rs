@@ -115,7 +115,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut limited = Limited::with(listener, 1, Duration::from_secs(60));
-        let _clients = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let _clients = [
+            TcpStream::connect(address).await.unwrap(),
+            TcpStream::connect(address).await.unwrap(),
+        ];
         let (first, _) = limited.accept().await;
         assert!(timeout(Duration::from_millis(50), limited.accept()).await.is_err());
         drop(first);

@@ -1,0 +1,345 @@
+//! The parts of a server put together, whatever is below and beside them: sockets and a durable
+//! store in production; a simulated network, a store in memory and virtual time in the lab.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parlance_deferred::{Deferred, Setup};
+use parlance_isc::journal::{Entry, Journal};
+use parlance_isc::registration::{Registrar, RegistrationEvent};
+use parlance_isc::service::Services;
+use parlance_isc::{
+    Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, NextHop, Node, RegistrationEvents, Rules,
+    SessionCase, Shard, ShardInput, Wire,
+};
+use parlance_participating::{Participating, Policy, Rates, welcome};
+use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
+use parlance_sip::uri::Uri;
+use parlance_sip::{Endpoint, EndpointConfig, Entropy, ListenerId, Timers, Transport};
+use parlance_store::{Store, UserId};
+use tokio::sync::mpsc;
+
+use crate::config::{Authentication, Config, Side, host_port, size};
+use crate::digest::Credentials;
+use crate::sockets::Plan;
+
+/// How often registrations that ran out are looked for, and how many end at a time; local values.
+const LAPSE_INTERVAL: Duration = Duration::from_secs(1);
+const LAPSE_BATCH: usize = 500;
+
+/// What a server stands on.
+pub struct Parts {
+    /// What each socket is for, in the order of their numbers.
+    pub plans: Vec<Plan>,
+    /// The sockets, see [`crate::sockets::locals`].
+    pub locals: Locals,
+    /// What survives.
+    pub store: Store,
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// The secret that requests of our own are signed with; the same after a restart.
+    pub secret: [u8; 32],
+    /// Names this run of the process in leases: random.
+    pub holder: u64,
+    /// A seed for nonces of digest authentication: random.
+    pub nonce_seed: [u8; 32],
+    /// The queues of the shards, in the order of their numbers.
+    pub queues: Vec<mpsc::Sender<ShardInput>>,
+}
+
+/// Everything the shards of a server share.
+pub struct Assembly {
+    node: Arc<Node>,
+    plans: Vec<Plan>,
+    store: Store,
+    marks: Marks,
+    rules: Arc<ArcSwap<Rules>>,
+    policy: Arc<ArcSwap<Policy>>,
+    rates: Arc<Rates>,
+    deferred: Deferred,
+    journals: Vec<Arc<Mutex<Journal>>>,
+    endpoint: EndpointConfig,
+    listener: ListenerId,
+}
+
+/// Why the parts do not fit: a file of the configuration changed since it was checked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AssemblyError(pub String);
+
+impl Assembly {
+    /// Puts a server together. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`AssemblyError`].
+    pub fn new(config: &Config, parts: Parts) -> Result<Self, AssemblyError> {
+        let Parts { plans, locals, store, clock, secret, holder, nonce_seed, queues } = parts;
+        let marks = Marks::new(secret);
+        let listener = sending_listener(&plans);
+        let shards = queues.len();
+        let rules = rules(config, &plans, &locals, &store, &marks, nonce_seed)?;
+        let endpoint = endpoint(config, &locals);
+        let journal = || Arc::new(Mutex::new(Journal::new(size(config.sip.journal_max))));
+        let node = Node {
+            clock,
+            next_hop: next_hop(config, &locals),
+            locals,
+            udp_octets_max: size(config.sip.udp_octets_max),
+            lag_max: Duration::from_millis(config.sip.lag_max_ms),
+            registrations: Arc::clone(&store.registrations),
+            profiles: Arc::clone(&store.profiles),
+            inboxes: Arc::clone(&store.inboxes),
+            shards: queues,
+        };
+        let setup = Setup {
+            policy: config.deferred.policy(&config.sip),
+            secret,
+            holder,
+            domain: config.sip.domain().to_owned(),
+            listener,
+            shards,
+            inboxes: Arc::clone(&store.inboxes),
+            profiles: Arc::clone(&store.profiles),
+        };
+        Ok(Self {
+            node: Arc::new(node),
+            plans,
+            store,
+            marks,
+            rules: Arc::new(ArcSwap::from_pointee(rules)),
+            policy: Arc::new(ArcSwap::from_pointee(config.participating.policy(&config.sip))),
+            rates: Arc::new(Rates::new()),
+            deferred: Deferred::new(setup),
+            journals: (0..shards).map(|_| journal()).collect(),
+            endpoint,
+            listener,
+        })
+    }
+
+    /// The shard numbered `number`, over `wire`. Must be called, and the shard run, on a
+    /// `LocalSet`: what runs beside the requests is started here.
+    pub fn shard(&self, number: u8, wire: Rc<dyn Wire>, entropy: Box<dyn Entropy>) -> Shard {
+        let config = EndpointConfig { shard: number, ..self.endpoint.clone() };
+        let endpoint = Endpoint::new(config, entropy);
+        let shard = Shard::new(Arc::clone(&self.node), endpoint, wire, |_| {
+            Rc::new(self.dispatcher(number))
+        });
+        let cx = shard.cx();
+        self.deferred.start(&cx);
+        if number == 0 {
+            cx.spawn(end_lapsed(cx.clone(), Arc::clone(&self.rules), Rc::new(self.events())));
+        }
+        shard
+    }
+
+    /// What the shards share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The deferred function.
+    pub fn deferred(&self) -> &Deferred {
+        &self.deferred
+    }
+
+    /// What survives.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The decisions about requests with this Call-ID, oldest first.
+    pub fn decisions(&self, call_id: &str) -> Vec<Entry> {
+        let of_shard = |journal: &Arc<Mutex<Journal>>| {
+            let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.of_call(call_id).cloned().collect::<Vec<_>>()
+        };
+        let mut found: Vec<Entry> = self.journals.iter().flat_map(of_shard).collect();
+        found.sort_by_key(|entry| entry.at);
+        found
+    }
+
+    /// Takes from `config` who is trusted, what is served, and the policies of decisions,
+    /// registrations and the participating function. What is under way ends by the old ones.
+    ///
+    /// # Errors
+    /// [`AssemblyError`]; then nothing changed.
+    pub fn reload(&self, config: &Config, nonce_seed: [u8; 32]) -> Result<(), AssemblyError> {
+        let locals = &self.node.locals;
+        let rules = rules(config, &self.plans, locals, &self.store, &self.marks, nonce_seed)?;
+        self.rules.store(Arc::new(rules));
+        self.policy.store(Arc::new(config.participating.policy(&config.sip)));
+        Ok(())
+    }
+
+    /// Has what waits for `user` looked at anew, since his settings changed.
+    pub fn user_changed(&self, user: &UserId) {
+        let (deferred, changed) = (self.deferred.clone(), user.clone());
+        let told = self.node.on_shard_of(user.as_str(), move |cx| {
+            deferred.changed(&cx, &changed);
+            Box::pin(std::future::ready(()))
+        });
+        if told.is_err() {
+            tracing::warn!(
+                "a changed profile counts for stored messages only from the next search"
+            );
+        }
+    }
+
+    fn dispatcher(&self, number: u8) -> Dispatcher {
+        let policy = Arc::clone(&self.policy);
+        let participating = Participating::new(move || policy.load_full(), Arc::clone(&self.rates))
+            .with_deferral(Rc::new(self.deferred.clone()));
+        let journal = self.journals.get(usize::from(number)).cloned();
+        let journal = journal.unwrap_or_else(|| Arc::new(Mutex::new(Journal::new(0))));
+        let rules = Arc::clone(&self.rules);
+        let events = Rc::new(self.events());
+        Dispatcher::new(move || rules.load_full(), journal, Rc::new(participating), events)
+    }
+
+    fn events(&self) -> Events {
+        Events {
+            deferred: self.deferred.clone(),
+            policy: Arc::clone(&self.policy),
+            marks: self.marks.clone(),
+            listener: self.listener,
+        }
+    }
+}
+
+impl fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Assembly").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// Tells the functions what happens to registrations.
+struct Events {
+    deferred: Deferred,
+    policy: Arc<ArcSwap<Policy>>,
+    marks: Marks,
+    listener: ListenerId,
+}
+
+impl RegistrationEvents for Events {
+    fn handle_registration(&self, cx: &Cx, event: &RegistrationEvent) {
+        match event {
+            RegistrationEvent::Registered { registration, new, first_ever } => {
+                if let Some(user) = &registration.user {
+                    self.deferred.registered(cx, user, registration.id, *new);
+                }
+                if *first_ever {
+                    let policy = self.policy.load_full();
+                    welcome(cx.node(), &policy, &self.marks, registration, self.listener);
+                }
+            }
+            RegistrationEvent::Deregistered { user, .. } => self.deferred.deregistered(cx, user),
+        }
+    }
+}
+
+/// Ends registrations that ran out; no S-CSCF tells of those.
+async fn end_lapsed(cx: Cx, rules: Arc<ArcSwap<Rules>>, events: Rc<Events>) {
+    loop {
+        cx.after(LAPSE_INTERVAL).await;
+        let rules = rules.load_full();
+        match rules.registrar.lapse(cx.now(), LAPSE_BATCH).await {
+            Ok(lapsed) => lapsed.iter().for_each(|event| events.handle_registration(&cx, event)),
+            Err(error) => tracing::warn!(%error, "registrations that ran out could not be ended"),
+        }
+    }
+}
+
+fn rules(
+    config: &Config,
+    plans: &[Plan],
+    locals: &Locals,
+    store: &Store,
+    marks: &Marks,
+    nonce_seed: [u8; 32],
+) -> Result<Rules, AssemblyError> {
+    let all = |texts: Vec<String>| AssemblyError(texts.join("; "));
+    let trust = config.sip.trust();
+    let trust = trust.map_err(|errors| all(errors.iter().map(ToString::to_string).collect()))?;
+    let refusals = config.participating.refusals(&config.sip);
+    let registrar = Registrar::new(
+        Arc::clone(&store.profiles),
+        Arc::clone(&store.registrations),
+        config.registration.policy(refusals.clone()),
+    );
+    let gate = match (config.sip.authentication, &config.sip.digest_file) {
+        (Authentication::Digest, Some(file)) => {
+            let realm = config.sip.domain();
+            let secrets = Credentials::read(file).map_err(all)?.of_realm(realm);
+            let key = NonceKey::new(nonce_seed);
+            Some(Gate::new(realm, DigestPolicy::default(), key, Box::new(secrets)))
+        }
+        (Authentication::Digest | Authentication::Asserted, _) => None,
+    };
+    let decider = Decider {
+        trust,
+        services: services(config, plans, locals),
+        marks: marks.clone(),
+        filter: config.sip.filter().map_err(AssemblyError)?,
+        policy: config.registration.decisions(config.participating.from_must_match),
+        profiles: Arc::clone(&store.profiles),
+        registrations: Arc::clone(&store.registrations),
+    };
+    Ok(Rules { decider, registrar, gate, refusals })
+}
+
+fn services(config: &Config, plans: &[Plan], locals: &Locals) -> Services {
+    let mut services = Services::new();
+    let names = config.sip.names.iter().filter_map(|name| host_port(name));
+    let places = locals.0.iter().filter_map(|local| host_port(&local.sent_by));
+    names.chain(places).for_each(|(host, port)| services.own(host, port));
+    config.sip.domains.iter().for_each(|domain| services.domain(domain));
+    for (plan, number) in plans.iter().zip(0..) {
+        match plan.side {
+            Side::Originating => services.listener(ListenerId(number), SessionCase::Originating),
+            Side::Terminating => services.listener(ListenerId(number), SessionCase::Terminating),
+            // A REGISTER is known by its method, wherever it comes.
+            Side::Registration | Side::Any => {}
+        }
+    }
+    services
+}
+
+fn endpoint(config: &Config, locals: &Locals) -> EndpointConfig {
+    let sip = &config.sip;
+    EndpointConfig {
+        timers: Timers {
+            t1: Duration::from_millis(sip.t1_ms),
+            t2: Duration::from_millis(sip.t2_ms),
+            t4: Duration::from_millis(sip.t4_ms),
+            c: Duration::from_secs(sip.timer_c_s),
+            ..Timers::default()
+        },
+        shard: 0,
+        sent_by: locals.0.iter().map(|local| local.sent_by.clone()).collect(),
+        server_transactions_max: size(sip.server_transactions_max),
+        unanswered_max: size(sip.unanswered_max),
+        client_transactions_max: size(sip.client_transactions_max),
+        retry_after: Duration::from_secs(sip.retry_after_s),
+        server: sip.server.clone(),
+    }
+}
+
+/// The next hop for requests without a Route, from a listener that speaks its transport.
+fn next_hop(config: &Config, locals: &Locals) -> Option<NextHop> {
+    let text = config.sip.next_hop.as_ref()?;
+    let uri = Uri::parse(text.as_bytes()).ok()?;
+    let hop = NextHop::of(&uri, ListenerId(0))?;
+    let wanted = if hop.secure { Transport::Tls } else { hop.transport.unwrap_or(Transport::Udp) };
+    let listener = locals.near(ListenerId(0), wanted).unwrap_or(ListenerId(0));
+    Some(NextHop { listener, ..hop })
+}
+
+/// Where requests of our own are sent from: they go towards served users.
+fn sending_listener(plans: &[Plan]) -> ListenerId {
+    let of_side = |side: Side| plans.iter().zip(0..).find(|(plan, _)| plan.side == side);
+    let found = of_side(Side::Terminating).or_else(|| of_side(Side::Any));
+    ListenerId(found.map_or(0, |(_, number)| number))
+}

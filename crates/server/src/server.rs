@@ -1,0 +1,386 @@
+//! A running server.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use metrics::gauge;
+use parlance_isc::journal::Entry;
+use parlance_isc::{Clock, ShardInput};
+use parlance_net::{BindError, Net, NetConfig, Resolver, ResolverConfig, ResolverError};
+use parlance_sip::locate::Policy;
+use parlance_sip::message::Limits;
+use parlance_sip::{ListenerId, Transport};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::admin::Admin;
+use crate::assembly::{Assembly, AssemblyError, Parts};
+use crate::config::{Config, Side, size};
+use crate::http::{self, TokenError};
+use crate::measure;
+use crate::measure::{CONNECTIONS, WAITING};
+use crate::shards::{self, Load};
+use crate::sockets::{self, Plan};
+use crate::storage::{self, StorageError};
+use crate::wire::Share;
+
+/// How often the end of open transactions is looked for while draining.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long what is written last may take to leave.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// Keys that [`Server::reload`] takes; a section's name with a dot stands for all its keys.
+const RELOADED: [&str; 9] = [
+    "sip.domains",
+    "sip.names",
+    "sip.trust_loopback",
+    "sip.peer",
+    "sip.digest_file",
+    "sip.filter_file",
+    "log.",
+    "registration.",
+    "participating.",
+];
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// There is no token for the administration interface.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// SIP listeners cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The HTTP listener cannot be bound.
+    #[error("http.listen {address}: {error}")]
+    Http {
+        /// Its address.
+        address: SocketAddr,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// The DNS cannot be asked.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// The configuration does not fit any more.
+    #[error(transparent)]
+    Assembly(#[from] AssemblyError),
+    /// There is no thread for a shard.
+    #[error("no thread for a shard: {0}")]
+    Thread(io::Error),
+    /// The system gives no random octets.
+    #[error("no random octets")]
+    Randomness,
+}
+
+/// One bound SIP listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// What is spoken there.
+    pub transport: Transport,
+    /// What it is for.
+    pub side: Side,
+    /// Where it is, with the port that the system chose for port 0.
+    pub address: SocketAddr,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys whose new values are in force.
+    pub applied: Vec<String>,
+    /// Keys whose new values need a restart.
+    pub needs_restart: Vec<String>,
+    /// What could not be read again; there the old holds.
+    pub failed: Vec<String>,
+}
+
+/// A running server. Dropped, it ends at once; see [`Server::drain`] and [`Server::stop`].
+pub struct Server {
+    config: Mutex<Config>,
+    assembly: Arc<Assembly>,
+    net: Arc<Net>,
+    near: Arc<ArcSwap<Near>>,
+    bound: Vec<Bound>,
+    http_address: SocketAddr,
+    http: tokio::task::JoinHandle<()>,
+    ready: Arc<AtomicBool>,
+    draining: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Which addresses no rate is counted for.
+struct Near {
+    networks: Vec<IpNet>,
+    loopback: bool,
+}
+
+impl Near {
+    fn of(config: &Config) -> Self {
+        let networks = config.sip.peer.iter().flat_map(|peer| peer.networks.iter().copied());
+        Self { networks: networks.collect(), loopback: config.sip.trust_loopback }
+    }
+
+    fn holds(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.loopback && ip.is_loopback() || self.networks.iter().any(|net| net.contains(&ip))
+    }
+}
+
+impl Server {
+    /// Opens the store, binds every listener and begins to serve. `config` must have been checked.
+    /// Sockets and HTTP run on the current runtime, which must be kept running.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing is bound.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let metrics = measure::recorder();
+        let store = storage::open(&config).await?;
+        let secret = storage::secret(&config)?;
+        let token = http::admin_token(&config)?;
+        let (queues, receivers): (Vec<_>, Vec<_>) = (0..config.shards.effective())
+            .map(|_| mpsc::channel::<ShardInput>(size(config.sip.queue_max)))
+            .unzip();
+        let draining = Arc::new(AtomicBool::new(false));
+        let plans = sockets::plan(&config.sip);
+        let resolver = Resolver::new(resolver_config(&config, &plans))?;
+        let http = bind_http(config.http.listen).await?;
+        let near = Arc::new(ArcSwap::from_pointee(Near::of(&config)));
+        let share = Share::new(queues.clone(), resolver.clone(), Arc::clone(&draining));
+        let net = Net::bind(net_config(&config, &plans, &near), Arc::new(share)).await?;
+        let net = Arc::new(net);
+        let bound = bound(&net, &plans);
+        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+        let locals = sockets::locals(&plans, &addresses);
+        let clock = clock();
+        let parts = Parts {
+            plans,
+            locals,
+            store: store.clone(),
+            clock,
+            secret,
+            holder: rand::random(),
+            nonce_seed: random()?,
+            queues,
+        };
+        let assembly = Arc::new(Assembly::new(&config, parts)?);
+        let stop = watch::Sender::new(false);
+        let mut threads = Vec::with_capacity(receivers.len());
+        for (queue, number) in receivers.into_iter().zip(0..) {
+            let start = shards::Start {
+                assembly: Arc::clone(&assembly),
+                net: Arc::clone(&net),
+                resolver: resolver.clone(),
+                number,
+                queue,
+                stop: stop.subscribe(),
+            };
+            threads.push(shards::spawn(start).map_err(StartError::Thread)?);
+        }
+        let ready = Arc::new(AtomicBool::new(true));
+        let http_address = http.local_addr().unwrap_or(config.http.listen);
+        let (journals, changed) = (Arc::clone(&assembly), Arc::clone(&assembly));
+        let service = http::Service {
+            admin: Admin::new(store, move || clock.now())
+                .told(move |user| changed.user_changed(user)),
+            token,
+            decisions: Arc::new(move |call_id| decisions(&journals.decisions(call_id))),
+            ready: Arc::clone(&ready),
+            metrics,
+        };
+        Ok(Self {
+            config: Mutex::new(config),
+            assembly,
+            net,
+            near,
+            bound,
+            http_address,
+            http: http::serve(http, service),
+            ready,
+            draining,
+            stop,
+            threads,
+        })
+    }
+
+    /// The SIP listeners.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// Where HTTP is served.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// What the shards share.
+    pub fn assembly(&self) -> &Assembly {
+        &self.assembly
+    }
+
+    /// Measures, and says whether every shard lives. To be called about every second.
+    pub async fn pulse(&self) -> bool {
+        gauge!(WAITING).set(self.assembly.store().inboxes.waiting() as f64);
+        gauge!(CONNECTIONS).set(self.net.connections() as f64);
+        let alive = !self.threads.iter().any(JoinHandle::is_finished);
+        alive && shards::pulse(self.assembly.node()).await.is_some()
+    }
+
+    /// Whether the thread of a shard ended by itself, which a server does not survive.
+    pub fn is_broken(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Takes from `config` what can change while the server runs, and reads certificates again.
+    /// Logging is up to who started it.
+    pub fn reload(&self, config: Config) -> Reloaded {
+        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = Reloaded::default();
+        let is_reloaded = |key: &String| {
+            RELOADED
+                .iter()
+                .any(|known| key == known || known.ends_with('.') && key.starts_with(known))
+        };
+        let changed = current.changed(&config).into_iter();
+        (done.applied, done.needs_restart) = changed.partition(is_reloaded);
+        done.applied.retain(|key| key != "log.format");
+        if current.log.format != config.log.format {
+            done.needs_restart.push("log.format".to_owned());
+        }
+        match random() {
+            Ok(seed) => match self.assembly.reload(&config, seed) {
+                Ok(()) => self.near.store(Arc::new(Near::of(&config))),
+                Err(error) => done.failed.push(error.to_string()),
+            },
+            Err(error) => done.failed.push(error.to_string()),
+        }
+        if let Err(errors) = self.net.reload_tls() {
+            done.failed.extend(errors.iter().map(ToString::to_string));
+        }
+        *current = config;
+        done
+    }
+
+    /// Takes no new work and waits for what is open, at most the configured time. New requests get
+    /// 503, new connections are refused, /readyz says 503. Says whether all ended in time.
+    pub async fn drain(&self) -> bool {
+        self.ready.store(false, Ordering::Relaxed);
+        self.draining.store(true, Ordering::Relaxed);
+        self.net.refuse_connections();
+        let limit = self.config.lock().unwrap_or_else(PoisonError::into_inner).sip.drain_s;
+        let deadline = Instant::now() + Duration::from_secs(limit);
+        let lanes = timeout_at(deadline, self.assembly.deferred().drain()).await.is_ok();
+        let idle = |load: &Load| load.unanswered == 0;
+        loop {
+            let loads = shards::pulse(self.assembly.node()).await;
+            match loads {
+                None => return false,
+                Some(loads) if loads.iter().all(idle) => return lanes,
+                Some(_) if Instant::now() >= deadline => return false,
+                Some(_) => sleep(DRAIN_INTERVAL).await,
+            }
+        }
+    }
+
+    /// Ends: what is written leaves, then sockets, threads and the store are closed.
+    pub async fn stop(self) {
+        let Self { assembly, net, http, stop, threads, .. } = self;
+        net.drain(FLUSH).await;
+        stop.send_replace(true);
+        http.abort();
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A thread that panicked is as gone as one that ended.
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+        // The handlers of HTTP hold the store as well.
+        let _ = http.await;
+        drop((assembly, net));
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("bound", &self.bound).finish_non_exhaustive()
+    }
+}
+
+fn clock() -> Clock {
+    #[expect(clippy::disallowed_methods, reason = "the fixed point of the clock of the process")]
+    let now = SystemTime::now();
+    Clock::new(now)
+}
+
+fn random() -> Result<[u8; 32], StartError> {
+    let mut octets = [0; 32];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| StartError::Randomness)?;
+    Ok(octets)
+}
+
+async fn bind_http(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Http { address, error })
+}
+
+fn bound(net: &Net, plans: &[Plan]) -> Vec<Bound> {
+    let numbered = plans.iter().zip(0..);
+    let one = |(plan, number): (&Plan, u16)| Bound {
+        transport: plan.listener.transport,
+        side: plan.side,
+        address: net.local_addr(ListenerId(number)).unwrap_or(plan.listener.address),
+    };
+    numbered.map(one).collect()
+}
+
+fn net_config(config: &Config, plans: &[Plan], near: &Arc<ArcSwap<Near>>) -> NetConfig {
+    let near = Arc::clone(near);
+    NetConfig {
+        listeners: plans.iter().map(|plan| plan.listener.clone()).collect(),
+        limits: Limits {
+            head_octets_max: size(config.sip.head_octets_max),
+            fields_max: size(config.sip.fields_max),
+            body_octets_max: size(config.sip.body_octets_max),
+        },
+        connections: config.net.connections(),
+        rate: config.net.rate(),
+        trusted: Arc::new(move |ip| near.load().holds(ip)),
+        tls_client: config.net.tls_client(),
+        udp_receive_buffer_octets: size(config.net.udp_receive_buffer_octets),
+    }
+}
+
+fn resolver_config(config: &Config, plans: &[Plan]) -> ResolverConfig {
+    let spoken = |wanted: &Transport| plans.iter().any(|plan| plan.listener.transport == *wanted);
+    let transports = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let policy = Policy {
+        transports: transports.into_iter().filter(spoken).collect(),
+        ipv4: plans.iter().any(|plan| plan.listener.address.is_ipv4()),
+        ipv6: plans.iter().any(|plan| plan.listener.address.is_ipv6()),
+    };
+    ResolverConfig {
+        servers: config.net.dns_servers.clone(),
+        timeout: Duration::from_millis(config.net.dns_timeout_ms),
+        cache_entries: config.net.dns_cache_entries,
+        quarantine: Duration::from_secs(config.net.quarantine_s),
+        ..ResolverConfig::new(policy)
+    }
+}
+
+fn decisions(entries: &[Entry]) -> Value {
+    let one = |entry: &Entry| json!({ "at": entry.at, "decision": entry.to_string() });
+    entries.iter().map(one).collect()
+}

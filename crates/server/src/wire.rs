@@ -1,0 +1,252 @@
+//! A shard's way to the network and back: [`Share`] gives each received message to its shard,
+//! [`NetWire`] takes what a shard sends.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parlance_isc::{Lookup, NextHop, ShardInput, Targets, Wire};
+use parlance_net::{Batch, Deliver, Net, Received, Refused, Resolver, TransmitError};
+use parlance_sip::endpoint::shard_of;
+use parlance_sip::locate::{Candidate, NextHop as Hop, TargetHost, TransportParam};
+use parlance_sip::{ClientKey, Target, Transport};
+use tokio::sync::{Notify, mpsc};
+
+/// Bits of a token below the generation that name the client transaction; the rest names the shard.
+const INDEX_BITS: u32 = 24;
+
+/// The token of what nobody waits for: no shard has this number.
+const NOBODY: u64 = u64::MAX;
+
+/// TLS names remembered for addresses; local limit. At the limit all are forgotten, and the next
+/// search remembers them anew.
+const NAMES_MAX: usize = 1_024;
+
+/// Names shard and client transaction in one number. The ranges of the configuration keep the
+/// index below 2^24 and the shard below 64.
+fn token(shard: u8, client: ClientKey) -> u64 {
+    client.token() | u64::from(shard) << INDEX_BITS
+}
+
+/// Reads [`token`] back.
+fn client_of(token: u64) -> (usize, ClientKey) {
+    let shard = (token >> INDEX_BITS) as u8;
+    let mask = u64::from(u8::MAX) << INDEX_BITS;
+    (usize::from(shard), ClientKey::from_token(token & !mask))
+}
+
+/// Shares received messages out over the shards.
+pub(crate) struct Share {
+    queues: Vec<mpsc::Sender<ShardInput>>,
+    resolver: Resolver,
+    draining: Arc<AtomicBool>,
+    nobody: Arc<[String]>,
+}
+
+impl Share {
+    pub(crate) fn new(
+        queues: Vec<mpsc::Sender<ShardInput>>,
+        resolver: Resolver,
+        draining: Arc<AtomicBool>,
+    ) -> Self {
+        Self { queues, resolver, draining, nobody: Arc::from([]) }
+    }
+
+    /// When the message counts as received. A shard answers 503 to a new request that is too old;
+    /// while we drain, all are, so that the S-CSCF takes them elsewhere.
+    fn received_at(&self) -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "the time of receipt, beside the socket")]
+        let now = Instant::now();
+        match self.draining.load(Ordering::Relaxed) {
+            true => now.checked_sub(Duration::from_secs(3_600)).unwrap_or(now),
+            false => now,
+        }
+    }
+}
+
+impl Deliver for Share {
+    fn deliver(&self, received: Received) -> Result<(), Refused> {
+        let known = match &received.message {
+            Ok(message) => Some(message),
+            Err(malformed) => malformed.message.as_ref(),
+        };
+        let shard = known.map_or(0, |message| shard_of(message, self.queues.len()));
+        let place = self.queues.get(shard).and_then(|queue| queue.try_reserve().ok());
+        let Some(place) = place else { return Err(Refused(Box::new(received))) };
+        let Received { source, peer, message } = received;
+        let peer_names = match peer {
+            Some(peer) => Arc::from(peer.names.as_slice()),
+            None => Arc::clone(&self.nobody),
+        };
+        place.send(ShardInput::Received { at: self.received_at(), source, peer_names, message });
+        Ok(())
+    }
+
+    fn undeliverable(&self, token: u64, target: Target, error: TransmitError) {
+        tracing::debug!(?target, %error, "not sent");
+        // What is too large or too much says nothing about the target.
+        if !matches!(error, TransmitError::TooLarge | TransmitError::Busy) {
+            let failed = Candidate { transport: target.transport, address: target.remote };
+            self.resolver.failed(failed, None);
+        }
+        if token == NOBODY {
+            return;
+        }
+        let (shard, client) = client_of(token);
+        if let Some(queue) = self.queues.get(shard) {
+            // Without room the transaction ends by its timer.
+            let _ = queue.try_send(ShardInput::Undeliverable { client });
+        }
+    }
+}
+
+/// The network under one shard.
+pub(crate) struct NetWire {
+    net: Arc<Net>,
+    resolver: Resolver,
+    shard: u8,
+    batch: RefCell<Batch>,
+    wake: Notify,
+    /// The names that TLS servers at an address must prove.
+    names: Rc<RefCell<HashMap<SocketAddr, String>>>,
+}
+
+impl NetWire {
+    pub(crate) fn new(net: Arc<Net>, resolver: Resolver, shard: u8) -> Self {
+        Self {
+            net,
+            resolver,
+            shard,
+            batch: RefCell::default(),
+            wake: Notify::new(),
+            names: Rc::default(),
+        }
+    }
+
+    /// Sends what was collected, whenever the other tasks of the shard let it: so the datagrams
+    /// that a batch of requests leads to leave together.
+    pub(crate) async fn flush(self: Rc<Self>) {
+        loop {
+            self.wake.notified().await;
+            self.net.flush(&mut self.batch.borrow_mut());
+        }
+    }
+
+    fn send(&self, target: &Target, bytes: Bytes, token: u64) -> Result<(), TransmitError> {
+        if target.transport == Transport::Udp {
+            let mut batch = self.batch.borrow_mut();
+            self.net.transmit_batched(&mut batch, target, bytes, token)?;
+            self.wake.notify_one();
+            return Ok(());
+        }
+        if target.transport == Transport::Tls
+            && let Some(name) = self.names.borrow().get(&target.remote)
+        {
+            return self.net.transmit_to_name(target, name, bytes, token);
+        }
+        self.net.transmit(target, bytes, token)
+    }
+}
+
+impl Wire for NetWire {
+    fn transmit(&self, target: &Target, bytes: Bytes, client: Option<ClientKey>) -> bool {
+        let token = client.map_or(NOBODY, |client| token(self.shard, client));
+        let sent = self.send(target, bytes, token);
+        if let Err(error) = &sent {
+            tracing::debug!(?target, %error, "not sent");
+        }
+        sent.is_ok()
+    }
+
+    fn lookup(&self, hop: &NextHop) -> Lookup {
+        let (resolver, names, hop) = (self.resolver.clone(), Rc::clone(&self.names), hop.clone());
+        Box::pin(async move {
+            let found = match resolver.locate(asked(&hop), rand::random()).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::info!(%hop, %error, "no way to the next hop");
+                    return Targets::new();
+                }
+            };
+            remember(&mut names.borrow_mut(), &hop, &found);
+            let target = |found: &Candidate| Target {
+                transport: found.transport,
+                remote: found.address,
+                listener: hop.listener,
+                connection: None,
+            };
+            found.iter().map(target).collect()
+        })
+    }
+}
+
+/// The question for the DNS.
+fn asked(hop: &NextHop) -> Hop {
+    Hop {
+        sips: hop.secure,
+        host: TargetHost::parse(&hop.host),
+        port: hop.port,
+        transport: hop.transport.map_or(TransportParam::Absent, TransportParam::Known),
+        maddr: None,
+        large: false,
+    }
+}
+
+/// Over TLS the certificate must prove the name that was asked for (RFC 5922 §7.3).
+fn remember(names: &mut HashMap<SocketAddr, String>, hop: &NextHop, found: &[Candidate]) {
+    for candidate in found.iter().filter(|found| found.transport == Transport::Tls) {
+        if names.len() >= NAMES_MAX {
+            names.clear();
+        }
+        names.insert(candidate.address, hop.host.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlance_isc::NextHop;
+    use parlance_sip::locate::Candidate;
+    use parlance_sip::{ClientKey, ListenerId, Transport};
+
+    use super::{HashMap, NAMES_MAX, NOBODY, client_of, remember, token};
+
+    #[test]
+    fn a_token_names_shard_and_transaction() {
+        for (generation, index) in [(0_u64, 0), (1, 1), (u64::from(u32::MAX), (1 << 24) - 1)] {
+            let client = ClientKey::from_token(generation << 32 | index);
+            for shard in [0, 1, 63] {
+                let token = token(shard, client);
+                assert_ne!(token, NOBODY);
+                assert_eq!(client_of(token), (usize::from(shard), client));
+            }
+        }
+    }
+
+    #[test]
+    fn tls_names_are_remembered_up_to_the_limit() {
+        let hop = NextHop {
+            host: "scscf.ims.test".to_owned(),
+            port: None,
+            transport: None,
+            secure: true,
+            listener: ListenerId(0),
+        };
+        let at =
+            |port: u16, transport| Candidate { transport, address: ([192, 0, 2, 1], port).into() };
+        let mut names = HashMap::new();
+        remember(&mut names, &hop, &[at(1, Transport::Tls), at(2, Transport::Tcp)]);
+        assert_eq!(names.len(), 1);
+        for port in 2..=NAMES_MAX as u16 {
+            remember(&mut names, &hop, &[at(port, Transport::Tls)]);
+        }
+        assert_eq!(names.len(), NAMES_MAX);
+        remember(&mut names, &hop, &[at(5_000, Transport::Tls)]);
+        assert_eq!(names.len(), 1);
+        assert_eq!(names.get(&([192, 0, 2, 1], 5_000).into()), Some(&hop.host));
+    }
+}
