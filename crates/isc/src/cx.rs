@@ -7,9 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use parlance_sip::{
-    Edits, HeaderName, Request, Response, ResponseBuilder, ServerKey, Target,
-};
+use parlance_sip::{Edits, HeaderName, Request, Response, ResponseBuilder, ServerKey, Target};
 use parlance_store::Millis;
 
 use crate::forward::{self, Forwarding, Outcome};
@@ -50,6 +48,11 @@ impl Cx {
     /// The number of this shard, which stands in every branch.
     pub fn shard(&self) -> u8 {
         self.0.endpoint.borrow().config().shard
+    }
+
+    /// How many transactions this shard has: (server, of these unanswered, client).
+    pub fn load(&self) -> (usize, usize, usize) {
+        self.0.endpoint.borrow().load()
     }
 
     /// Runs a task on this shard beside the others.
