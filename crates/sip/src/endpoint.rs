@@ -25,10 +25,12 @@ mod branch;
 mod client;
 mod key;
 mod server;
+mod tag;
 mod wheel;
 
 pub use branch::shard as shard_of_branch;
 pub use key::shard_of;
+pub use tag::shard as shard_of_tag;
 
 use client::Clients;
 use server::Servers;
@@ -278,9 +280,10 @@ impl Endpoint {
         self.wheel.next_due()
     }
 
-    /// A tag of our own: 64 random bits (RFC 3261 §19.3).
+    /// A tag of our own: 64 random bits (RFC 3261 §19.3) behind the number of this shard, so that
+    /// requests inside the dialog find back ([`shard_of`]).
     pub fn tag(&mut self) -> String {
-        format!("{:016x}", self.entropy.next_u64())
+        tag::text(self.config.shard, self.entropy.next_u64())
     }
 
     /// 64 random bits.

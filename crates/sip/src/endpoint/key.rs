@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::quality::FixedState;
 
 use crate::entropy::Entropy;
-use crate::header::From;
+use crate::header::{From, To};
 use crate::message::Request;
 use crate::{HeaderName, ListenerId, Method};
 
@@ -87,8 +87,10 @@ fn hash_lower<H: Hasher>(text: &[u8], state: &mut H) {
 
 /// The shard, of `shards`, that a message belongs to (one transaction, one shard).
 ///
-/// A response goes where its branch says; a request where branch and sent-by of its top `Via`
-/// hash, so that retransmissions, ACK and CANCEL follow their request.
+/// A response goes where its branch says. A request inside a dialog goes where our tag in its `To`
+/// says: the dialog lives there. Every other request goes where branch and sent-by of its top
+/// `Via` hash, so that retransmissions and CANCEL follow their request; an ACK does so always,
+/// since the tag in it may be that of another leg, whose failure was relayed.
 pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
     let Some(via) = message.top_via() else { return 0 };
     let branch = via.branch().unwrap_or_default();
@@ -96,9 +98,62 @@ pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
         let shard = super::branch::shard(branch).map_or(0, usize::from);
         return if shard < shards { shard } else { 0 };
     }
+    if let Some(shard) = dialog_shard(message).filter(|shard| *shard < shards) {
+        return shard;
+    }
     let mut state = FixedState::with_seed(0).build_hasher();
     branch.hash(&mut state);
     hash_lower(via.sent_by.host.as_str().as_bytes(), &mut state);
     let shards = u64::try_from(shards).unwrap_or(1).max(1);
     usize::try_from(state.finish() % shards).unwrap_or(0)
+}
+
+/// The shard that our tag in `To` names.
+fn dialog_shard(message: &crate::Message) -> Option<usize> {
+    let value = message.field(HeaderName::To)?;
+    // Most requests open something: a look at the octets spares them the parser.
+    if !value.windows(3).any(|octets| octets.eq_ignore_ascii_case(b"tag")) {
+        return None;
+    }
+    if message.cseq().is_some_and(|cseq| cseq.method == Method::Ack) {
+        return None;
+    }
+    let to = message.header::<To<'_>>().ok().flatten()?;
+    to.tag().and_then(super::tag::shard).map(usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::shard_of;
+    use crate::Message;
+    use crate::message::Limits;
+
+    /// The shard of four for a request with this method, branch and To parameters.
+    fn shard(method: &str, branch: &str, to: &str) -> usize {
+        let text = format!(
+            "{method} sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{branch}\r\n\
+             From: <sip:a@h>;tag=1\r\nTo: <sip:tagged@h>{to}\r\nCall-ID: c\r\n\
+             CSeq: 1 {method}\r\n\r\n"
+        );
+        shard_of(&Message::parse_datagram(Bytes::from(text), &Limits::default()).unwrap(), 4)
+    }
+
+    // Covers: CORE-008
+    #[test]
+    fn a_request_inside_a_dialog_goes_to_the_shard_of_our_tag() {
+        let spread: std::collections::BTreeSet<_> =
+            (0..64).map(|n| shard("NOTIFY", &n.to_string(), "")).collect();
+        assert_eq!(spread.len(), 4, "initial requests go everywhere");
+        for branch in ["1", "2", "3", "4", "5", "6", "7", "8"] {
+            let initial = shard("NOTIFY", branch, "");
+            assert_eq!(shard("NOTIFY", branch, ";tag=s020123456789abcdef"), 2);
+            assert_eq!(shard("BYE", branch, ";x=y; TAG=s030123456789abcdef"), 3);
+            assert_eq!(shard("NOTIFY", branch, ";tag=s040123456789abcdef"), initial, "no such");
+            assert_eq!(shard("NOTIFY", branch, ";tag=theirs"), initial);
+            assert_eq!(shard("NOTIFY", branch, ";x=s020123456789abcdef"), initial);
+            assert_eq!(shard("ACK", branch, ";tag=s020123456789abcdef"), initial);
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! | Requesting | any other failure          | Terminated | `Terminated`                        |
 //! | Requesting | Timer N                    | Terminated | `Terminated`                        |
 //! | Requesting, Established | NOTIFY active or pending | Established | `Accept`                 |
-//! | Established | refresh time              | Established | `Subscribe`, arm Timer N           |
+//! | Established | refresh time, refresh asked for | Established | `Subscribe`, arm Timer N     |
 //! | Established | 2xx                       | Established | expiry anew                        |
 //! | Established | refused for good          | Terminated | `Terminated`                        |
 //! | Established | other failure             | Established | `Subscribe` once more before expiry |
@@ -40,6 +40,8 @@ pub enum Input {
     },
     /// A NOTIFY came in the dialog, or the first one for the subscription.
     Notify(SubscriptionState),
+    /// We want the whole state anew. Without effect while a SUBSCRIBE waits for its NOTIFY.
+    Refresh,
     /// We want no more notifications.
     Unsubscribe,
     /// Time has passed. Harmless when nothing is due.
@@ -178,12 +180,16 @@ impl Subscriber {
                 self.terminated(Again::After(pause(&self.timers)))
             }
             (Est(established), Input::Timeout) => self.due(now, established),
+            (Est(established), Input::Refresh) if established.timer_n.is_none() => {
+                self.refresh(now, established)
+            }
             (Leaving { timer_n }, Input::Timeout) if timer_n <= now => {
                 self.terminated(Again::Never)
             }
-            (state @ Requesting { .. }, Input::Timeout)
-            | (state @ Leaving { .. }, Input::Unsubscribe | Input::Timeout)
-            | (state @ Terminated, Input::Response { .. } | Input::Unsubscribe)
+            (state @ Est(_), Input::Refresh)
+            | (state @ Requesting { .. }, Input::Refresh | Input::Timeout)
+            | (state @ Leaving { .. }, Input::Refresh | Input::Unsubscribe | Input::Timeout)
+            | (state @ Terminated, Input::Response { .. } | Input::Refresh | Input::Unsubscribe)
             | (state @ Terminated, Input::Timeout) => state,
         }
     }
@@ -301,6 +307,11 @@ impl Subscriber {
         if established.refresh_at > now {
             return State::Established(established);
         }
+        self.refresh(now, established)
+    }
+
+    /// Asks anew.
+    fn refresh(&mut self, now: Instant, established: Established) -> State {
         self.outputs.push(Output::Subscribe { expires: self.expires });
         let timer_n = Some(now + self.timers.give_up());
         // The next try, if any, is set by the answer.
@@ -343,7 +354,7 @@ mod tests {
 
     use super::*;
     use crate::test_epoch;
-    use Input::{Timeout, Unsubscribe};
+    use Input::{Refresh, Timeout, Unsubscribe};
 
     /// A subscription of 3600 s; feeds `inputs` as (seconds since start, input), lets every timer
     /// that is due before the next input (at the end: before `until`) fire on time.
@@ -519,6 +530,28 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_whole_state_is_asked_for_once_at_a_time() {
+        check(
+            vec![
+                (0, Refresh),
+                (1, active(Some(1_000))),
+                (2, Refresh),
+                (3, Refresh),
+                (4, rsp(200, Some(1_000))),
+                (5, active(Some(999))),
+                (6, Refresh),
+                (7, Unsubscribe),
+                (8, Refresh),
+                (9, over(None, None)),
+                (10, Refresh),
+            ],
+            99,
+            "0:subscribe=3600 1:200 2:subscribe=3600 5:200 6:subscribe=1000 7:subscribe=0 9:200 \
+             9:never",
+        );
+    }
+
     // Covers: CORE-048
     #[test]
     fn unsubscribing_waits_for_the_last_notify() {
@@ -545,6 +578,7 @@ mod tests {
             any::<Option<u32>>().prop_map(active),
             any::<Option<u32>>().prop_map(pending),
             Just(over(None, None)),
+            Just(Refresh),
             Just(Unsubscribe),
             Just(Timeout),
         ]
