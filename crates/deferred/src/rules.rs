@@ -63,27 +63,32 @@ mod tests {
         let identity = || vec![Entry::Identity("sip:alice@ims.test".into())];
         let number = || vec![Entry::Identity("tel:+15550000001".into())];
         let domain = || vec![Entry::Domain("IMS.test".into())];
-        let profile = Profile::default;
+        let with = |change: fn(&mut Profile)| {
+            let mut profile = Profile::default();
+            change(&mut profile);
+            profile
+        };
+        let blocked = with(|bob| bob.reject = vec![Entry::Domain("IMS.test".into())]);
+        let accept = vec![Entry::Identity("sip:alice@ims.test".into())];
+        let accepted = Profile { accept: accept.clone(), ..blocked.clone() };
+        let some = Profile { offline_storage: Some(accept.clone()), ..Profile::default() };
+        let none = with(|bob| bob.offline_storage = Some(Vec::new()));
+        let number = with(|bob| bob.reject = vec![Entry::Identity("tel:+15550000001".into())]);
+        let elsewhere = with(|bob| bob.offline_storage = Some(vec![Entry::List("x".into())]));
         #[rustfmt::skip]
         let table = [
-            ("nothing said",    profile(),                                         [true, true, true]),
-            ("blocked",         Profile { reject: identity(), ..profile() },       [false, false, true]),
-            ("blocked number",  Profile { reject: number(), ..profile() },         [false, false, true]),
-            ("blocked domain",  Profile { reject: domain(), ..profile() },         [false, false, true]),
-            ("blocked nameless", Profile { reject: vec![Entry::Anonymous], ..profile() },
-                                                                                   [true, false, false]),
-            ("accepted though", Profile { reject: domain(), accept: identity(), ..profile() },
-                                                                                   [true, true, true]),
-            ("no anonymous",    Profile { anonymous: AnonymousPolicy::Reject, ..profile() },
-                                                                                   [true, false, false]),
-            ("storage for him", Profile { offline_storage: Some(identity()), ..profile() },
-                                                                                   [true, true, false]),
-            ("storage for none", Profile { offline_storage: Some(vec![]), ..profile() },
-                                                                                   [false, false, false]),
-            ("accepted, not kept", Profile { accept: identity(), offline_storage: Some(vec![]),
-                                             ..profile() },                        [false, false, false]),
-            ("a list elsewhere", Profile { offline_storage: Some(vec![Entry::List("x".into())]),
-                                           ..profile() },                          [false, false, false]),
+            ("nothing said",       Profile::default(),                    [true, true, true]),
+            ("blocked domain",     blocked,                               [false, false, true]),
+            ("blocked number",     number,                                [false, false, true]),
+            ("accepted though",    accepted,                              [true, true, true]),
+            ("blocked nameless",   with(|bob| bob.reject = vec![Entry::Anonymous]),
+                                                                          [true, false, false]),
+            ("no anonymous",       with(|bob| bob.anonymous = AnonymousPolicy::Reject),
+                                                                          [true, false, false]),
+            ("storage for him",    some,                                  [true, true, false]),
+            ("storage for nobody", none.clone(),                          [false, false, false]),
+            ("accepted, not kept", Profile { accept, ..none },            [false, false, false]),
+            ("a list elsewhere",   elsewhere,                             [false, false, false]),
         ];
         for (what, profile, expected) in table {
             let found = [&open, &hidden, &nobody].map(|sender| sender.may_leave_messages(&profile));

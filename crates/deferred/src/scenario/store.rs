@@ -201,3 +201,24 @@ async fn a_registration_in_the_same_moment_is_not_missed() {
     })
     .await;
 }
+
+// A message kept for somebody who is there is due in the store itself, not only in memory.
+// Covers: DF-017
+#[tokio::test(start_paused = true)]
+async fn the_word_of_a_message_cannot_get_lost() {
+    story(Policy::default(), async |world: &World| {
+        world.register(BOB).await;
+        world.after(5.0).await;
+        assert!(!world.is_due().await);
+        // The lane had no turn yet.
+        world.offer(ALICE, "one", Cause::Setting).await;
+        assert!(world.is_due().await);
+    })
+    .await;
+    story(Policy::default(), async |world: &World| {
+        world.keep(&["one"]).await;
+        world.after(1000.0).await;
+        assert!(!world.is_due().await, "nothing to do for who is away");
+    })
+    .await;
+}
