@@ -402,7 +402,12 @@ impl crate::shard::Inner {
 /// Without a response an INVITE gets 480, never 408: over ISC an error of ours is a routing decision
 /// of the S-CSCF (CORE-063). Anything else gets nothing (RFC 4320 §4.2).
 pub async fn pass(cx: Cx, incoming: Incoming) {
-    let mut forwarding = cx.forward(&incoming, Edits::new());
+    pass_with(cx, incoming, Edits::new()).await;
+}
+
+/// [`pass`], with changes.
+pub async fn pass_with(cx: Cx, incoming: Incoming, edits: Edits) {
+    let mut forwarding = cx.forward(&incoming, edits);
     match forwarding.outcome().await {
         Outcome::Final(response) => incoming.relay(&response),
         // The transaction has its final response; dropping `incoming` would add a 480.

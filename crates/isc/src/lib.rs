@@ -47,7 +47,7 @@ pub use decision::{Decider, Decision, Function, Reason, Refusal, RefusalPolicy, 
 pub use deferral::{Cause, Deferral, Local, Offered};
 pub use dispatch::{Dispatcher, RegistrationEvents, Rules};
 pub use feature::{Mode, asks_for_im, has_im_tag};
-pub use forward::{Forwarding, LANE_WAITING_MAX, MAX_FORWARDS, Outcome, pass};
+pub use forward::{Forwarding, LANE_WAITING_MAX, MAX_FORWARDS, Outcome, pass, pass_with};
 pub use gate::{Gate, Ha1, Proof, Secrets};
 pub use incoming::Incoming;
 pub use mark::{Marks, Origin};

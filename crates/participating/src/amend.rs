@@ -6,11 +6,17 @@ use parlance_store::{Millis, Profile};
 
 use crate::policy::Policy;
 
+/// What is changed in a request that is otherwise passed through: P-Preferred-Identity is consumed
+/// at the edge of the domain (RFC 3325 §5).
+pub(crate) fn untouched(request: &Request) -> Edits {
+    let mut edits = Edits::new();
+    edits.remove(request, HeaderName::PPreferredIdentity);
+    edits
+}
+
 /// What is changed on both sides, for a message received at `now`.
 pub(crate) fn passing(request: &Request, policy: &Policy, now: Millis) -> Edits {
-    let mut edits = Edits::new();
-    // It is consumed at the edge of the domain (RFC 3325 §5).
-    edits.remove(request, HeaderName::PPreferredIdentity);
+    let mut edits = untouched(request);
     if !request.has(HeaderName::Date)
         && let Some(date) = Date::from_epoch_seconds(now.0 / 1000)
     {

@@ -4,16 +4,16 @@
 //! Start from [`Participating`], which is a role of `parlance-isc`. [`Policy`] is the operator's
 //! configuration; [`welcome`] tells a user about his new profile.
 //!
-//! Covers OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4, §7.2.2.6 and §7.2.4.1 for MESSAGE, with RFC 3428,
-//! RFC 3323, RFC 3325 and RFC 5079. Left out: sessions and large messages, which pass through
+//! Covers OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4, §7.2.2.6 and §7.2.4.1 for MESSAGE, with RFC
+//! 3428, RFC 3323, RFC 3325 and RFC 5079. Left out: sessions and large messages, which pass through
 //! untouched; presence; the answers of the deferred function, which it gives itself.
 //!
 //! **Invariant:** no state is kept between requests but how much each user has sent lately
 //! (OMA-TS-SIMPLE_IM §7.1.3.1).
 //! **Invariant:** the body of a message is never changed, and of its head only what
 //! [`Policy`] and `amend` name.
-//! **Invariant:** no 408 is sent, and no 5xx but one that an RFC demands: over ISC it would make the
-//! S-CSCF go on without the server.
+//! **Invariant:** no 408 is sent, and no 5xx but one that an RFC demands or the operator wants
+//! relayed: over ISC it would make the S-CSCF go on without the server.
 
 mod access;
 mod amend;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use parlance_isc::{Cause, Cx, Decision, Forwarding, Incoming, Offered, Reply, SessionCase};
+use parlance_isc::{
+    Cause, Cx, Decision, Forwarding, Incoming, Offered, Private, Reply, SessionCase,
+};
 use parlance_sip::header::PChargingVector;
 use parlance_sip::{Edits, HeaderName, Request, Response};
 use parlance_store::{Millis, Profile, Seq, UserId};
@@ -98,6 +100,7 @@ impl<'a> Passage<'a> {
     /// Answers with a refusal.
     pub(crate) fn refuse(self, refused: &Refusal) {
         self.functions.meter.refused(refused);
+        self.log(refused);
         let reply = refusal(refused, &self.policy);
         self.answer(reply);
     }
@@ -108,8 +111,8 @@ impl<'a> Passage<'a> {
         self.incoming.abandon();
     }
 
-    /// Offers the message for deferral and answers with what came of it, or with `otherwise` when it
-    /// cannot be offered. The number under which it is stored now, if it is and was not before.
+    /// Offers the message for deferral and answers with what came of it, or with `otherwise` when
+    /// it cannot be offered. The number under which it is stored now, if it was not before.
     pub(crate) async fn defer(self, cause: Cause, otherwise: &Refusal) -> Option<Seq> {
         let lifetime = self.lifetime();
         if lifetime.is_over(self.cx.now()) {
@@ -143,6 +146,19 @@ impl<'a> Passage<'a> {
     /// Tells the sink what happened.
     pub(crate) fn note(&self, step: Step) {
         note(self.functions, self.cx, self.case, &self.user, self.request(), step);
+    }
+
+    /// Who sends too much is worth a warning, but no more than one a second: the log must not
+    /// become the flood (OMA-TS-SIMPLE_IM §8.1.5.1).
+    fn log(&self, refused: &Refusal) {
+        let call_id = String::from_utf8_lossy(self.request().call_id());
+        let is_flood = matches!(refused, Refusal::TooMany(_));
+        if is_flood && self.functions.meter.may_warn(self.received) {
+            let user = Private(&self.user);
+            tracing::warn!(%call_id, %user, "a user sends more than the rate allows");
+        } else {
+            tracing::debug!(%call_id, why = refused.label(), "message not delivered");
+        }
     }
 
     fn answer(self, reply: Reply) {

@@ -143,7 +143,7 @@ mod tests {
     use super::{Fate, Refusal, defers, fate, refusal, stored};
     use crate::policy::{AnonymousAnswer, Policy, SizeAnswer, Warnings};
 
-    // Covers: PF-011, PF-012, PF-013, PF-082, PF-083, SEC-032, CORE-063
+    // Covers: PF-012, PF-013, PF-082, PF-083, SEC-032, CORE-063
     #[test]
     fn refusals_have_their_codes() {
         let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };

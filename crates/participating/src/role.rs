@@ -1,12 +1,15 @@
 //! The role: what it is made of, and which procedure serves a request.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::{Counter, counter};
-use parlance_isc::{Cx, Deferral, Function, Incoming, Role, SessionCase, Task, pass};
+use parlance_isc::{Cx, Deferral, Function, Incoming, Role, SessionCase, Task, pass, pass_with};
 use parlance_sip::Method;
+use parlance_store::Millis;
 
 use crate::access::Lists;
 use crate::content::ContentFilter;
@@ -15,7 +18,7 @@ use crate::passage::Passage;
 use crate::policy::Policy;
 use crate::rate::Rates;
 use crate::refusal::Refusal;
-use crate::{originating, terminating};
+use crate::{amend, originating, terminating};
 
 /// The participating IM function of one shard.
 pub struct Participating {
@@ -77,11 +80,13 @@ impl Participating {
     }
 
     async fn serve(self: Rc<Self>, cx: Cx, incoming: Incoming) {
+        let is_message = incoming.request().method() == Method::Message;
         let Function::Participating(case) = incoming.decision().role else {
             return pass(cx, incoming).await;
         };
-        if incoming.request().method() != Method::Message {
-            return pass(cx, incoming).await;
+        if !is_message {
+            let edits = amend::untouched(incoming.request());
+            return pass_with(cx, incoming, edits).await;
         }
         let policy = (self.policy)();
         match Passage::new(&self.functions, &cx, policy, case, incoming) {
@@ -96,7 +101,8 @@ impl Participating {
 }
 
 impl Role for Participating {
-    /// Serves a MESSAGE; every other method passes through untouched.
+    /// Serves a MESSAGE; every other method passes through, with nothing
+    /// changed but P-Preferred-Identity.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
         Box::pin(self.serve(cx, request))
     }
@@ -114,6 +120,8 @@ pub(crate) struct Meter {
     pub(crate) deferred: Counter,
     pub(crate) discarded: Counter,
     pub(crate) late: Counter,
+    /// When a warning was logged last.
+    warned: Cell<Millis>,
 }
 
 impl Meter {
@@ -123,10 +131,36 @@ impl Meter {
             deferred: counter!("parlance_participating_deferred_total"),
             discarded: counter!("parlance_participating_discarded_total"),
             late: counter!("parlance_participating_delivered_late_total"),
+            warned: Cell::new(Millis(0)),
         }
+    }
+
+    /// Whether a warning may be logged at `now`: one a second.
+    pub(crate) fn may_warn(&self, now: Millis) -> bool {
+        let is_due = now.since(self.warned.get()) >= Duration::from_secs(1);
+        if is_due {
+            self.warned.set(now);
+        }
+        is_due
     }
 
     pub(crate) fn refused(&self, refusal: &Refusal) {
         counter!("parlance_participating_refused_total", "why" => refusal.label()).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlance_store::Millis;
+
+    use super::Meter;
+
+    // Covers: SEC-012
+    #[test]
+    fn warnings_come_once_a_second() {
+        let meter = Meter::new();
+        let times = [5_000, 5_001, 5_999, 6_000, 6_500, 9_000];
+        let warned = times.map(|time| meter.may_warn(Millis(time)));
+        assert_eq!(warned, [true, false, false, true, false, true]);
     }
 }
