@@ -3,7 +3,20 @@
 //! [`load`] plays pager-mode load against a server over real sockets (RFC 3428, RFC 3261 and the
 //! ISC headers of RFC 5502, RFC 7315). Start from [`load::Options`] and [`load::run`].
 //!
+//! The virtual half is everything a scenario needs around the server: a [`network`] that loses,
+//! delays, copies and reorders with a seed, a small SIP/IP [`core`], scripted UEs ([`ue`],
+//! [`raw`]).
+//!
+//! **Invariant:** the virtual half reads tokio's clock only, so that a scenario runs on virtual
+//! time, and one seed gives one course of events.
+//!
 //! **Invariant:** the load generator shares no code with the server it measures: its own sockets,
 //! its own scanner, messages from templates.
 
+pub mod core;
 pub mod load;
+pub mod network;
+pub mod raw;
+pub mod transaction;
+pub mod ue;
+pub mod world;
