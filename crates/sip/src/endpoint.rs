@@ -336,7 +336,7 @@ impl Endpoint {
 
     /// Answers 503 and keeps nothing (CORE-055).
     pub fn overload(&mut self, source: Source, request: &Request) {
-        let request = received(request, &source).map_or_else(|| request.clone(), |(new, _)| new);
+        let (request, _) = arrived(request.clone(), &source);
         let tag = self.tag();
         let response = ResponseBuilder::new(&request, 503, &tag)
             .header(HeaderName::RetryAfter, self.config.retry_after.as_secs().max(1));
@@ -355,7 +355,7 @@ impl Endpoint {
         if request.method() == Method::Ack {
             return;
         }
-        let target = response_target(request, &source);
+        let target = response_target(request.top_via().as_ref(), &source);
         let bytes = self.finish(response);
         self.outputs.push_back(Output::Transmit { target, bytes, client: None });
     }
@@ -378,7 +378,7 @@ impl Endpoint {
             self.outputs.push_back(Output::Dropped(Drop::Malformed(fault)));
             return;
         };
-        let request = received(&request, &source).map_or(request, |(amended, _)| amended);
+        let (request, _) = arrived(request, &source);
         let tag = self.tag();
         let response = match fault {
             Fault::Version => ResponseBuilder::new(&request, 505, &tag),
@@ -420,9 +420,23 @@ pub fn is_initial(request: &Message) -> bool {
 }
 
 /// The request with `received` and `rport` in its top `Via`, when they must be there
-/// (RFC 3261 §18.2.1, RFC 3581 §4); `None` when it may stay as it is.
-fn received(request: &Request, source: &Source) -> Option<(Request, Bytes)> {
-    let via = request.top_via()?;
+/// (RFC 3261 §18.2.1, RFC 3581 §4), and where its response goes.
+fn arrived(request: Request, source: &Source) -> (Request, Target) {
+    let via = request.top_via();
+    match via.and_then(|via| received(&request, via, source)) {
+        Some(amended) => {
+            let target = response_target(amended.top_via().as_ref(), source);
+            (amended, target)
+        }
+        None => {
+            let target = response_target(via.as_ref(), source);
+            (request, target)
+        }
+    }
+}
+
+/// The amended request; `None` when it may stay as it is.
+fn received(request: &Request, via: Via<'_>, source: &Source) -> Option<Request> {
     let ip = source.remote.ip().to_canonical();
     let same_host = via.sent_by.host.ip() == Some(ip);
     let rport = (via.rport() == Some(None)).then(|| source.remote.port());
@@ -433,13 +447,12 @@ fn received(request: &Request, source: &Source) -> Option<(Request, Bytes)> {
     edits.set_first_value(request, HeaderName::Via, Received { via, ip, rport });
     let mut out = BytesMut::new();
     edits.write(request, &mut out);
-    let bytes = out.freeze();
     let limits = Limits { head_octets_max: usize::from(u16::MAX), ..Limits::default() };
-    let message = match Message::parse_datagram(bytes.clone(), &limits) {
+    let message = match Message::parse_datagram(out.freeze(), &limits) {
         Ok(message) => message,
         Err(malformed) => malformed.message?,
     };
-    Request::new(message).ok().map(|request| (request, bytes))
+    Request::new(message).ok()
 }
 
 /// A `Via` with what the transport layer adds.
@@ -473,12 +486,11 @@ impl fmt::Display for Received<'_> {
 ///
 /// Deviation: `maddr` is not followed (RFC 3261 §18.2.2 says MUST); no peer of an application
 /// server multicasts, and following it would let anybody aim our answers.
-fn response_target(request: &Request, source: &Source) -> Target {
+fn response_target(via: Option<&Via<'_>>, source: &Source) -> Target {
     let mut target = source.back();
-    let via: Option<Via<'_>> = request.top_via();
-    let rport = via.as_ref().and_then(|via| via.rport().flatten());
+    let rport = via.and_then(|via| via.rport().flatten());
     let rport = rport.filter(|_| !target.transport.is_reliable());
-    let sent_by = via.as_ref().and_then(|via| via.sent_by.port);
+    let sent_by = via.and_then(|via| via.sent_by.port);
     let port = rport.or(sent_by).unwrap_or_else(|| target.transport.default_port());
     target.remote.set_port(port);
     target

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::quality::FixedState;
 
 use crate::entropy::Entropy;
-use crate::header::{From, To};
+use crate::header::{From, To, Via};
 use crate::message::Request;
 use crate::{HeaderName, ListenerId, Method};
 
@@ -35,7 +35,7 @@ impl Keys {
     /// terminating (CORE-062).
     pub(super) fn server(&self, request: &Request, method: Method<'_>, at: ListenerId) -> Key {
         let method = if method == Method::Ack { Method::Invite } else { method };
-        let text = KeyText { request, method, at };
+        let text = KeyText { request, method, at, via: request.top_via() };
         let high = u128::from(self.high.hash_one(&text));
         high << 64 | u128::from(self.low.hash_one(&text))
     }
@@ -45,14 +45,15 @@ struct KeyText<'a> {
     request: &'a Request,
     method: Method<'a>,
     at: ListenerId,
+    /// The top `Via`, read once for both hashes.
+    via: Option<Via<'a>>,
 }
 
 impl Hash for KeyText<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.at.hash(state);
         self.method.hash(state);
-        let via = self.request.top_via();
-        match via.as_ref().and_then(|via| Some((via, via.unique_branch()?))) {
+        match self.via.as_ref().and_then(|via| Some((via, via.unique_branch()?))) {
             Some((via, branch)) => {
                 branch.as_bytes().hash(state);
                 hash_lower(via.sent_by.host.as_str().as_bytes(), state);

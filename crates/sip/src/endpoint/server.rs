@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 
 use super::key::{Key, Keys};
-use super::{Armed, Endpoint, Output, ServerKey, received, response_target};
+use super::{Armed, Endpoint, Output, ServerKey, arrived};
 use crate::entropy::Entropy;
 use crate::message::{Limits, Message, Request, ResponseBuilder};
 use crate::transaction::{InviteServer, NonInviteServer, invite_server, non_invite_server};
@@ -133,7 +133,7 @@ impl Servers {
 impl Endpoint {
     /// Opens a transaction for a request that matches none.
     pub(super) fn open_server(&mut self, now: Instant, key: Key, source: Source, request: Request) {
-        let request = received(&request, &source).map_or(request, |(amended, _)| amended);
+        let (request, target) = arrived(request, &source);
         let timers = &self.config.timers;
         let reliability = source.transport.reliability();
         let (machine, trying) = match request.method() {
@@ -151,7 +151,7 @@ impl Endpoint {
         let server = self.servers.insert(Server {
             key,
             generation: 0,
-            target: response_target(&request, &source),
+            target,
             machine,
             unanswered: Some(Box::new(unanswered)),
             armed: Some(trying),

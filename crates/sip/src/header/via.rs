@@ -25,6 +25,8 @@ pub struct Via<'a> {
     /// All parameters, those with methods of their own among them.
     pub params: Params<'a>,
     branch: Option<&'a str>,
+    received: Option<IpAddr>,
+    rport: Option<Option<u16>>,
 }
 
 impl<'a> Via<'a> {
@@ -40,7 +42,7 @@ impl<'a> Via<'a> {
             return Err(Fault::Syntax);
         }
         let sent_by = sent_by(&mut scanner)?;
-        let mut branch = None;
+        let (mut branch, mut received, mut rport) = (None, None, None);
         let mut seen = [false; KNOWN.len()];
         let params = Params::scan_rest(scanner, |param| {
             let mut known = KNOWN.iter().zip(&mut seen);
@@ -53,12 +55,15 @@ impl<'a> Via<'a> {
             if !check(param) {
                 return Err(Fault::Parameter);
             }
-            if *name == BRANCH {
-                branch = param.value.and_then(|value| value.token());
+            match *name {
+                BRANCH => branch = param.value.and_then(|value| value.token()),
+                RECEIVED => received = param.value.and_then(address),
+                RPORT => rport = Some(param.value.and_then(number)),
+                _ => {}
             }
             Ok(())
         })?;
-        Ok(Self { protocol, version, transport_token, sent_by, params, branch })
+        Ok(Self { protocol, version, transport_token, sent_by, params, branch, received, rport })
     }
 
     /// The transport when it is one we have (RFC 4475 §3.1.1.10 shows others).
@@ -84,13 +89,12 @@ impl<'a> Via<'a> {
 
     /// The address the request came from, as the next hop saw it (RFC 3261 §18.2.1).
     pub fn received(&self) -> Option<IpAddr> {
-        self.params.value("received").and_then(received)
+        self.received
     }
 
     /// The `rport` parameter (RFC 3581): `Some(None)` is a request for it, without a value.
     pub fn rport(&self) -> Option<Option<u16>> {
-        let rport = self.params.first("rport")?;
-        Some(rport.value.and_then(number))
+        self.rport
     }
 
     /// The multicast address to answer to (RFC 3261 §18.2.2).
@@ -107,10 +111,12 @@ impl<'a> Via<'a> {
 /// The parameters with a meaning, and what their values must be.
 type Check = fn(Param<'_>) -> bool;
 const BRANCH: &str = "branch";
+const RECEIVED: &str = "received";
+const RPORT: &str = "rport";
 const KNOWN: [(&str, Check); 5] = [
     (BRANCH, |param| param.value.is_some_and(|value| value.token().is_some())),
-    ("received", |param| param.value.and_then(received).is_some()),
-    ("rport", |param| param.value.is_none_or(|value| number::<u16>(value).is_some())),
+    (RECEIVED, |param| param.value.and_then(address).is_some()),
+    (RPORT, |param| param.value.is_none_or(|value| number::<u16>(value).is_some())),
     ("maddr", |param| param.value.and_then(host).is_some()),
     ("ttl", |param| param.value.is_some_and(|value| number::<u8>(value).is_some())),
 ];
@@ -142,7 +148,7 @@ fn sent_by<'a>(scanner: &mut Scanner<'a>) -> Result<HostPort<'a>, Fault> {
 }
 
 /// An address, an IPv6 one with or without brackets (RFC 5118 §4.5).
-fn received(value: Value<'_>) -> Option<IpAddr> {
+fn address(value: Value<'_>) -> Option<IpAddr> {
     let text = value.as_str()?;
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     inner.parse().ok().or_else(|| crate::uri::parse_ipv6(inner).map(IpAddr::V6))

@@ -87,7 +87,8 @@ impl ResponseBuilder {
 
     /// Starts a response with a reason phrase of its own.
     pub fn with_reason(request: &Message, status: u16, reason: &str, to_tag: &str) -> Self {
-        let mut out = BytesMut::with_capacity(512);
+        // What is copied is part of the request's head; some room for lines of our own.
+        let mut out = BytesMut::with_capacity(usize::from(request.index.head_end) + 256);
         // Writing into a growing buffer does not fail.
         let _ = write!(out, "SIP/2.0 {status} {reason}\r\n");
         for via in request.values(HeaderName::Via) {
