@@ -38,7 +38,11 @@ const REQUIRED: [HeaderName; 5] =
 /// # Errors
 /// The first [`Fault`] in the order of the header fields; missing ones come last.
 pub fn check_request(request: &Request) -> Result<(), Fault> {
-    Uri::parse(request.uri_text()).map_err(|_| Fault::RequestUri)?;
+    let uri = Uri::parse(request.uri_text()).map_err(|_| Fault::RequestUri)?;
+    // RFC 3261 §19.1.1, table 1: a Request-URI has none (RFC 4475 §3.1.2.11).
+    if uri.as_sip().is_some_and(|uri| !uri.headers.is_empty()) {
+        return Err(Fault::RequestUri);
+    }
     check_fields(request)?;
     let cseq = request.cseq().ok_or(Fault::Header(HeaderName::CSeq))?;
     if cseq.method == request.method() { Ok(()) } else { Err(Fault::MethodMismatch) }

@@ -111,9 +111,9 @@ pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fau
     let head_max = limits.head_octets_max.min(HEAD_OCTETS);
     let mut fields: SmallVec<[Field; 32]> = SmallVec::new();
     let head_end = loop {
-        // Without an empty line the head was cut off: nothing can be said about its last line.
-        let cut_off = if bytes.len() > head_max { Fault::HeadSize } else { Fault::HeaderLine };
-        let (at, end) = lines.next().ok_or(cut_off)?;
+        let Some((at, end)) = lines.next() else {
+            break without_empty_line(bytes, lines.at, head_max, &mut fault)?;
+        };
         if end > head_max {
             return Err(Fault::HeadSize);
         }
@@ -140,6 +140,24 @@ pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fau
     Ok(HeadIndex { index, fault, content_length })
 }
 
+/// Where a head ends that has no empty line behind it. Its sender gets an answer if its lines are
+/// whole; of a line that was cut off nothing can be said.
+fn without_empty_line(
+    bytes: &[u8],
+    at: usize,
+    head_max: usize,
+    fault: &mut Option<Fault>,
+) -> Result<usize, Fault> {
+    if bytes.len() > head_max {
+        return Err(Fault::HeadSize);
+    }
+    if at < bytes.len() {
+        return Err(Fault::HeaderLine);
+    }
+    fault.get_or_insert(Fault::HeaderLine);
+    Ok(at)
+}
+
 /// Heads are at most [`HEAD_OCTETS`] long when this is called.
 fn narrow(at: usize) -> u16 {
     u16::try_from(at).unwrap_or(u16::MAX)
@@ -154,6 +172,9 @@ fn start_line(line: &[u8]) -> Result<(Start, Option<Fault>), Fault> {
     if let Some(status) = line.strip_prefix(b"SIP/2.0 ") {
         return status_line(status, line.len()).map(|start| (start, None));
     }
+    // RFC 4475 §3.1.2.10: white space at the end spoils the line but not what stands before it.
+    let whole = line.len();
+    let line = line.trim_ascii_end();
     let first = memchr(b' ', line).ok_or(Fault::StartLine)?;
     let last = memrchr(b' ', line).filter(|last| *last > first).ok_or(Fault::StartLine)?;
     let method = line.get(..first).filter(|method| Method::parse(method).is_some());
@@ -166,6 +187,8 @@ fn start_line(line: &[u8]) -> Result<(Start, Option<Fault>), Fault> {
         Some(Fault::Version)
     } else if uri.is_empty() || uri.iter().any(|o| o.is_ascii_whitespace()) {
         Some(Fault::RequestUri)
+    } else if line.len() < whole {
+        Some(Fault::StartLine)
     } else {
         None
     };
@@ -295,6 +318,26 @@ mod tests {
         ];
         for (text, fault) in table {
             assert_eq!(parse(text).map(|_| ()), Err(fault), "{}", text.escape_ascii());
+        }
+    }
+
+    // RFC 4475 §3.1.2.10 and, without its empty line, §3.1.2.15.
+    #[test]
+    fn what_can_be_answered_is_kept() {
+        #[rustfmt::skip]
+        let table: [(&[u8], Fault, Option<&[u8]>); 4] = [
+            (b"MESSAGE sip:b@h SIP/2.0  \r\nX: y\r\n\r\n", Fault::StartLine,  Some(b"sip:b@h")),
+            (b"MESSAGE sip:b@h SIP/2.0\r\nX: y\r\n",       Fault::HeaderLine, Some(b"sip:b@h")),
+            (b"MESSAGE sip:b@h SIP/2.0\r\nX: y",           Fault::HeaderLine, None),
+            (b"MESSAGE sip:b@h\r\nX: y\r\n\r\n",           Fault::StartLine,  None),
+        ];
+        for (text, fault, uri) in table {
+            let malformed = datagram(Bytes::from_static(text), &Limits::default()).unwrap_err();
+            assert_eq!(malformed.fault, fault, "{}", text.escape_ascii());
+            let message = malformed.message.and_then(|message| crate::Request::new(message).ok());
+            let kept = message.as_ref().map(crate::Request::uri_text);
+            assert_eq!(kept, uri, "{}", text.escape_ascii());
+            assert!(message.is_none_or(|message| message.named(b"X") == Some(b"y")));
         }
     }
 
