@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use parlance_sip::uri::{Aor, SipUri, Uri};
 use parlance_sip::{ListenerId, Method};
@@ -151,11 +152,19 @@ pub enum Destination {
     Unsupported,
 }
 
+/// A name or address of the server, with the port if one is meant.
+#[derive(Clone, Debug)]
+struct Own {
+    host: String,
+    /// The address, which may be written in many ways (RFC 3261 §19.1.4).
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+}
+
 /// What the server hosts. Built from the configuration, then read only.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
-    /// Names and addresses of the server, with the port if one is meant.
-    own: Vec<(String, Option<u16>)>,
+    own: Vec<Own>,
     domains: Vec<String>,
     identities: HashMap<Aor, Service>,
     /// Beginnings of user parts in a domain.
@@ -176,9 +185,11 @@ impl Services {
     }
 
     /// Adds a name or address of the server: what stands in its `Via`, in a ServerName of the
-    /// filter criteria, in its Contact. Without a port it is meant on every port.
+    /// filter criteria, in its Contact; an IPv6 address with or without brackets. Without a port it
+    /// is meant on every port.
     pub fn own(&mut self, host: &str, port: Option<u16>) {
-        self.own.push((bare(host), port));
+        let ip = host.trim_matches(['[', ']']).parse().ok();
+        self.own.push(Own { host: bare(host), ip, port });
     }
 
     /// Adds a domain whose users are served.
@@ -212,8 +223,11 @@ impl Services {
         let host = uri.host.as_str();
         let host = host.strip_suffix('.').unwrap_or(host);
         let port = uri.port.unwrap_or(if uri.secure { 5061 } else { 5060 });
-        self.own.iter().any(|(own, own_port)| {
-            own.eq_ignore_ascii_case(host) && own_port.is_none_or(|own| own == port)
+        let ip = uri.host.ip();
+        self.own.iter().any(|own| {
+            let same =
+                if ip.is_some() { own.ip == ip } else { own.host.eq_ignore_ascii_case(host) };
+            same && own.port.is_none_or(|own| own == port)
         })
     }
 
@@ -275,6 +289,7 @@ mod tests {
         let mut services = Services::new();
         services.own("127.0.0.20", None);
         services.own("IM.ims.test", Some(5080));
+        services.own("[2001:db8:0::20]", None);
         services.domain("ims.test");
         services.domain("IMS2.test.");
         services.identity("sip:im-exploder@ims.test".parse().unwrap(), Service::Exploder);
@@ -297,6 +312,8 @@ mod tests {
             ("sip:im-term@127.0.0.20:5081",    Destination::Server),
             ("sip:im.ims.test:5080;lr",        Destination::Server),
             ("sip:im.ims.test",                Destination::Foreign),
+            ("sip:[2001:DB8::20]:5080",        Destination::Server),
+            ("sip:[2001:db8::20:5080]",        Destination::Foreign),
             ("sip:ims.test",                   Destination::Server),
             ("sip:bob@IMS.test",               Destination::Local),
             ("sips:bob@ims2.test",             Destination::Local),

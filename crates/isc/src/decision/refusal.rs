@@ -48,6 +48,8 @@ pub enum Refusal {
     UnsupportedBody(Vec<&'static str>),
     /// The body is in a coding that is not read.
     UnsupportedCoding,
+    /// The caller takes no answer of the kind that would be given.
+    NotAcceptable,
     /// The Request-URI is of a scheme that is not understood.
     UnsupportedScheme,
     /// Privacy is asked for that cannot be given, and asked for as critical.
@@ -133,6 +135,7 @@ pub fn refusal(refusal: &Refusal, policy: &RefusalPolicy) -> Reply {
             Reply::new(415).with(HeaderName::Accept, accepted.join(", "))
         }
         Refusal::UnsupportedCoding => Reply::new(415).with(HeaderName::AcceptEncoding, "identity"),
+        Refusal::NotAcceptable => warned(406, "The answer would be application/sdp"),
         Refusal::UnsupportedScheme => Reply::new(416),
         // RFC 3323 §5 wants a 500 here, so that the request fails rather than goes on unprotected.
         Refusal::Privacy => Reply::new(500),
@@ -179,7 +182,7 @@ mod tests {
                                NOTIFY, PUBLISH, REFER, UPDATE, PRACK, INFO";
         let policy = RefusalPolicy { host: "im.ims.test".into(), ..RefusalPolicy::default() };
         #[rustfmt::skip]
-        let table: [Row; 25] = [
+        let table: [Row; 26] = [
             (Refusal::Malformed(Fault::Header(HeaderName::To)), 400, "Bad To", &[]),
             (Refusal::Malformed(Fault::Missing(HeaderName::Via)), 400, "Missing Via", &[]),
             (Refusal::Malformed(Fault::Version), 505, "Version Not Supported", &[]),
@@ -208,6 +211,8 @@ mod tests {
                 &[(Accept, "application/sdp")]),
             (Refusal::UnsupportedCoding, 415, "Unsupported Media Type",
                 &[(AcceptEncoding, "identity")]),
+            (Refusal::NotAcceptable, 406, "Not Acceptable",
+                &[(Warning, "399 im.ims.test \"The answer would be application/sdp\"")]),
             (Refusal::UnsupportedScheme, 416, "Unsupported URI Scheme", &[]),
             (Refusal::Privacy, 500, "Server Internal Error", &[]),
             (Refusal::TooManyHops, 483, "Too Many Hops", &[]),

@@ -23,13 +23,17 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>) -> Choice {
                 Some(refusal) => Choice::refuse(refusal, Reason::Options),
             };
         }
-        Method::Ack | Method::Cancel => return Choice::of(Function::Dropped, Reason::ToServer),
+        Method::Ack => return Choice::of(Function::Dropped, Reason::ToServer),
         // Nobody by that name (OMA-TS-SIMPLE_IM §7.1.1, §7.1.3).
         Method::Invite | Method::Message => Refusal::NotFound,
         Method::Subscribe => Refusal::BadEvent(served_events(facts)),
-        Method::Bye | Method::Prack | Method::Update | Method::Info | Method::Notify => {
-            Refusal::NoDialog
-        }
+        // A CANCEL that comes this far matched no transaction (RFC 3261 §9.2).
+        Method::Cancel
+        | Method::Bye
+        | Method::Prack
+        | Method::Update
+        | Method::Info
+        | Method::Notify => Refusal::NoDialog,
         Method::Register | Method::Publish | Method::Refer | Method::Other(_) => {
             let refusal = uas::method(request, METHODS);
             refusal.unwrap_or(Refusal::NotFound)

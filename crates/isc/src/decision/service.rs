@@ -41,7 +41,7 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>, service: Service) -> 
     {
         return Choice::refuse(refusal, reason);
     }
-    if let Some(refusal) = uas::body(request, service.accepts()) {
+    if let Some(refusal) = uas::body(request, service.accepts()).or_else(|| uas::answer(request)) {
         return Choice::refuse(refusal, reason);
     }
     if matches!(service, Service::Group | Service::Exploder)

@@ -3,7 +3,7 @@
 use parlance_content::Handling;
 use parlance_content::MediaType;
 use parlance_content::multipart::{Limits, Multipart, Part};
-use parlance_sip::header::{ContentDisposition, ContentEncoding, Event, Require};
+use parlance_sip::header::{Accept, ContentDisposition, ContentEncoding, Event, Require};
 use parlance_sip::header::{SIP_IM, SIP_IM_LARGE_MESSAGE};
 use parlance_sip::{HeaderName, Method, Request};
 
@@ -66,6 +66,17 @@ pub(super) fn body(request: &Request, accepted: &'static [&'static str]) -> Opti
         Ok(body) if readable(body.parts(), accepted, &limits) => None,
         Ok(_) | Err(_) => unsupported(),
     }
+}
+
+/// An INVITE is answered with a session description, which its Accept must take; without one it
+/// does (RFC 3261 §13.2.1, RFC 4475 §3.3.15).
+pub(super) fn answer(request: &Request) -> Option<Refusal> {
+    if request.method() != Method::Invite || !request.has(HeaderName::Accept) {
+        return None;
+    }
+    let mut ranges = request.list::<Accept<'_>>().filter_map(Result::ok);
+    let accepted = ranges.any(|range| range.covers("application", "sdp"));
+    (!accepted).then_some(Refusal::NotAcceptable)
 }
 
 fn readable(parts: &[Part], accepted: &[&str], limits: &Limits) -> bool {
