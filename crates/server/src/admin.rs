@@ -54,8 +54,11 @@ impl AdminError {
 pub struct Admin {
     store: Store,
     now: Box<dyn Fn() -> Millis + Send + Sync>,
-    changed: Option<Box<dyn Fn(&UserId) + Send + Sync>>,
+    changed: Option<Box<Told>>,
 }
+
+/// Hears whose profile was changed.
+type Told = dyn Fn(&UserId) + Send + Sync;
 
 impl Admin {
     /// Works on `store`; `now` tells the time for audit entries.

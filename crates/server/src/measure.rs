@@ -2,13 +2,13 @@
 
 use std::sync::OnceLock;
 
-use metrics::{Unit, describe_counter, describe_gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub(crate) const TRANSACTIONS: &str = "parlance_transactions";
 pub(crate) const QUEUED: &str = "parlance_shard_queue";
 pub(crate) const WAITING: &str = "parlance_store_waiting";
-pub(crate) const CONNECTIONS: &str = "parlance_connections";
+const GROUP: &str = "parlance_store_group_operations";
 
 /// The recorder of the process, which is made and described at the first call.
 ///
@@ -16,7 +16,10 @@ pub(crate) const CONNECTIONS: &str = "parlance_connections";
 pub(crate) fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     let made = || {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let sizes = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];
+        let builder = PrometheusBuilder::new();
+        let builder = builder.set_buckets_for_metric(Matcher::Full(GROUP.to_owned()), &sizes);
+        let recorder = builder.expect("the list of sizes is not empty").build_recorder();
         let handle = recorder.handle();
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("the process has a metrics recorder already; /metrics stays empty");
@@ -27,23 +30,32 @@ pub(crate) fn recorder() -> PrometheusHandle {
     HANDLE.get_or_init(made).clone()
 }
 
-/// Counters of the other crates, as they name them; `net` describes its own.
-const COUNTERS: [(&str, &str); 15] = [
-    ("parlance_sip_unacknowledged_total", "Final responses to INVITE that got no ACK"),
-    ("parlance_sip_untrusted_total", "Requests of peers that are not trusted, answered 403"),
-    ("parlance_sip_overload_total", "Requests answered 503"),
-    ("parlance_sip_stray_responses_total", "Responses that match no transaction"),
-    ("parlance_sip_malformed_total", "Malformed messages dropped, by fault"),
-    ("parlance_sip_refused_total", "Malformed requests answered, by fault"),
-    ("parlance_participating_forwarded_total", "Messages passed on"),
+/// Counters of this crate and those below, but for `net`, which describes its own.
+#[rustfmt::skip]
+const COUNTERS: [(&str, &str); 23] = [
+    ("parlance_admin_refused_total", "Administration requests without the token"),
+    ("parlance_deferred_deliveries_total", "Attempts to deliver a stored message, by result"),
+    ("parlance_deferred_expired_total", "Stored messages removed because their time was over"),
+    ("parlance_deferred_left_total", "Work left to the next search, by reason"),
+    ("parlance_deferred_notifications_total", "Attempts to tell of stored messages, by result"),
+    ("parlance_deferred_offers_total", "Messages offered for storing, by result"),
+    ("parlance_deferred_reports_total", "Disposition notifications sent, by result"),
     ("parlance_participating_deferred_total", "Messages given to the deferred function"),
-    ("parlance_participating_discarded_total", "Messages of rejected senders answered 200"),
     ("parlance_participating_delivered_late_total", "Messages delivered after they were stored"),
+    ("parlance_participating_discarded_total", "Messages of rejected senders answered 200"),
+    ("parlance_participating_forwarded_total", "Messages passed on"),
+    ("parlance_participating_lists_not_found_total", "Access lists that were not found"),
     ("parlance_participating_refused_total", "Messages refused, by reason"),
     ("parlance_participating_welcomes_total", "Notices to new users, by result"),
-    ("parlance_store_accepted_total", "Messages offered to the store, by result"),
+    ("parlance_sip_malformed_total", "Malformed messages dropped, by fault"),
+    ("parlance_sip_overload_total", "Requests answered 503"),
+    ("parlance_sip_refused_total", "Malformed requests answered, by fault"),
+    ("parlance_sip_stray_responses_total", "Responses that match no transaction"),
+    ("parlance_sip_unacknowledged_total", "Final responses to INVITE that got no ACK"),
+    ("parlance_sip_untrusted_total", "Requests of peers that are not trusted, answered 403"),
+    ("parlance_store_busy_total", "Changes refused because the queue of the store was full"),
+    ("parlance_store_failed_groups_total", "Commits that failed"),
     ("parlance_store_settled_total", "Stored messages that ended, by how"),
-    ("parlance_admin_refused_total", "Administration requests without the token"),
 ];
 
 fn describe() {
@@ -54,5 +66,57 @@ fn describe() {
     describe_gauge!(TRANSACTIONS, Unit::Count, "Transactions, by shard and kind");
     describe_gauge!(QUEUED, Unit::Count, "Messages that wait for a shard");
     describe_gauge!(WAITING, Unit::Count, "Messages stored for users");
-    describe_gauge!(CONNECTIONS, Unit::Count, "TCP and TLS connections");
+    describe_histogram!(GROUP, Unit::Count, "Changes in one commit of the store");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::{COUNTERS, GROUP, QUEUED, TRANSACTIONS, WAITING};
+
+    /// The names of metrics in a source text: literals behind the macros of `metrics`.
+    fn names(text: &str) -> Vec<String> {
+        let macros = ["counter!(", "gauge!(", "histogram!("];
+        let behind = macros.iter().flat_map(|name| text.split(name).skip(1));
+        let literal = |rest: &str| {
+            let rest = rest.trim_start().strip_prefix('"')?;
+            let (name, _) = rest.split_once('"')?;
+            name.starts_with("parlance_").then(|| name.to_owned())
+        };
+        behind.filter_map(literal).collect()
+    }
+
+    fn collect(directory: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.extend(names(&fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_is_described_and_no_other() {
+        let mut found = Vec::new();
+        for name in ["sip", "content", "store", "isc", "participating", "deferred", "server"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
+            collect(&path, &mut found);
+        }
+        let described: Vec<&str> = COUNTERS
+            .iter()
+            .map(|(name, _)| *name)
+            .chain([GROUP, QUEUED, TRANSACTIONS, WAITING])
+            .collect();
+        for name in &found {
+            assert!(described.contains(&name.as_str()), "{name} is not described");
+        }
+        for (name, _) in COUNTERS {
+            assert!(found.iter().any(|found| found == name), "{name} is counted nowhere");
+        }
+        assert_eq!(names("counter!(\n  \"parlance_x\""), ["parlance_x"]);
+    }
 }

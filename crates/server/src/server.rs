@@ -26,7 +26,7 @@ use crate::assembly::{Assembly, AssemblyError, Parts};
 use crate::config::{Config, Side, size};
 use crate::http::{self, TokenError};
 use crate::measure;
-use crate::measure::{CONNECTIONS, WAITING};
+use crate::measure::WAITING;
 use crate::shards::{self, Load};
 use crate::sockets::{self, Plan};
 use crate::storage::{self, StorageError};
@@ -178,18 +178,7 @@ impl Server {
         };
         let assembly = Arc::new(Assembly::new(&config, parts)?);
         let stop = watch::Sender::new(false);
-        let mut threads = Vec::with_capacity(receivers.len());
-        for (queue, number) in receivers.into_iter().zip(0..) {
-            let start = shards::Start {
-                assembly: Arc::clone(&assembly),
-                net: Arc::clone(&net),
-                resolver: resolver.clone(),
-                number,
-                queue,
-                stop: stop.subscribe(),
-            };
-            threads.push(shards::spawn(start).map_err(StartError::Thread)?);
-        }
+        let threads = start_shards(&assembly, &net, &resolver, &stop, receivers)?;
         let ready = Arc::new(AtomicBool::new(true));
         let http_address = http.local_addr().unwrap_or(config.http.listen);
         let (journals, changed) = (Arc::clone(&assembly), Arc::clone(&assembly));
@@ -234,7 +223,7 @@ impl Server {
     /// Measures, and says whether every shard lives. To be called about every second.
     pub async fn pulse(&self) -> bool {
         gauge!(WAITING).set(self.assembly.store().inboxes.waiting() as f64);
-        gauge!(CONNECTIONS).set(self.net.connections() as f64);
+        measure::recorder().run_upkeep();
         let alive = !self.threads.iter().any(JoinHandle::is_finished);
         alive && shards::pulse(self.assembly.node()).await.is_some()
     }
@@ -318,6 +307,27 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("bound", &self.bound).finish_non_exhaustive()
     }
+}
+
+fn start_shards(
+    assembly: &Arc<Assembly>,
+    net: &Arc<Net>,
+    resolver: &Resolver,
+    stop: &watch::Sender<bool>,
+    queues: Vec<mpsc::Receiver<ShardInput>>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let start = |(queue, number)| {
+        let start = shards::Start {
+            assembly: Arc::clone(assembly),
+            net: Arc::clone(net),
+            resolver: resolver.clone(),
+            number,
+            queue,
+            stop: stop.subscribe(),
+        };
+        shards::spawn(start).map_err(StartError::Thread)
+    };
+    queues.into_iter().zip(0..).map(start).collect()
 }
 
 fn clock() -> Clock {

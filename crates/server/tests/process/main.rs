@@ -1,12 +1,13 @@
 //! The binary as an operator runs it: configuration, signals, administration. Every wait is bounded.
 
+#[cfg(test)]
 mod support;
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 
 use nix::sys::signal::Signal;
-use support::{PATIENCE, Peer, Place, answer, exists, parlance, receive, text};
+use support::{PATIENCE, Peer, Place, answer, exists, parlance, receive, text, told};
 
 #[test]
 fn the_shipped_configuration_is_right() {
@@ -86,13 +87,6 @@ fn sigterm_waits_for_open_transactions_and_turns_new_ones_away() {
     assert_eq!(running.wait().code(), Some(0), "{}", place.log());
 }
 
-/// The next message to the service manager, without time stamps.
-fn told(manager: &UnixDatagram) -> String {
-    let mut octets = [0; 512];
-    let length = manager.recv(&mut octets).expect("the service manager is told in time");
-    text(&octets[..length]).lines().next().unwrap_or_default().to_owned()
-}
-
 #[test]
 fn sigterm_ends_an_idle_server_at_once_and_sigint_as_well() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -152,25 +146,15 @@ fn logs_show_no_address_and_no_body() {
     let running = place.start();
     let peer = Peer::new();
     peer.message(place.terminating, "t1", "", "a private matter");
-    assert_stored(&peer);
+    peer.is_stored();
     running.signal(Signal::SIGTERM);
     running.wait();
     let log = place.log();
     assert!(log.contains("\"call_id\":\"t1\""), "{log}");
-    for secret in ["private matter", "alice@ims.test", "bob@ims.test", token_of(&place).as_str()] {
+    for secret in ["private matter", "alice@ims.test", "bob@ims.test", place.bare_token().as_str()]
+    {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
-}
-
-/// The MESSAGE of `peer` was stored.
-#[track_caller]
-fn assert_stored(peer: &Peer) {
-    let response = peer.response();
-    assert!(response.starts_with("SIP/2.0 202"), "{response}");
-}
-
-fn token_of(place: &Place) -> String {
-    place.token().trim().rsplit(' ').next().unwrap().to_owned()
 }
 
 // Covers: DF-014, SEC-034
@@ -184,7 +168,7 @@ fn administration_goes_through_the_running_server_and_is_audited() {
     let running = place.start();
     let peer = Peer::new();
     peer.message(place.terminating, "kept", "", "come home");
-    assert_stored(&peer);
+    peer.is_stored();
 
     let shown = place.user(&["show", "tel:+1555"]);
     assert_eq!((&shown["user"], &shown["inbox"]["messages"]), (&added["user"], &1.into()));
@@ -260,7 +244,7 @@ fn the_port_says_which_side_a_request_is_on() {
     };
     let peer = Peer::new();
     peer.message(place.terminating, "in", "", "x");
-    assert_stored(&peer);
+    peer.is_stored();
     assert!(decided("in").contains("terminating for"), "{}", decided("in"));
     let orig = format!("Route: <sip:{};lr;orig>\r\n", place.sip);
     peer.message(place.sip, "out", &orig, "x");

@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -119,10 +120,14 @@ impl Place {
         Some((status, body.to_owned()))
     }
 
-    /// The header line with the token of the administration interface.
+    /// The token of the administration interface.
+    pub(crate) fn bare_token(&self) -> String {
+        fs::read_to_string(self.data().join("admin-token")).unwrap().trim().to_owned()
+    }
+
+    /// The header line with it.
     pub(crate) fn token(&self) -> String {
-        let token = fs::read_to_string(self.data().join("admin-token")).unwrap();
-        format!("Authorization: Bearer {}\r\n", token.trim())
+        format!("Authorization: Bearer {}\r\n", self.bare_token())
     }
 }
 
@@ -153,11 +158,14 @@ impl Running<'_> {
     }
 
     pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
-        let start = Instant::now();
-        while !holds(self) {
-            assert!(start.elapsed() < PATIENCE, "not in time: {what}\n{}", self.place.log());
-            sleep(Duration::from_millis(20));
+        let pause = Duration::from_millis(20);
+        for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
+            if holds(self) {
+                return;
+            }
+            sleep(pause);
         }
+        panic!("not in time: {what}\n{}", self.place.log());
     }
 }
 
@@ -222,6 +230,13 @@ impl Peer {
         self.0.send_to(request.as_bytes(), to).unwrap();
     }
 
+    /// The MESSAGE was stored.
+    #[track_caller]
+    pub(crate) fn is_stored(&self) {
+        let response = self.response();
+        assert!(response.starts_with("SIP/2.0 202"), "{response}");
+    }
+
     /// The next final response.
     pub(crate) fn response(&self) -> String {
         loop {
@@ -231,6 +246,13 @@ impl Peer {
             }
         }
     }
+}
+
+/// The next message to the service manager: its first line.
+pub(crate) fn told(manager: &UnixDatagram) -> String {
+    let mut octets = [0; 512];
+    let length = manager.recv(&mut octets).expect("the service manager is told in time");
+    text(&octets[..length]).lines().next().unwrap_or_default().to_owned()
 }
 
 /// The next message and its sender.
