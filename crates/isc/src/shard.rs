@@ -273,6 +273,7 @@ impl Shard {
                 () = inner.wake.notified() => {}
                 () = sleep_until(due) => {}
             }
+            let busy = batch.len() == BATCH;
             for input in batch.drain(..) {
                 inner.feed(&cx, input);
             }
@@ -280,6 +281,10 @@ impl Shard {
             if inner.endpoint.borrow().poll_timeout().is_some_and(|due| due <= now) {
                 inner.endpoint.borrow_mut().handle_input(now, Input::Timeout);
                 inner.drain();
+            }
+            if busy {
+                // Or the queue would be emptied first, and no role answer meanwhile.
+                tokio::task::yield_now().await;
             }
         }
     }
