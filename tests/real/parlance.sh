@@ -13,7 +13,6 @@ as_config() {
 [sip]
 domains = ["ims.test"]
 next_hop = "sip:127.0.0.10:5060;lr"
-trusted = ["127.0.0.0/8"]
 
 [[sip.listen]]
 address = "$AS_IP:5080"
@@ -47,7 +46,7 @@ TOML
 
 # What an operator would provision, done before the server starts. blocker refuses blocked.
 as_provision() {
-    "$PARLANCE" user set --config "$AS_CONFIG" --block sip:blocked@ims.test sip:blocker@ims.test
+    "$PARLANCE" user set --config "$AS_CONFIG" sip:blocker@ims.test 'reject+=sip:blocked@ims.test'
 }
 
 as_check_config() {
