@@ -1,8 +1,9 @@
 //! Message bodies, sans-IO: what SIP and MSRP carry, read and written over shared octets.
 //!
 //! Start from [`multipart::Multipart`] for RFC 2046 bodies, from [`cpim::Cpim`] for `message/cpim`
-//! (RFC 3862), from [`imdn::Imdn`] for disposition notifications (RFC 5438) and from
-//! [`sip_message::requests`] for the REGISTER inside a third-party REGISTER.
+//! (RFC 3862), from [`imdn::Imdn`] for disposition notifications (RFC 5438), from
+//! [`reginfo::Document`] for registration state (RFC 3680) and from [`sip_message::requests`] for
+//! the REGISTER inside a third-party REGISTER.
 //!
 //! Left out: decoding of base64 and quoted-printable (SIP and MSRP are 8-bit clean, RFC 3261
 //! §7.4.1), signatures and encryption of RFC 1847, validation against extension schemas.
@@ -16,6 +17,7 @@ pub mod imdn;
 mod media_type;
 mod mime;
 pub mod multipart;
+pub mod reginfo;
 pub mod sip_message;
 
 pub use media_type::{MediaType, MediaTypeError};
