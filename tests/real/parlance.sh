@@ -13,6 +13,7 @@ as_config() {
 [sip]
 domains = ["ims.test"]
 next_hop = "sip:127.0.0.10:5060;lr"
+drain_s = 2
 
 [[sip.listen]]
 address = "$AS_IP:5080"
@@ -41,6 +42,7 @@ body_bytes_max = $AS_LIMIT
 [deferred]
 delivery = "push-message"
 settle_ms = 300
+lease_s = 3
 TOML
 }
 
