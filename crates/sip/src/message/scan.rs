@@ -324,8 +324,9 @@ mod tests {
     // RFC 4475 §3.1.2.10 and, without its empty line, §3.1.2.15.
     #[test]
     fn what_can_be_answered_is_kept() {
+        type Row = (&'static [u8], Fault, Option<&'static [u8]>);
         #[rustfmt::skip]
-        let table: [(&[u8], Fault, Option<&[u8]>); 4] = [
+        let table: [Row; 4] = [
             (b"MESSAGE sip:b@h SIP/2.0  \r\nX: y\r\n\r\n", Fault::StartLine,  Some(b"sip:b@h")),
             (b"MESSAGE sip:b@h SIP/2.0\r\nX: y\r\n",       Fault::HeaderLine, Some(b"sip:b@h")),
             (b"MESSAGE sip:b@h SIP/2.0\r\nX: y",           Fault::HeaderLine, None),
