@@ -10,6 +10,7 @@
 //! | transactions | [`transaction`], [`Endpoint`] | RFC 3261 §17, RFC 4320, RFC 6026 |
 //! | dialogs and their INVITE usage | [`dialog`], [`reliable`], [`session_timer`] | RFC 3261 §12 to §15, RFC 3262, RFC 4028 |
 //! | proxying | [`proxy`] | RFC 3261 §16, RFC 5393 |
+//! | standing between two dialogs | [`b2bua`] | RFC 3261 §6 |
 //! | subscriptions and publications | [`subscription`], [`publication`] | RFC 6665, RFC 3903 |
 //! | finding the next hop | [`locate`] | RFC 3263 |
 //! | digest authentication | [`digest`] | RFC 3261 §22, RFC 7616, RFC 8760 |
@@ -21,6 +22,7 @@
 //! and random numbers are arguments. Nothing a peer can send makes anything here panic, and every
 //! parser looks at each octet a bounded number of times.
 
+pub mod b2bua;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;

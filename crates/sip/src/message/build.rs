@@ -137,6 +137,15 @@ impl ResponseBuilder {
         self
     }
 
+    /// Adds a header field octet for octet.
+    #[must_use]
+    pub fn octets(mut self, name: &[u8], value: &[u8]) -> Self {
+        for part in [name, b": ", value, b"\r\n"] {
+            self.out.put_slice(part);
+        }
+        self
+    }
+
     /// The octets, without a body.
     pub fn build(self) -> Bytes {
         self.with_body(&[])
