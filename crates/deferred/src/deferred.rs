@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use parlance_isc::{Cause, Cx, Deferral, Incoming, Local, Marks, Offered, Private};
+use parlance_isc::registration::RegistrationEvent;
+use parlance_isc::{
+    Cause, Cx, Deferral, Incoming, Local, Marks, Offered, Private, RegistrationEvents,
+};
 use parlance_sip::ListenerId;
 use parlance_sip::uri::Aor;
 use parlance_store::{Inboxes, Item, Profiles, RegistrationId, Seq, UserId, Withdrawn};
@@ -50,9 +53,8 @@ pub struct Setup {
 
 /// The deferred messaging function. Cheap to clone; one for all shards.
 ///
-/// Every shard calls [`Deferred::start`] once. The registration side calls
-/// [`Deferred::registered`] and [`Deferred::deregistered`], the participating function offers
-/// messages through [`Deferral`].
+/// Every shard calls [`Deferred::start`] once. The registration side tells its events
+/// ([`RegistrationEvents`]), the participating function offers messages ([`Deferral`]).
 #[derive(Clone)]
 pub struct Deferred(Arc<Shared>);
 
@@ -220,9 +222,9 @@ impl Deferred {
         }
     }
 
-    /// An event found no room.
+    /// An event found no room, or the store failed too often: the next sweep makes up for it.
     pub(crate) fn miss(&self) {
-        meter::left("queue");
+        meter::left("missed");
         self.0.missed.store(true, Ordering::Release);
     }
 
@@ -280,6 +282,20 @@ impl Deferral for Deferred {
 
     fn withdraw<'a>(&'a self, cx: &'a Cx, user: &'a UserId, seq: Seq) -> Local<'a, ()> {
         Box::pin(self.take_back(cx, user, seq))
+    }
+}
+
+impl RegistrationEvents for Deferred {
+    /// [`Deferred::registered`] and [`Deferred::deregistered`], as the event says.
+    fn handle_registration(&self, cx: &Cx, event: &RegistrationEvent) {
+        match event {
+            RegistrationEvent::Registered { registration, new, .. } => {
+                if let Some(user) = &registration.user {
+                    self.registered(cx, user, registration.id, *new);
+                }
+            }
+            RegistrationEvent::Deregistered { user, .. } => self.deregistered(cx, user),
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use parlance_store::{RegistrationId, Seq, UserId};
 use tokio::sync::Notify;
 
 use crate::keeper::Keeper;
-use crate::meter;
 use crate::rest::Rest;
 use crate::round::{self, Fault};
 
@@ -65,8 +64,7 @@ pub(crate) struct Lane {
     wake: Cell<Option<Wake>>,
     /// The latest registration it was woken for.
     registration: Cell<Option<RegistrationId>>,
-    gone: Cell<bool>,
-    /// Interrupts a wait.
+    /// Cuts a wait short.
     pub(crate) nudge: Notify,
     /// The item a client took, until the store knows.
     pub(crate) delivered: Cell<Option<Seq>>,
@@ -78,7 +76,6 @@ impl Lane {
             user,
             wake: Cell::new(Some(wake)),
             registration: Cell::new(wake.registered),
-            gone: Cell::new(false),
             nudge: Notify::new(),
             delivered: Cell::new(None),
         }
@@ -86,9 +83,6 @@ impl Lane {
 
     /// Asks for another round.
     pub(crate) fn wake(&self, wake: Wake) {
-        if wake.registered.is_some() {
-            self.gone.set(false);
-        }
         self.registration.set(self.registration.get().max(wake.registered));
         let mut merged = self.wake.get().unwrap_or_default();
         merged.merge(wake);
@@ -100,16 +94,11 @@ impl Lane {
         self.registration.get() >= Some(id)
     }
 
-    /// The user is gone (DF-061).
+    /// The user is gone (DF-061): what the lane waits for is not worth waiting for, and no other
+    /// round is needed. Before it sends it asks the store whether he is there in any case.
     pub(crate) fn leave(&self) {
-        self.gone.set(true);
         self.wake.set(None);
         self.nudge.notify_one();
-    }
-
-    /// Whether he is.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.gone.get()
     }
 }
 
@@ -122,14 +111,12 @@ pub(crate) async fn run(keeper: Rc<Keeper>, lane: Rc<Lane>) {
             Err(fault) if fault.is_passing() && faults < FAULTS_MAX => {
                 faults += 1;
                 log(&lane.user, &fault);
-                if !lane.is_gone() {
-                    lane.wake(wake);
-                }
+                lane.wake(wake);
                 keeper.cx.after(FAULT_PAUSE).await;
             }
             Err(fault) => {
                 log(&lane.user, &fault);
-                meter::left("fault");
+                keeper.deferred.miss();
             }
         }
         if *keeper.shared.stopping.borrow() {
@@ -182,8 +169,6 @@ mod tests {
         assert!(lane.is_serving(RegistrationId(4)) && lane.is_serving(RegistrationId(3)));
         assert!(!lane.is_serving(RegistrationId(5)));
         lane.leave();
-        assert!(lane.is_gone() && lane.wake.take().is_none());
-        lane.wake(Wake { registered: Some(RegistrationId(5)), ..Wake::default() });
-        assert!(!lane.is_gone());
+        assert!(lane.wake.take().is_none());
     }
 }

@@ -330,7 +330,7 @@ mod tests {
         (item, request)
     }
 
-    // Covers: DF-073, DF-074, CORE-037, CORE-050
+    // Covers: DF-070, CORE-037, CORE-050
     #[test]
     fn a_pushed_message_is_the_senders_in_our_envelope() {
         let (item, stored) = stored(false);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use parlance_isc::registration::{Availability, availability};
 use parlance_isc::{Cause, Cx, Offered};
 use parlance_sip::Request;
 use parlance_sip::header::RequestDisposition;
 use parlance_store::{
     Accepted, Cached, Millis, NewItem, Profile, Profiles, Registration, Seq, StoreError, UserId,
-    Visibility,
 };
 
 use crate::deferred::{Deferred, Event, Shared};
@@ -55,15 +55,10 @@ pub(crate) fn decide(request: &Request, about: &Circumstances<'_>) -> Result<Mil
     Ok(expires)
 }
 
-/// Whether what is kept for a user can be sent to him now: he is registered, not barred, has not
-/// gone invisible, and has a contact with the tag of this service as far as the contacts are
-/// known.
-pub(crate) fn is_there(registration: &Registration, profile: &Profile, now: Millis) -> bool {
-    let contacts = &registration.contacts;
-    !registration.has_lapsed(now)
-        && !registration.barred
-        && profile.visibility == Visibility::Visible
-        && (contacts.is_empty() || contacts.iter().any(|contact| contact.has_im_tag))
+/// Whether what is kept for a user can be sent to him now: he is available, and not barred.
+fn is_there(registration: &Registration, profile: &Profile, now: Millis) -> bool {
+    let found = availability(Some(registration), Some(profile), None, now);
+    found == Availability::Available && !registration.barred
 }
 
 /// The profile of a user; the default one for who never had any.

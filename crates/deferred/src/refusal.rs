@@ -56,7 +56,7 @@ pub(crate) fn refusal(refusal: Refusal, host: &str) -> Reply {
 mod tests {
     use super::{HeaderName, Refusal, refusal};
 
-    // Covers: DF-003, DF-008, DF-016
+    // Covers: DF-003, DF-008, DF-016, CORE-063
     #[test]
     fn every_refusal_is_a_480() {
         let full = "399 ims.test \"mailbox full\"";

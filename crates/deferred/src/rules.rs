@@ -60,9 +60,6 @@ mod tests {
         let open = Sender { identities: &alice, private: false };
         let hidden = Sender { private: true, ..open.clone() };
         let nobody = Sender { identities: &[], private: false };
-        let identity = || vec![Entry::Identity("sip:alice@ims.test".into())];
-        let number = || vec![Entry::Identity("tel:+15550000001".into())];
-        let domain = || vec![Entry::Domain("IMS.test".into())];
         let with = |change: fn(&mut Profile)| {
             let mut profile = Profile::default();
             change(&mut profile);

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use parlance_isc::{Arrival, Deferral as _};
+use parlance_isc::registration::{Ended, RegistrationEvent};
+use parlance_isc::{Arrival, Deferral as _, RegistrationEvents as _};
 use parlance_isc::{
     Cause, Clock, Cx, Dispatch, Locals, Lookup, NextHop, Node, Offered, Shard, ShardInput, Socket,
     Targets, Task, Wire,
@@ -346,14 +347,18 @@ impl World {
             Bound::Refreshed(registration) => (registration, false),
             Bound::Stale => panic!("every REGISTER has a Call-ID of its own"),
         };
-        self.deferred.registered(&self.cx, &user, registration.id, new);
-        registration.id
+        let id = registration.id;
+        let event = RegistrationEvent::Registered { registration, new, first_ever: false };
+        self.deferred.handle_registration(&self.cx, &event);
+        id
     }
 
     pub(crate) async fn deregister(&self, user: &str) {
         let user = UserId::from(user);
-        self.store.unbind(&user).await.expect("unbound");
-        self.deferred.deregistered(&self.cx, &user);
+        let was = self.store.unbind(&user).await.expect("unbound");
+        let registration = was.expect("he was registered");
+        let event = RegistrationEvent::Deregistered { user, registration, why: Ended::ByCore };
+        self.deferred.handle_registration(&self.cx, &event);
     }
 
     pub(crate) async fn profile(&self, change: impl FnOnce(&mut Profile)) {
@@ -374,6 +379,13 @@ impl World {
     pub(crate) async fn kept(&self) -> u64 {
         use parlance_store::Inboxes as _;
         self.store.counts(&BOB.into()).await.expect("counted").items
+    }
+
+    /// Whether another node could serve Bob now.
+    pub(crate) fn is_free(&self) -> bool {
+        use parlance_store::Inboxes as _;
+        let now = self.cx.now();
+        at_once(self.store.lease(&BOB.into(), 99, now, now)).is_some()
     }
 
     /// Whether Bob's inbox is due by now.

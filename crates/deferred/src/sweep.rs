@@ -10,8 +10,11 @@ use crate::deferred::{Deferred, Event};
 use crate::meter;
 use crate::rest::Rest;
 
-/// Inboxes or items read at a time; local limit.
+/// Inboxes read at a time; local limit.
 const PAGE: usize = 1000;
+
+/// Expired items read at a time, with what they hold; local limit.
+const EXPIRED_PAGE: usize = 100;
 
 /// How long the search waits when the shards have no room for more.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -83,7 +86,7 @@ async fn is_registered(cx: &Cx, user: &UserId) -> Result<bool, StoreError> {
 async fn remove_expired(deferred: &Deferred, cx: &Cx) -> Result<(), StoreError> {
     let inboxes = &deferred.shared().inboxes;
     loop {
-        let items = inboxes.expired(cx.now(), PAGE).await?;
+        let items = inboxes.expired(cx.now(), EXPIRED_PAGE).await?;
         let mut removed = 0;
         for item in &items {
             // First removed, then told: never two notifications about one message.
@@ -94,7 +97,7 @@ async fn remove_expired(deferred: &Deferred, cx: &Cx) -> Result<(), StoreError> 
             }
         }
         meter::expired(removed);
-        if removed == 0 || items.len() < PAGE {
+        if removed == 0 || items.len() < EXPIRED_PAGE {
             return Ok(());
         }
     }

@@ -24,7 +24,7 @@ impl Round<'_> {
         self.wait_until(self.keeper.pace.place()).await
     }
 
-    /// Waits, unless the user leaves or the server stops.
+    /// Waits; less long when the user leaves or the server stops, which ends the round.
     pub(super) async fn wait_until(&mut self, at: Instant) -> Result<Option<End>, Fault> {
         let (keeper, lane) = (self.keeper, self.lane);
         let mut stopping = keeper.shared.stopping.subscribe();
@@ -39,11 +39,8 @@ impl Round<'_> {
             }
         });
         waited.await?;
-        Ok(match (*keeper.shared.stopping.borrow(), lane.is_gone()) {
-            (true, _) => Some(End::Stopping),
-            (false, true) => Some(End::Away),
-            (false, false) => None,
-        })
+        let stops = *keeper.shared.stopping.borrow();
+        Ok(stops.then_some(End::Stopping))
     }
 
     /// Does `work` while the lease is kept.

@@ -13,7 +13,7 @@ fn memory() -> Arc<Memory> {
     Arc::new(Memory::new())
 }
 
-// Covers: DF-017, DF-044
+// Covers: DF-017, DF-070
 #[tokio::test(start_paused = true)]
 async fn what_was_in_flight_is_sent_again_as_the_same_request() {
     let mut runs = runs(Policy::default(), memory());
@@ -271,6 +271,25 @@ async fn two_nodes_never_deliver_for_one_user_at_a_time() {
                 sent.windows(2).all(|pair| pair[1].at - pair[0].at >= Duration::from_secs(20));
             assert!(apart, "one in flight at a time");
             assert_eq!(one.kept().await, 0);
+        })
+        .await;
+}
+
+// The other node still serves the registration before, and gives the inbox back as undeliverable.
+// Covers: DF-070
+#[tokio::test(start_paused = true)]
+async fn a_registration_is_not_lost_to_a_node_that_gives_up() {
+    runs(Policy::default(), memory())
+        .run(async |world: &World| {
+            world.keep(&["one"]).await;
+            let now = world.cx.now();
+            let until = now + Duration::from_secs(10);
+            let fence = world.store.lease(&BOB.into(), 99, until, now).await.unwrap().unwrap();
+            world.register(BOB).await;
+            world.after(3.0).await;
+            world.store.release(&fence).await.unwrap();
+            world.after(10.0).await;
+            assert_eq!(world.bodies(), ["one"]);
         })
         .await;
 }

@@ -17,7 +17,7 @@ fn told(count: u32) -> String {
     format!("You have {count} stored instant messages.")
 }
 
-// Covers: DF-060, DF-062, DF-063, DF-064, CORE-064, ROLE-013, PF-001
+// Covers: DF-060, DF-062, DF-063, DF-064, CORE-064, ROLE-013
 #[tokio::test(start_paused = true)]
 async fn a_new_registration_is_told_once_how_much_waits() {
     story(policy(), async |world: &World| {

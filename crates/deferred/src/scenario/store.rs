@@ -25,7 +25,7 @@ fn refused(offered: Offered) -> (u16, Vec<String>) {
     }
 }
 
-// Covers: DF-002, DF-003, DF-012, DF-017, DF-031, DF-032
+// Covers: DF-002, DF-003, DF-012, DF-013, DF-017, DF-031, DF-032, ROLE-006
 #[tokio::test(start_paused = true)]
 async fn what_was_promised_is_in_the_store_before_the_promise() {
     story(Policy::default(), async |world: &World| {
@@ -40,6 +40,8 @@ async fn what_was_promised_is_in_the_store_before_the_promise() {
         assert!(text.contains("\r\nDate: Wed, 01 Mar 2006 10:15:30 GMT\r\n"), "{text}");
         let second = world.offer("sip:carol@ims.test", "two", Cause::Unregistered).await;
         assert_eq!(stored(&second), 2);
+        let own = world.store.head(&ALICE.into(), Seq(0), 10).await.unwrap();
+        assert!(own.is_empty(), "it is the recipient's");
     })
     .await;
 }
