@@ -343,3 +343,6 @@ fn sending_listener(plans: &[Plan]) -> ListenerId {
     let found = of_side(Side::Terminating).or_else(|| of_side(Side::Any));
     ListenerId(found.map_or(0, |(_, number)| number))
 }
+
+#[cfg(test)]
+mod tests;

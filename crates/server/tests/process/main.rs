@@ -253,6 +253,27 @@ fn the_port_says_which_side_a_request_is_on() {
     assert_eq!(decided("never"), "[]");
 }
 
+// Covers: CORE-038
+#[test]
+fn without_ims_a_user_has_to_prove_who_he_is() {
+    let place = Place::new();
+    let digest = place.data().with_extension("digest");
+    fs::write(&digest, format!("alice:ims.test:{}\n", "0".repeat(32))).unwrap();
+    place.configure(
+        "[[sip.peer]]\nname = \"proxy\"\nnetworks = [\"127.0.0.0/8\"]\nkind = \"proxy\"\n",
+    );
+    let path = digest.to_str().unwrap();
+    let environment =
+        [("PARLANCE_SIP__AUTHENTICATION", "digest"), ("PARLANCE_SIP__DIGEST_FILE", path)];
+    let _running = place.start_with(&environment);
+    let peer = Peer::new();
+    let orig = format!("Route: <sip:{};lr;orig>\r\n", place.sip);
+    peer.unasserted(place.sip, "who", &orig);
+    let challenge = peer.response();
+    assert!(challenge.starts_with("SIP/2.0 407"), "{challenge}");
+    assert!(challenge.contains("Digest realm=\"ims.test\""), "{challenge}");
+}
+
 #[test]
 fn metrics_are_described_and_counted() {
     let place = Place::new();

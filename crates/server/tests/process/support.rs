@@ -218,11 +218,21 @@ impl Peer {
 
     /// Sends a MESSAGE with these further header lines.
     pub(crate) fn message(&self, to: SocketAddr, call_id: &str, headers: &str, body: &str) {
+        let asserted = format!("P-Asserted-Identity: <sip:alice@ims.test>\r\n{headers}");
+        self.send(to, call_id, &asserted, body);
+    }
+
+    /// The same without a word of the core about the sender.
+    pub(crate) fn unasserted(&self, to: SocketAddr, call_id: &str, headers: &str) {
+        self.send(to, call_id, headers, "x");
+    }
+
+    fn send(&self, to: SocketAddr, call_id: &str, headers: &str, body: &str) {
         let here = self.0.local_addr().unwrap();
         let request = format!(
             "MESSAGE sip:bob@ims.test SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:alice@ims.test>;tag=1\r\nTo: <sip:bob@ims.test>\r\n\
-             Call-ID: {call_id}\r\nCSeq: 1 MESSAGE\r\nP-Asserted-Identity: <sip:alice@ims.test>\r\n\
+             Call-ID: {call_id}\r\nCSeq: 1 MESSAGE\r\n\
              Accept-Contact: *;+g.oma.sip-im\r\nContent-Type: text/plain\r\n{headers}\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
