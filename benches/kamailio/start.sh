@@ -26,13 +26,13 @@ setsid kamailio -DD -E -m "${RELAY_SHM_MB:-3584}" -M 32 --atexit=no -x tlsf -X t
     -A "CHILDREN=${RELAY_CHILDREN:-2}" >"$run/log" 2>&1 </dev/null &
 pid=$!
 echo "$pid" >"$run/pid"
-for _ in {1..100}; do
+for _ in {1..300}; do
     running "$pid" && [ -n "$(ss -Hlnu "src $ip and sport = :$port")" ] && {
         echo "$pid"
         exit 0
     }
     sleep 0.1
 done
-echo "relay: not up after 10 s, see $run/log" >&2
+echo "relay: not up after 30 s, see $run/log" >&2
 kill -KILL "$pid" 2>/dev/null || true
 exit 1
