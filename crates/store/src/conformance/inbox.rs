@@ -189,8 +189,13 @@ pub async fn leases_to_one_holder(store: &Store) {
     assert!(lease(store, BOB, 2, 300, 199).await.is_some(), "another inbox");
     let second = lease(store, ALICE, 2, 300, 200).await.expect("it ran out");
     assert!(second.token > first.token, "{second:?} after {first:?}");
+    let shortened = lease(store, ALICE, 2, 250, 210).await;
+    assert_eq!(shortened, Some(second.clone()), "the holder may also shorten it");
+    assert!(lease(store, ALICE, 1, 300, 250).await.is_some(), "over when it says");
+    assert_eq!(store.inboxes.release(&second).await, Err(StoreError::Fenced));
+    let second = lease(store, ALICE, 1, 300, 251).await.expect("it is the holder's");
     ok(store.inboxes.release(&second)).await;
-    let third = lease(store, ALICE, 1, 300, 201).await.expect("it was given back");
+    let third = lease(store, ALICE, 1, 300, 252).await.expect("it was given back");
     assert!(third.token > second.token, "{third:?} after {second:?}");
 }
 
