@@ -9,10 +9,11 @@ use parlance_sip::{Message, Request, Source};
 use crate::decision::{Context, Function, options};
 use crate::gate::{Gate, Proof};
 use crate::journal::Journal;
-use crate::registration::{RegistrationEvent, Registrar};
+use crate::reg_event::{RegEvent, RegEventPolicy};
+use crate::registration::{Registrar, RegistrationEvent};
 use crate::trust::{Admission, Challenge};
 use crate::{Arrival, Cx, Decider, Decision, Dispatch, Incoming, Refusal, RefusalPolicy, Role};
-use crate::{Task, forward, refusal};
+use crate::{Task, forward, refusal, reg_event};
 
 /// Told what happens to registrations.
 pub trait RegistrationEvents {
@@ -35,10 +36,11 @@ pub struct Rules {
 
 /// Decides about each request of one shard.
 pub struct Dispatcher {
-    rules: Box<dyn Fn() -> Arc<Rules>>,
+    rules: Rc<dyn Fn() -> Arc<Rules>>,
     journal: Arc<Mutex<Journal>>,
     participating: Rc<dyn Role>,
     events: Rc<dyn RegistrationEvents>,
+    reg_event: Option<Rc<RegEvent>>,
 }
 
 impl Dispatcher {
@@ -49,7 +51,16 @@ impl Dispatcher {
         participating: Rc<dyn Role>,
         events: Rc<dyn RegistrationEvents>,
     ) -> Self {
-        Self { rules: Box::new(rules), journal, participating, events }
+        Self { rules: Rc::new(rules), journal, participating, events, reg_event: None }
+    }
+
+    /// Subscribes to the `reg` event of every user who registers (RFC 3680, CORE-021). Without
+    /// this the third-party REGISTER alone tells who is registered.
+    #[must_use]
+    pub fn with_reg_event(mut self, policy: RegEventPolicy) -> Self {
+        let (rules, events) = (Rc::clone(&self.rules), Rc::clone(&self.events));
+        self.reg_event = Some(Rc::new(RegEvent::new(policy, rules, events)));
+        self
     }
 }
 
@@ -66,8 +77,15 @@ impl Dispatch for Dispatcher {
             journal: Arc::clone(&self.journal),
             participating: Rc::clone(&self.participating),
             events: Rc::clone(&self.events),
+            reg_event: self.reg_event.clone(),
         };
         Box::pin(serving.serve(cx, arrival))
+    }
+
+    fn handle_registration(&self, cx: &Cx, event: &RegistrationEvent) {
+        if let Some(reg_event) = &self.reg_event {
+            reg_event.handle_registration(cx, event);
+        }
     }
 }
 
@@ -83,6 +101,7 @@ struct Serving {
     journal: Arc<Mutex<Journal>>,
     participating: Rc<dyn Role>,
     events: Rc<dyn RegistrationEvents>,
+    reg_event: Option<Rc<RegEvent>>,
 }
 
 impl Serving {
@@ -94,7 +113,8 @@ impl Serving {
             Proof::Identity(identity) => Some(identity),
             Proof::None | Proof::Rejected { .. } => None,
         };
-        let context = Context { proven, ..Context::default() };
+        let in_session = self.reg_event.as_ref().is_some_and(|events| events.owns(&request));
+        let context = Context { in_session, proven, ..Context::default() };
         let decider = &self.rules.decider;
         let decision = decider.decide(&request, &source, &peer_names, context, now).await;
         self.record(&cx, &source, &request, &decision);
@@ -118,11 +138,13 @@ impl Serving {
             Function::PassThrough => forward::pass(cx, incoming).await,
             Function::Refused(refused) => self.refuse(&cx, &refused, incoming, stale),
             Function::Dropped => incoming.abandon(),
+            Function::Session => {
+                if let Some(reg_event) = &self.reg_event {
+                    reg_event.deliver(incoming);
+                }
+            }
             // Decided only for what `Services::running` says runs here; dropping it answers 480.
-            Function::Controlling(_)
-            | Function::Deferred
-            | Function::History
-            | Function::Session => drop(incoming),
+            Function::Controlling(_) | Function::Deferred | Function::History => drop(incoming),
         }
     }
 
@@ -145,7 +167,14 @@ impl Serving {
         let outcome = registrar.third_party(request, &decider.services, cx.now()).await;
         incoming.reply(&outcome.reply);
         if let Some(event) = outcome.event {
-            self.events.handle_registration(cx, &event);
+            self.tell(cx, &event);
+        }
+    }
+
+    fn tell(&self, cx: &Cx, event: &RegistrationEvent) {
+        self.events.handle_registration(cx, event);
+        if self.reg_event.is_some() {
+            reg_event::pass_on(cx, event);
         }
     }
 
@@ -153,7 +182,7 @@ impl Serving {
     async fn end_registration(&self, cx: &Cx, decision: &Decision) {
         let Some(user) = &decision.user else { return };
         match self.rules.registrar.unregistered(user).await {
-            Ok(Some(event)) => self.events.handle_registration(cx, &event),
+            Ok(Some(event)) => self.tell(cx, &event),
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "registration not ended"),
         }

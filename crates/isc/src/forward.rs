@@ -223,16 +223,26 @@ pub(crate) async fn send(cx: &Cx, request: Request, hop: NextHop, branch: Option
         return Outcome::Unreachable;
     }
     let permit = lane.acquire().await;
-    let shared = Waiting::new(None, hop.listener, request, Edits::new());
-    shared.borrow_mut().branch = branch.map(str::to_owned);
-    launch(cx, &shared, hop);
-    let outcome = next_outcome(&shared).await;
+    let outcome = send_beside(cx, request, hop, branch).await;
     drop(permit);
     // The last one out takes the lane away: the table holds it once, we hold it once.
     if Rc::strong_count(&lane) == 2 {
         cx.0.lanes.borrow_mut().remove(&uri);
     }
     outcome
+}
+
+/// Sends a request of our own that waits for no other: not for a MESSAGE.
+pub(crate) async fn send_beside(
+    cx: &Cx,
+    request: Request,
+    hop: NextHop,
+    branch: Option<&str>,
+) -> Outcome {
+    let shared = Waiting::new(None, hop.listener, request, Edits::new());
+    shared.borrow_mut().branch = branch.map(str::to_owned);
+    launch(cx, &shared, hop);
+    next_outcome(&shared).await
 }
 
 /// Finds the targets and sends to the first; at once when no question must be asked.

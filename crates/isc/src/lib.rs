@@ -4,7 +4,8 @@
 //! peer trusted ([`trust`]), whom does it serve and on which side ([`served_user`]), and which
 //! function takes it ([`decision`]). The third-party REGISTER is served here ([`registration`]);
 //! filter criteria are read, evaluated and written ([`ifc`]); every decision is kept with its
-//! reason ([`journal`]).
+//! reason ([`journal`]). Where the operator wants it, the server subscribes to the `reg` event of
+//! each registered user as well ([`RegEventPolicy`]).
 //!
 //! A [`Shard`] runs the machines of `sip` and the roles over them. A role is `async` code over
 //! [`Cx`] (the shard), [`Incoming`] (a request and its answer) and [`Forwarding`] (a request sent
@@ -32,6 +33,7 @@ pub mod journal;
 mod mark;
 mod node;
 mod private;
+mod reg_event;
 pub mod registration;
 mod reply;
 mod role;
@@ -54,6 +56,7 @@ pub use mark::{Marks, Origin};
 pub use node::Node;
 pub use parlance_sip::header::SessionCase;
 pub use private::{Private, show_private};
+pub use reg_event::RegEventPolicy;
 pub use reply::Reply;
 pub use role::{Role, Task};
 pub use shard::{Arrival, Dispatch, Shard, ShardInput};

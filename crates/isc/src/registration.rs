@@ -8,6 +8,7 @@
 mod availability;
 mod contacts;
 mod identities;
+mod notified;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use availability::{Availability, availability, has_im_contact};
 use contacts::Told;
+pub(crate) use notified::{Notification, Verdict, verdict};
 use parlance_sip::header::{
     Contact, Expires, From as FromHeader, PChargingFunctionAddresses, PChargingVector, To, Value,
 };
@@ -76,6 +78,9 @@ pub enum Ended {
     Lapsed,
     /// A terminating request says that the user is not registered.
     Unregistered,
+    /// A notification of the `reg` event says so: the registration is terminated, or no contact
+    /// is left (RFC 3680).
+    Notified,
 }
 
 /// What happened to a registration.

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::cx::Lanes;
 use crate::forward::{self, Shared, Waiting};
+use crate::registration::RegistrationEvent;
 use crate::wire::Wire;
 use crate::{Cx, Node, Task};
 
@@ -76,6 +77,12 @@ pub trait Dispatch {
 
     /// Serves a new request.
     fn dispatch(&self, cx: Cx, arrival: Arrival) -> Task;
+
+    /// Hears, on the shard that owns the user's lane, what happened to a registration. Nothing
+    /// follows from it by default.
+    fn handle_registration(&self, cx: &Cx, event: &RegistrationEvent) {
+        let _ = (cx, event);
+    }
 }
 
 /// The inside of a shard, shared by its handles.
@@ -86,7 +93,7 @@ pub(crate) struct Inner {
     pub(crate) clients: RefCell<HashMap<ClientKey, Shared>>,
     pub(crate) invites: RefCell<HashMap<ServerKey, Weak<RefCell<Waiting>>>>,
     pub(crate) lanes: Lanes,
-    dispatch: OnceCell<Rc<dyn Dispatch>>,
+    pub(crate) dispatch: OnceCell<Rc<dyn Dispatch>>,
     me: Weak<Inner>,
     /// The certificate names of the message being fed.
     peer_names: RefCell<Arc<[String]>>,
@@ -293,7 +300,7 @@ impl Shard {
 /// How many inputs are taken from the queue at a time, so that roles get their turn.
 const BATCH: usize = 64;
 
-async fn sleep_until(due: Option<std::time::Instant>) {
+pub(crate) async fn sleep_until(due: Option<std::time::Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(Instant::from_std(due)).await,
         None => std::future::pending().await,

@@ -84,7 +84,7 @@ impl Told {
 }
 
 /// Whether two are the contact of one device: by its instance, or else by URI.
-fn is_same(one: &store::Contact, two: &store::Contact) -> bool {
+pub(super) fn is_same(one: &store::Contact, two: &store::Contact) -> bool {
     if let (Some(one), Some(two)) = (&one.instance, &two.instance) {
         return one == two;
     }
@@ -96,7 +96,7 @@ fn is_same(one: &store::Contact, two: &store::Contact) -> bool {
 }
 
 /// What is kept of a contact; `None` for `*`.
-fn kept(contact: &Contact<'_>) -> Option<store::Contact> {
+pub(super) fn kept(contact: &Contact<'_>) -> Option<store::Contact> {
     let uri = contact.address()?.uri.to_string();
     let features = contact.features();
     let tags = features

@@ -1,0 +1,167 @@
+//! What notifications of the `reg` event change about a registration (RFC 3680; CORE-059).
+
+use parlance_content::reginfo::{self, RegInfo};
+use parlance_sip::grammar::is_token;
+use parlance_sip::header::{Contact, Header};
+use parlance_store::{
+    self as store, Binding, Bound, LIST_MAX, Millis, Registration, RegistrationId, StoreError,
+    UserId,
+};
+
+use super::contacts::{is_same, kept};
+use super::{Ended, Registrar, RegistrationEvent, ended};
+
+/// What the registration state shown by the core means for the registration kept here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The user is gone, or his last contact for instant messages is.
+    Ended(Ended),
+    /// His contacts are these.
+    Contacts(Vec<store::Contact>),
+    /// Nothing new.
+    Unchanged,
+}
+
+/// Judges `shown` against what is kept.
+///
+/// `told_params` is whether the core tells the parameters of contacts in this subscription. One
+/// that does not leaves the feature tags open: they are then those the REGISTER showed, and a
+/// contact that no REGISTER showed may well be one for instant messages.
+pub(crate) fn verdict(shown: &RegInfo, told_params: bool, kept_here: &Registration) -> Verdict {
+    if shown.registrations().is_empty() {
+        return Verdict::Unchanged;
+    }
+    let mut contacts: Vec<store::Contact> = Vec::new();
+    let mut is_open = false;
+    let mut is_gone = true;
+    for row in shown.active_contacts() {
+        is_gone = false;
+        let told = read(row);
+        let bare = || store::Contact { uri: row.uri.clone(), ..store::Contact::default() };
+        let contact = match told {
+            Some(contact) if told_params => Some(contact),
+            told => {
+                let known = told.unwrap_or_else(bare);
+                kept_here.contacts.iter().find(|contact| is_same(contact, &known)).cloned()
+            }
+        };
+        match contact {
+            None => is_open = true,
+            Some(contact) if contacts.iter().any(|known| is_same(known, &contact)) => {}
+            Some(contact) if contacts.len() < LIST_MAX => contacts.push(contact),
+            Some(contact) => is_open |= contact.has_im_tag,
+        }
+    }
+    if is_gone {
+        return Verdict::Ended(Ended::Notified);
+    }
+    if !contacts.iter().any(|contact| contact.has_im_tag) {
+        return if is_open { Verdict::Unchanged } else { Verdict::Ended(Ended::TagLost) };
+    }
+    let is_known = |contact| kept_here.contacts.contains(contact);
+    if contacts.len() == kept_here.contacts.len() && contacts.iter().all(is_known) {
+        return Verdict::Unchanged;
+    }
+    Verdict::Contacts(contacts)
+}
+
+/// A contact as a REGISTER would have shown it; `None` when it cannot be written as one.
+fn read(row: &reginfo::Contact) -> Option<store::Contact> {
+    let mut text = format!("<{}>", row.uri);
+    for (name, value) in &row.params {
+        if name.is_empty() || !name.bytes().all(is_token) {
+            continue;
+        }
+        text.push(';');
+        text.push_str(name);
+        if value.is_empty() {
+            continue;
+        }
+        text.push('=');
+        // The value stands as in Contact, or without the quotes it had there.
+        if value.starts_with('"') || value.bytes().all(is_token) {
+            text.push_str(value);
+        } else {
+            text.push('"');
+            text.push_str(&value.replace('\\', "\\\\").replace('"', "\\\""));
+            text.push('"');
+        }
+    }
+    kept(&Contact::parse(text.as_bytes()).ok()?)
+}
+
+/// The NOTIFY that shows contacts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Notification<'a> {
+    /// Its Call-ID.
+    pub(crate) call_id: &'a str,
+    /// Its CSeq number.
+    pub(crate) cseq: u32,
+}
+
+impl Registrar {
+    /// The registration numbered `id`, if it is still there.
+    pub(crate) async fn current(
+        &self,
+        user: &UserId,
+        id: RegistrationId,
+        now: Millis,
+    ) -> Result<Option<std::sync::Arc<Registration>>, StoreError> {
+        let found = self.registrations.lookup(user).await?;
+        Ok(found.filter(|found| found.id == id && !found.has_lapsed(now)))
+    }
+
+    /// Ends the registration numbered `id`; one that came after it stays.
+    pub(crate) async fn end_notified(
+        &self,
+        user: &UserId,
+        id: RegistrationId,
+        why: Ended,
+        now: Millis,
+    ) -> Result<Option<RegistrationEvent>, StoreError> {
+        if self.current(user, id, now).await?.is_none() {
+            return Ok(None);
+        }
+        let was = self.registrations.unbind(user).await?;
+        Ok(ended(user.clone(), was, why))
+    }
+
+    /// Puts the contacts that `notification` shows into the registration `known`. Its expiry stays.
+    pub(crate) async fn show_contacts(
+        &self,
+        known: &Registration,
+        contacts: Vec<store::Contact>,
+        notification: Notification<'_>,
+        now: Millis,
+    ) -> Result<Option<RegistrationEvent>, StoreError> {
+        let (Some(user), Some(public_id)) = (&known.user, known.public_ids.first()) else {
+            return Ok(None);
+        };
+        let left = known.expires_at.since(now);
+        let Notification { call_id, cseq } = notification;
+        let binding = Binding {
+            user: user.clone(),
+            public_id: public_id.clone(),
+            aliases: None,
+            scscf: known.scscf.clone(),
+            expires: u32::try_from(left.as_secs()).unwrap_or(u32::MAX),
+            grace: known
+                .lapses_at
+                .since(now)
+                .saturating_sub(std::time::Duration::from_secs(left.as_secs())),
+            contacts: Some(contacts),
+            charging: None,
+            orig_ioi: None,
+            barred: known.barred,
+            // Every REGISTER has a Call-ID of its own (TS 24.229 §5.4.1.7), so that the next one
+            // is taken whatever its number.
+            call_id: call_id.to_owned(),
+            cseq,
+        };
+        let registration = match self.registrations.bind(binding, now).await? {
+            Bound::New(registration) | Bound::Refreshed(registration) => registration,
+            Bound::Stale => return Ok(None),
+        };
+        Ok(Some(RegistrationEvent::Registered { registration, new: false, first_ever: false }))
+    }
+}
