@@ -1,0 +1,145 @@
+//! The server is killed again and again while it accepts and delivers; nothing it said 202 to may
+//! be lost, come out of order, or come twice.
+
+#[path = "kill/recipient.rs"]
+mod recipient;
+#[path = "kill/sender.rs"]
+mod sender;
+#[path = "kill/server.rs"]
+mod server;
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use recipient::{Delivery, Recipients};
+use sender::{Senders, Stream};
+use server::{PATIENCE, Server};
+
+/// Users whose messages are delivered while the server is still being killed.
+const EARLY: [&str; 4] = ["u0", "u1", "u2", "u3"];
+/// Users who come back when that is over; until then messages to them keep coming.
+const LATE: [&str; 4] = ["u4", "u5", "u6", "u7"];
+
+/// How many messages must have been accepted since the last start before the server is killed.
+const ACCEPTED: usize = 150;
+
+// Covers: DF-003, DF-012, DF-017, STO-014
+#[test]
+fn what_got_202_is_delivered_once_and_in_order() {
+    let long = std::env::var("PARLANCE_LONG").is_ok_and(|long| !matches!(&*long, "" | "0"));
+    let kills = if long { 100 } else { 10 };
+    let start = now();
+    let recipients = Recipients::new();
+    let mut server = Server::new(recipients.address());
+    server.start();
+
+    let to = |users, pause| Senders::new(server.sip(), recipients.address(), users, pause);
+    let early = to(&EARLY, Duration::from_millis(20));
+    let late = to(&LATE, Duration::from_millis(60));
+    let accepting = kills / 2;
+    for kill in 0..accepting {
+        under_load(kill, ACCEPTED, || early.accepted() + late.accepted());
+        server.kill_and_start();
+    }
+    let mut accepted = early.end();
+    for user in EARLY {
+        recipients.register(server.sip(), user);
+    }
+    // So that something is left for each kill to interrupt.
+    let waiting: usize = accepted.iter().map(|stream| stream.accepted).sum();
+    let progress = waiting / (kills - accepting + 1);
+    for kill in accepting..kills {
+        under_load(kill, progress, || recipients.delivered());
+        // Half of the time everything that is under way is kept without an answer.
+        recipients.withhold(kill % 2 == 0);
+        sleep(Duration::from_millis(if kill % 2 == 0 { 30 } else { 0 }));
+        server.kill_and_start();
+        recipients.restarted();
+    }
+    accepted.extend(late.end());
+    for user in LATE {
+        recipients.register(server.sip(), user);
+    }
+    let total = accepted.iter().map(|stream| stream.accepted).sum();
+    while recipients.delivered() < total {
+        let before = recipients.delivered();
+        wait_for("another message is delivered", || recipients.delivered() > before);
+    }
+    // What would come twice has time to come.
+    sleep(Duration::from_millis(500));
+    let delivery = recipients.end();
+    check(&accepted, &delivery);
+    report(kills, &accepted, &delivery, now() - start);
+}
+
+/// Waits until the server has done so much since it started, or only a moment: a start is killed
+/// now and then as well.
+fn under_load(kill: usize, progress: usize, done: impl Fn() -> usize) {
+    if kill % 5 != 4 {
+        let before = done();
+        wait_for("the server works again", || done() >= before + progress);
+    }
+    // Not always at the same point of what it does.
+    sleep(Duration::from_millis(u64::try_from(kill * 37 % 90).expect("it is small")));
+}
+
+/// All that was accepted came, and nothing else; of each sender in order; nothing again once the
+/// server knew that it had arrived.
+fn check(accepted: &[Stream], delivery: &Delivery) {
+    let mut wrong = Vec::new();
+    for stream in accepted {
+        if !stream.refused.is_empty() {
+            wrong.push(format!("{stream:?}"));
+        }
+        let expected: Vec<usize> = (0..stream.accepted).collect();
+        let key = (stream.user.to_owned(), stream.sender.to_owned());
+        let found = delivery.first.get(&key).cloned().unwrap_or_default();
+        if found != expected {
+            let missing = expected.iter().filter(|number| !found.contains(number)).count();
+            let unordered = found.windows(2).filter(|two| two[0] >= two[1]).count();
+            wrong.push(format!(
+                "{key:?}: {} of {} came, {missing} are missing, {unordered} out of order",
+                found.len(),
+                stream.accepted
+            ));
+        }
+    }
+    wrong.extend(delivery.faults.iter().cloned());
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(delivery.absorbed > 0, "no request that was under way at a kill was sent again");
+}
+
+fn report(kills: usize, accepted: &[Stream], delivery: &Delivery, took: Duration) {
+    let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
+    for stream in accepted {
+        *answers.entry("202").or_default() += stream.accepted;
+        *answers.entry("repeated until answered").or_default() += stream.repeated;
+    }
+    println!(
+        "{kills} kills in {:.1} s: {answers:?}; delivered {}, sent again after a kill and absorbed \
+         {}, retransmitted {}, delivered twice {}",
+        took.as_secs_f64(),
+        delivery.first.values().map(Vec::len).sum::<usize>(),
+        delivery.absorbed,
+        delivery.retransmitted,
+        delivery.duplicates,
+    );
+    assert!(took < Duration::from_secs(6) * u32::try_from(kills).expect("it is small"));
+}
+
+/// Waits, but not for ever.
+#[track_caller]
+fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    let end = now() + PATIENCE;
+    while !holds() {
+        assert!(now() < end, "not in time: {what}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// A process cannot be given another clock.
+#[expect(clippy::disallowed_methods, reason = "the server is a process of its own, on real time")]
+fn now() -> Instant {
+    Instant::now()
+}
