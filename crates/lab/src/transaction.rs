@@ -424,9 +424,7 @@ mod tests {
             let (mut element, mut link) = element();
             element.request(client("MESSAGE"), peer(Udp), Bytes::from_static(b"m"), 7);
             let (sent, ended) = pass(&mut element, &mut link, 40).await;
-            let expected = [
-                0, 500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500,
-            ];
+            let expected = [0, 500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500];
             assert_eq!((sent, ended), (expected.to_vec(), vec![7]));
             element.request(client("INVITE"), peer(Udp), Bytes::from_static(b"i"), 8);
             let (sent, ended) = pass(&mut element, &mut link, 40).await;

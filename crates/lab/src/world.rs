@@ -317,7 +317,8 @@ impl Builder {
         let mut users = BTreeMap::new();
         for (place, name) in self.users.iter().enumerate() {
             core.subscribe(subscription(name, place));
-            let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(u64::try_from(place).unwrap_or(0));
+            let seed =
+                self.seed.wrapping_mul(1_000_003).wrapping_add(u64::try_from(place).unwrap_or(0));
             let config = UeConfig { identity: identity(name), core: CORE, seed };
             users.insert(name.clone(), Ue::start(network.attach(address(place)), config));
         }

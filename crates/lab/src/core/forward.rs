@@ -45,8 +45,7 @@ impl State {
         let mut edits = Edits::new();
         edits.remove(request, HeaderName::PPreferredIdentity);
         edits.set(request, HeaderName::PAssertedIdentity, format_args!("<{identity}>"));
-        let vector =
-            format!("icid-value=\"{icid}\";icid-generated-at={}", self.local.ip());
+        let vector = format!("icid-value=\"{icid}\";icid-generated-at={}", self.local.ip());
         edits.set(request, HeaderName::PChargingVector, vector);
         let network = format!("\"visited.{}\"", self.config.domain);
         edits.set(request, HeaderName::PVisitedNetworkId, network);
@@ -274,4 +273,3 @@ impl State {
         self.transactions.send(peer, octets);
     }
 }
-

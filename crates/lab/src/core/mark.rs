@@ -88,7 +88,8 @@ mod tests {
         let user = "sip:alice@ims.test".to_owned();
         let mark = Mark { priority: 20, handling: 0, case: Case::Terminating, user };
         let hop = mark.hop("127.0.0.13:6060");
-        let captured = "<sip:iscmark@127.0.0.13:6060;lr;s=20;h=0;d=1;a=7369703a616c69636540696d732e74657374>";
+        let captured =
+            "<sip:iscmark@127.0.0.13:6060;lr;s=20;h=0;d=1;a=7369703a616c69636540696d732e74657374>";
         assert_eq!(hop, captured);
         let uri = Uri::parse(hop.trim_matches(['<', '>']).as_bytes()).unwrap();
         assert_eq!(Mark::of(uri.as_sip().unwrap()), Some(mark));

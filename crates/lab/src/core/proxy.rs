@@ -213,9 +213,7 @@ impl State {
                         confirmed.map(|text| String::from_utf8_lossy(text).into_owned());
                 }
             }
-            Matched::Pass(Tag::ThirdParty(_) | Tag::Cancel)
-            | Matched::Again
-            | Matched::Stray => {}
+            Matched::Pass(Tag::ThirdParty(_) | Tag::Cancel) | Matched::Again | Matched::Stray => {}
         }
     }
 
@@ -352,8 +350,7 @@ impl State {
     /// Whether a URI is the core.
     pub(super) fn is_own(&self, uri: &Uri<'_>) -> bool {
         uri.as_sip().is_some_and(|uri| {
-            uri.host.ip() == Some(self.local.ip())
-                && uri.port.unwrap_or(5060) == self.local.port()
+            uri.host.ip() == Some(self.local.ip()) && uri.port.unwrap_or(5060) == self.local.port()
         })
     }
 

@@ -31,7 +31,8 @@ impl State {
     /// Serves a REGISTER of a UE.
     pub(super) fn register(&mut self, peer: Peer, server: &ServerId, request: &Request) {
         let to = request.header::<parlance_sip::header::To<'_>>().ok().flatten();
-        let identity = to.and_then(|to| Aor::from_uri(&to.uri())).map(|aor| aor.as_str().to_owned());
+        let identity =
+            to.and_then(|to| Aor::from_uri(&to.uri())).map(|aor| aor.as_str().to_owned());
         let known = identity.filter(|identity| {
             let user = self.subscribers.get(identity);
             user.is_some_and(|user| user.has_address(peer.address))
@@ -147,8 +148,7 @@ impl State {
         let local = self.local;
         let (branch, tag, number) = (self.branch(), self.token(), self.token());
         let expires = if period.is_zero() { Duration::ZERO } else { period + self.config.grace };
-        let aliases =
-            self.subscribers.get(identity).map(|user| user.subscription.aliases.clone());
+        let aliases = self.subscribers.get(identity).map(|user| user.subscription.aliases.clone());
         // Kamailio puts all identities into one pair of brackets, which no grammar allows.
         let all = std::iter::once(identity.to_owned()).chain(aliases.unwrap_or_default());
         let associated = all.collect::<Vec<_>>().join(", ");
@@ -157,10 +157,7 @@ impl State {
         let domain = self.config.domain.clone();
         let (request, _) = server.split_once(";transport=").unwrap_or((server, ""));
         let register = RequestBuilder::new("REGISTER", request)
-            .header(
-                HeaderName::Via,
-                format_args!("SIP/2.0/{transport} {local};branch={branch}"),
-            )
+            .header(HeaderName::Via, format_args!("SIP/2.0/{transport} {local};branch={branch}"))
             .header(HeaderName::To, format_args!("<{identity}>"))
             .header(HeaderName::From, format_args!("<sip:{local}>;tag={tag}"))
             .header(HeaderName::CSeq, "10 REGISTER")

@@ -72,10 +72,8 @@ impl Served {
             return Err(WorldError::Configuration(mistakes));
         }
         let plans = sockets::plan(&config.sip);
-        let addresses: Vec<SocketAddr> =
-            plans.iter().map(|plan| plan.listener.address).collect();
-        let transports: Vec<Transport> =
-            plans.iter().map(|plan| plan.listener.transport).collect();
+        let addresses: Vec<SocketAddr> = plans.iter().map(|plan| plan.listener.address).collect();
+        let transports: Vec<Transport> = plans.iter().map(|plan| plan.listener.transport).collect();
         let locals = sockets::locals(&plans, &addresses);
         let capacity = usize::try_from(config.sip.queue_max).unwrap_or(usize::MAX);
         let (queues, receivers): (Vec<_>, Vec<_>) =
