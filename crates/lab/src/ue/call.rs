@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use rsip::headers::{CSeq, CallId, Contact, ContentType, From, MaxForwards, Route, To, UntypedHeader, Via};
+use rsip::headers::{
+    CSeq, CallId, Contact, ContentType, From, MaxForwards, Route, To, UntypedHeader, Via,
+};
 use rsip::message::HeadersExt;
 use rsip::{Header, Method};
 use sdp_rs::SessionDescription;
@@ -230,7 +232,10 @@ impl State {
         let keep = |header: &&Header| {
             matches!(
                 header,
-                Header::Via(_) | Header::From(_) | Header::To(_) | Header::CallId(_)
+                Header::Via(_)
+                    | Header::From(_)
+                    | Header::To(_)
+                    | Header::CallId(_)
                     | Header::MaxForwards(_)
             )
         };
@@ -325,7 +330,7 @@ impl State {
 
     /// An ACK: its INVITE needs no more repeating.
     pub(super) fn acknowledged(&mut self, id: &ServerId, request: &rsip::Request) {
-        let call_id = request.call_id_header().map(ToString::to_string).unwrap_or_default();
+        let call_id = request.call_id_header().map(|id| id.value().to_owned()).unwrap_or_default();
         if let Some(leg) = self.legs.get_mut(&call_id) {
             leg.acknowledged = true;
             let invite = leg.invite.clone();
@@ -348,7 +353,7 @@ impl State {
     /// A BYE.
     pub(super) fn ended(&mut self, place: usize) {
         let call_id = self.received.get(place).and_then(|received| {
-            received.request.call_id_header().ok().map(ToString::to_string)
+            received.request.call_id_header().ok().map(|id| id.value().to_owned())
         });
         if let Some(leg) = call_id.and_then(|call_id| self.legs.get_mut(&call_id)) {
             leg.ended = true;
@@ -375,7 +380,8 @@ fn record_route(headers: &rsip::Headers) -> Vec<String> {
         Header::RecordRoute(route) => Some(route.value().to_owned()),
         _ => None,
     });
-    values.flat_map(|value| value.split(',').map(|hop| hop.trim().to_owned()).collect::<Vec<_>>())
+    values
+        .flat_map(|value| value.split(',').map(|hop| hop.trim().to_owned()).collect::<Vec<_>>())
         .collect()
 }
 

@@ -334,7 +334,7 @@ impl State {
         let id = id.clone();
         let invite = request.method == Method::Invite;
         let mut headers = copied(&request);
-        let call_id = request.call_id_header().map(ToString::to_string).unwrap_or_default();
+        let call_id = request.call_id_header().map(|id| id.value().to_owned()).unwrap_or_default();
         let tag = match self.legs.get(&call_id) {
             Some(leg) => leg.tag.clone(),
             None => tag,

@@ -1,0 +1,46 @@
+//! Stories of whole requests: UEs built on other libraries, a small core that evaluates the shipped
+//! filter criteria, and the real server between them, on a simulated network and virtual time.
+
+#[path = "scenario/deferred.rs"]
+mod deferred;
+#[path = "scenario/isc.rs"]
+mod isc;
+#[path = "scenario/loss.rs"]
+mod loss;
+#[path = "scenario/pager.rs"]
+mod pager;
+#[path = "scenario/session.rs"]
+mod session;
+
+use std::time::Duration;
+
+use parlance_lab::world::{Builder, World};
+use tokio::task::LocalSet;
+
+/// Tells a story on a `LocalSet` of its own.
+async fn story(tell: impl AsyncFnOnce()) {
+    LocalSet::new().run_until(tell()).await;
+}
+
+/// Alice, Bob and Carol, nobody registered.
+fn people() -> Builder {
+    World::builder().user("alice").user("bob").user("carol")
+}
+
+/// A world where alice and bob are registered.
+async fn alice_and_bob(builder: Builder) -> World {
+    let world = builder.build().await.expect("the world can be built");
+    for name in ["alice", "bob"] {
+        assert_eq!(world.ue(name).register().await.status, 200, "{name} registers");
+    }
+    world.settle(seconds(1)).await;
+    world
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const ALICE: &str = "sip:alice@ims.test";
+const BOB: &str = "sip:bob@ims.test";
+const CAROL: &str = "sip:carol@ims.test";

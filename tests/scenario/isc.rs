@@ -1,0 +1,117 @@
+//! The core and the server towards each other.
+
+use std::net::SocketAddr;
+
+use parlance_lab::core::SHIPPED_CRITERIA;
+use parlance_lab::raw::RawUe;
+use parlance_lab::world::{CORE, SERVER};
+use parlance_sip::Transport;
+
+use crate::{ALICE, BOB, alice_and_bob, people, seconds, story};
+
+// Covers: CORE-018, CORE-019, CORE-022, CORE-024, CORE-026, CORE-066
+#[tokio::test(start_paused = true)]
+async fn registrations_are_learnt_from_the_core() {
+    story(async || {
+        let world = people().unprovisioned().build().await.unwrap();
+        world.ue("alice").register().await;
+        world.ue("bob").register_with(seconds(300), true).await;
+        world.settle(seconds(1)).await;
+        // Each with a new Call-ID and the same CSeq: refreshes all the same.
+        for _ in 0..3 {
+            world.core.repeat_third_party(BOB);
+            world.settle(seconds(1)).await;
+        }
+        world.ue("alice").deregister().await;
+        world.settle(seconds(1)).await;
+        let told: Vec<_> = world
+            .core
+            .third_party()
+            .into_iter()
+            .map(|told| (told.identity, told.expires, told.status, told.confirmed))
+            .collect();
+        let row =
+            |who: &str, period: u64| (who.to_owned(), period, Some(200), Some(period.to_string()));
+        let expected =
+            [row(ALICE, 720), row(BOB, 420), row(BOB, 420), row(BOB, 420), row(BOB, 420)];
+        assert_eq!(told[..5], expected);
+        assert_eq!(told[5], row(ALICE, 0));
+        assert_eq!(told.len(), 6);
+    })
+    .await;
+}
+
+// Covers: CORE-066
+#[tokio::test(start_paused = true)]
+async fn without_the_server_the_core_goes_on() {
+    story(async || {
+        let world = alice_and_bob(people()).await;
+        world.network.partition(CORE.ip(), SERVER, true);
+        let answer = world.ue("alice").message(BOB, "with nobody between").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(world.core.counts().bypassed, 2);
+        assert_eq!(world.ue("bob").texts(), ["with nobody between"]);
+        world.network.partition(CORE.ip(), SERVER, false);
+        assert!(!SHIPPED_CRITERIA.contains("<DefaultHandling>1<"));
+    })
+    .await;
+}
+
+// Covers: CORE-061
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_does_not_make_the_core_leave_us_out() {
+    story(async || {
+        let world = alice_and_bob(people().isc(Transport::Tcp)).await;
+        let slow = parlance_lab::ue::Behaviour::After(seconds(15), 200);
+        world.ue("bob").script([slow]);
+        assert_eq!(world.ue("alice").message(BOB, "no hurry").await.status, 200);
+        assert_eq!(world.core.counts().bypassed, 0, "a 100 stopped the wait");
+        // Over UDP a 100 comes after 3.5 seconds, which is too late for this core.
+        let world = alice_and_bob(people().isc(Transport::Udp)).await;
+        let slow = parlance_lab::ue::Behaviour::After(seconds(15), 200);
+        world.ue("bob").script([slow]);
+        assert_eq!(world.ue("alice").message(BOB, "no hurry").await.status, 200);
+        assert!(world.core.counts().bypassed > 0);
+    })
+    .await;
+}
+
+// Covers: CORE-023, SEC-004
+#[tokio::test(start_paused = true)]
+async fn a_stranger_gets_403_and_leaves_nothing() {
+    story(async || {
+        let world = alice_and_bob(people()).await;
+        let stranger: SocketAddr = "10.66.0.1:5060".parse().unwrap();
+        for (port, method) in [(5080, "MESSAGE"), (5081, "MESSAGE"), (5082, "REGISTER")] {
+            let server = SocketAddr::new(SERVER, port);
+            let mut raw = RawUe::new(world.network.attach(stranger), server);
+            let head = format!(
+                "{method} {BOB} SIP/2.0\nVia: SIP/2.0/UDP {stranger};branch=z9hG4bK{port}\n\
+                 Max-Forwards: 70\nFrom: <{ALICE}>;tag=1\nTo: <{BOB}>\nCall-ID: {port}\n\
+                 CSeq: 1 {method}\nP-Asserted-Identity: <{ALICE}>\nExpires: 600\n\
+                 Contact: <sip:{stranger}>\nAccept-Contact: *;+g.oma.sip-im"
+            );
+            raw.send(&head, b"");
+            assert_eq!(raw.status(seconds(5)).await, Some(403), "{method} to {port}");
+        }
+        assert!(world.ue("bob").received().is_empty());
+        assert_eq!(world.waiting("bob").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_shards_serve_one_core() {
+    story(async || {
+        let world = people().users(20).shards(4).build().await.unwrap();
+        world.register_all().await;
+        for number in 0..100_usize {
+            let from = world.ue(&parlance_lab::world::user_name(number % 20));
+            let to = format!("sip:{}@ims.test", parlance_lab::world::user_name((number + 7) % 20));
+            assert_eq!(from.message(&to, &number.to_string()).await.status, 200);
+        }
+        let got: usize = world.ues().map(|ue| ue.texts().len()).sum();
+        assert_eq!(got, 100);
+    })
+    .await;
+}

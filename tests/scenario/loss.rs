@@ -1,0 +1,157 @@
+//! A network that loses, delays, copies and reorders.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parlance_lab::network::Faults;
+use parlance_lab::ue::Ue;
+use parlance_lab::world::{World, identity, user_name};
+use parlance_sip::Transport;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
+
+use crate::{seconds, story};
+
+const USERS: usize = 100;
+
+/// An unoptimised run does the same with fewer messages.
+const MESSAGES: usize = if cfg!(debug_assertions) { 500 } else { 10_000 };
+
+fn bad_network() -> Faults {
+    Faults {
+        loss: 0.2,
+        duplication: 0.05,
+        reordering: 0.1,
+        delay: Duration::ZERO..Duration::from_millis(200),
+        piece_octets_max: Some(1_400),
+    }
+}
+
+/// Registers, however often it takes.
+async fn register(ue: Ue) {
+    for _ in 0..10 {
+        if ue.register().await.status == 200 {
+            return;
+        }
+    }
+    panic!("{} cannot register", ue.identity());
+}
+
+/// What became of the messages, by text: the final statuses at the sender, where a transaction
+/// without an answer counts as 408 (RFC 3261 §8.1.3.1).
+async fn send_all(world: &World, seed: u64) -> BTreeMap<String, (String, u16)> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut senders = JoinSet::new();
+    for number in 0..USERS {
+        let from = world.ue(&user_name(number)).clone();
+        let mine = (0..MESSAGES / USERS).map(|message| {
+            let other = (number + random.random_range(1..USERS)) % USERS;
+            (user_name(other), format!("{number} to {other}, number {message}"))
+        });
+        let mine: Vec<_> = mine.collect();
+        senders.spawn_local(async move {
+            let mut outcomes = Vec::new();
+            // RFC 3428 §8: one at a time.
+            for (to, text) in mine {
+                let answer = from.message(&identity(&to), &text).await;
+                outcomes.push((text, (to, answer.status)));
+            }
+            outcomes
+        });
+    }
+    let mut all = BTreeMap::new();
+    while let Some(outcomes) = senders.join_next().await {
+        all.extend(outcomes.expect("no sender fails"));
+    }
+    all
+}
+
+/// How often each text arrived at the user it was for.
+fn arrivals(world: &World) -> BTreeMap<String, usize> {
+    let mut arrivals = BTreeMap::new();
+    for ue in world.ues() {
+        for text in ue.texts() {
+            *arrivals.entry(text).or_insert(0) += 1;
+        }
+    }
+    arrivals
+}
+
+async fn check(isc: Transport, seed: u64) {
+    // Over UDP the core waits for the server as long as its transaction lasts: with its usual
+    // three seconds it would go on without the server whenever two datagrams are lost.
+    let isc_wait = (isc == Transport::Tcp).then_some(seconds(3));
+    let world = World::builder()
+        .seed(seed)
+        .faults(bad_network())
+        .isc(isc)
+        .shards(2)
+        .users(USERS)
+        .core(|core| {
+            core.isc_wait = isc_wait;
+            core.trace_max = 0;
+        })
+        .configuration("[participating]\nnotice = false\nrate_per_user = 0\n")
+        .build()
+        .await
+        .expect("the world can be built");
+    let mut registering = JoinSet::new();
+    // Every tenth user is away for now.
+    let away = |number: usize| number % 10 == 3;
+    for number in (0..USERS).filter(|number| !away(*number)) {
+        registering.spawn_local(register(world.ue(&user_name(number)).clone()));
+    }
+    registering.join_all().await;
+    world.settle(seconds(40)).await;
+    let outcomes = send_all(&world, seed).await;
+    assert_eq!(outcomes.len(), MESSAGES, "each has one outcome");
+    for number in (0..USERS).filter(|number| away(*number)) {
+        register(world.ue(&user_name(number)).clone()).await;
+    }
+    world.network.set_faults(Faults::default());
+    for round in 0..200 {
+        world.settle(seconds(60)).await;
+        let mut waiting = 0;
+        for number in 0..USERS {
+            waiting += world.waiting(&user_name(number)).await;
+        }
+        if waiting == 0 {
+            break;
+        }
+        assert!(round < 199, "{waiting} messages are never delivered");
+    }
+    let arrivals = arrivals(&world);
+    let mut count: BTreeMap<u16, usize> = BTreeMap::new();
+    for (text, (_, status)) in &outcomes {
+        *count.entry(*status).or_insert(0) += 1;
+        let arrived = arrivals.get(text).copied().unwrap_or(0);
+        match status {
+            200 | 202 => assert_eq!(arrived, 1, "{status} for {text}"),
+            408 => assert!(arrived <= 1, "{status} for {text}"),
+            other => panic!("{other} for {text}"),
+        }
+    }
+    println!("{isc}, seed {seed}: {count:?}, {:?}", world.network.statistics());
+    assert!(count.get(&200).copied().unwrap_or(0) > MESSAGES / 2);
+    assert!(count.get(&202).copied().unwrap_or(0) > MESSAGES / 20);
+    let without = count.get(&408).copied().unwrap_or(0);
+    assert!(without * 100 <= MESSAGES, "{without} senders heard nothing");
+    for ue in world.ues() {
+        assert_eq!(ue.contradictions(), 0, "{} got two different answers", ue.identity());
+        assert!(ue.unreadable().is_empty());
+    }
+    let statistics = world.network.statistics();
+    assert!(statistics.lost > statistics.delivered / 20 && statistics.duplicated > 0);
+}
+
+// Covers: CORE-004, DF-003
+#[tokio::test(start_paused = true)]
+async fn over_udp_every_message_ends_once() {
+    story(async || check(Transport::Udp, 20).await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_tcp_every_message_ends_once() {
+    story(async || check(Transport::Tcp, 21).await).await;
+}
