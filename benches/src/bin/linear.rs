@@ -28,7 +28,9 @@ const SHAPES: [(&str, Make); 12] = [
     ("many Vias", |size| lines("Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\n", size)),
     ("one line of commas", |size| head(&format!("Contact: {}", ",".repeat(size)))),
     ("one folded line", |size| head(&format!("Subject: {}x", "a\r\n ".repeat(size / 4)))),
-    ("brackets that never close", |size| head(&format!("Contact: {}", "<sip:a@h,".repeat(size / 9)))),
+    ("brackets that never close", |size| {
+        head(&format!("Contact: {}", "<sip:a@h,".repeat(size / 9)))
+    }),
     ("quotes that never close", |size| head(&format!("Contact: {}", "\"a\\\",".repeat(size / 5)))),
     ("contact parameters", |size| head(&format!("Contact: <sip:a@h>{}", ";a=b".repeat(size / 4)))),
     ("via parameters", |size| head(&format!("Via: SIP/2.0/UDP h{}", ";a=b".repeat(size / 4)))),
@@ -53,10 +55,9 @@ fn examine(octets: &[u8]) {
         fields_max: usize::from(u16::MAX),
         body_octets_max: usize::MAX,
     };
-    if let Ok(message) = Message::parse_datagram(Bytes::copy_from_slice(octets), &limits) {
-        if let Ok(request) = Request::new(message) {
-            black_box(check_request(&request)).ok();
-        }
+    let message = Message::parse_datagram(Bytes::copy_from_slice(octets), &limits).ok();
+    if let Some(request) = message.and_then(|message| Request::new(message).ok()) {
+        black_box(check_request(&request)).ok();
     }
     let mut framer = Framer::new(limits);
     for piece in octets.chunks(1_400) {

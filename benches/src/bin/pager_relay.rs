@@ -169,7 +169,8 @@ fn parlance() -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    let built = Command::new("cargo").args(["build", "--release", "-p", "parlance-server"]).status();
+    let arguments = ["build", "--release", "-p", "parlance-server"];
+    let built = Command::new("cargo").args(arguments).status();
     if built?.success() && path.exists() { Ok(path) } else { Err("no binary parlance".into()) }
 }
 
