@@ -44,8 +44,8 @@ pub struct RegEventPolicy {
     /// The duration asked for, in seconds. Default 600,000, as a UE asks (TS 24.229 §5.1.1.3); the
     /// S-CSCF may shorten it. RFC 3680 §4.4 has 3761, which would double the load of REGISTER.
     pub expires: u32,
-    /// Subscriptions of one shard, those that are ending included. Local limit, default 500,000:
-    /// one takes some 3 KiB. A user beyond it is not subscribed to, until he refreshes his
+    /// Subscriptions of one shard, those that are ending included. Local limit, default 100,000:
+    /// one takes some 4 KiB. A user beyond it is not subscribed to, until he refreshes his
     /// registration when there is room; meanwhile the third-party REGISTER alone counts for him.
     pub subscriptions_max: usize,
 }
@@ -58,7 +58,7 @@ impl RegEventPolicy {
             listener,
             orig_ioi: None,
             expires: 600_000,
-            subscriptions_max: 500_000,
+            subscriptions_max: 100_000,
         }
     }
 }

@@ -65,7 +65,7 @@ impl Following {
             };
             let next = (began + PAUSE).max(tokio::time::Instant::now() + wait);
             if tokio::time::timeout_at(next, stopped(&mut events)).await.is_ok()
-                || !self.is_current().await
+                || !Box::pin(self.is_current()).await
             {
                 break;
             }
@@ -181,7 +181,8 @@ impl<'a> Subscription<'a> {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Request(incoming)) => {
-                        if let Some(end) = self.handle_request(*incoming).await {
+                        // Boxed: most of the time a subscription waits, and then it is small.
+                        if let Some(end) = Box::pin(self.handle_request(*incoming)).await {
                             return end;
                         }
                     }
@@ -237,7 +238,7 @@ impl<'a> Subscription<'a> {
             match output {
                 Output::Subscribe { expires } => {
                     let refreshes = self.dialog.is_some() && expires > 0;
-                    if refreshes && !self.following.is_current().await {
+                    if refreshes && !Box::pin(self.following.is_current()).await {
                         self.leave();
                     } else if !self.subscribe(expires) {
                         return Some(Again::Never);

@@ -1,5 +1,8 @@
 //! What notifications of the `reg` event change about a registration (RFC 3680; CORE-059).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use parlance_content::reginfo::{self, RegInfo};
 use parlance_sip::grammar::is_token;
 use parlance_sip::header::{Contact, Header};
@@ -106,7 +109,7 @@ impl Registrar {
         user: &UserId,
         id: RegistrationId,
         now: Millis,
-    ) -> Result<Option<std::sync::Arc<Registration>>, StoreError> {
+    ) -> Result<Option<Arc<Registration>>, StoreError> {
         let found = self.registrations.lookup(user).await?;
         Ok(found.filter(|found| found.id == id && !found.has_lapsed(now)))
     }
@@ -145,10 +148,7 @@ impl Registrar {
             aliases: None,
             scscf: known.scscf.clone(),
             expires: u32::try_from(left.as_secs()).unwrap_or(u32::MAX),
-            grace: known
-                .lapses_at
-                .since(now)
-                .saturating_sub(std::time::Duration::from_secs(left.as_secs())),
+            grace: known.lapses_at.since(now).saturating_sub(Duration::from_secs(left.as_secs())),
             contacts: Some(contacts),
             charging: None,
             orig_ioi: None,
@@ -163,5 +163,142 @@ impl Registrar {
             Bound::Stale => return Ok(None),
         };
         Ok(Some(RegistrationEvent::Registered { registration, new: false, first_ever: false }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlance_content::reginfo::{Document, RegInfo};
+    use parlance_store::{Contact, LIST_MAX, Millis, Registration, RegistrationId, Store, UserId};
+
+    use super::{Verdict, verdict};
+    use crate::registration::{Ended, Registrar, RegistrationPolicy};
+
+    /// A full document from `identity state` and contacts, `;` between registrations; a contact is
+    /// `name` or `name+`, with the feature tag.
+    fn shown(text: &str) -> RegInfo {
+        let registration = |text: &str| {
+            let mut words = text.split_whitespace();
+            let (id, state) = (words.next().unwrap(), words.next().unwrap());
+            let contact = |text: &str| {
+                let name = text.trim_end_matches('+');
+                let tag =
+                    if text.ends_with('+') { "<unknown-param name='+g.oma.sip-im'/>" } else { "" };
+                format!(
+                    "<contact id='{name}' state='active'><uri>sip:{name}@h</uri>{tag}</contact>"
+                )
+            };
+            let contacts: String = words.map(contact).collect();
+            format!(
+                "<registration aor='sip:{id}' id='{id}' state='{state}'>{contacts}</registration>"
+            )
+        };
+        let rows: String =
+            text.split(';').filter(|row| !row.is_empty()).map(registration).collect();
+        let text = format!(
+            "<reginfo xmlns='urn:ietf:params:xml:ns:reginfo' version='0' state='full'>{rows}\
+             </reginfo>"
+        );
+        let mut table = RegInfo::new();
+        table.apply(Document::parse(text.as_bytes()).unwrap());
+        table
+    }
+
+    /// A record from contacts as above.
+    fn record(contacts: &str) -> Registration {
+        let contact = |text: &str| Contact {
+            uri: format!("sip:{}@h", text.trim_end_matches('+')),
+            instance: None,
+            tags: text.ends_with('+').then(|| "+g.oma.sip-im".to_owned()).into_iter().collect(),
+            has_im_tag: text.ends_with('+'),
+        };
+        let contacts = contacts.split_whitespace().map(contact).collect();
+        Registration { contacts, ..Registration::default() }
+    }
+
+    // Covers: CORE-059
+    #[test]
+    fn what_is_shown_is_judged_against_what_is_kept() {
+        let contacts = |text: &str| Verdict::Contacts(record(text).contacts);
+        let gone = Verdict::Ended(Ended::Notified);
+        let tag_lost = Verdict::Ended(Ended::TagLost);
+        #[rustfmt::skip]
+        let table = [
+            // Told parameters.
+            (true,  "r active a+",                       "a+",    Verdict::Unchanged),
+            (true,  "r active b a+",                     "a+ b",  Verdict::Unchanged),
+            (true,  "r active a+ b",                     "a+",    contacts("a+ b")),
+            (true,  "r active a+",                       "",      contacts("a+")),
+            (true,  "r active a",                        "a+",    tag_lost.clone()),
+            (true,  "r active a",                        "",      tag_lost.clone()),
+            // Every identity of a registration set has a row for each device.
+            (true,  "r active a+;q active a+",           "a+",    Verdict::Unchanged),
+            (true,  "r terminated;q active a+",          "a+",    Verdict::Unchanged),
+            (true,  "r terminated;q active a",           "a+",    tag_lost.clone()),
+            (true,  "r terminated;q terminated",         "a+",    gone.clone()),
+            (true,  "r init",                            "a+",    gone.clone()),
+            (true,  "r terminated a+",                   "a+",    gone.clone()),
+            (true,  "",                                  "a+",    Verdict::Unchanged),
+            // Not told: what the REGISTER showed counts.
+            (false, "r active a b",                      "a+ b",  Verdict::Unchanged),
+            (false, "r active a",                        "a+ b",  contacts("a+")),
+            (false, "r active b",                        "a+ b",  tag_lost),
+            (false, "r active c",                        "a+ b",  Verdict::Unchanged),
+            (false, "r active c",                        "",      Verdict::Unchanged),
+            (false, "r terminated",                      "",      gone),
+        ];
+        for (told, text, kept, expected) in table {
+            assert_eq!(verdict(&shown(text), told, &record(kept)), expected, "{text} | {kept}");
+        }
+    }
+
+    #[test]
+    fn a_record_takes_no_more_contacts_than_it_holds() {
+        let names = |prefix: &str, count: usize| -> String {
+            (0..count).map(|n| format!(" {prefix}{n}+")).collect()
+        };
+        let text = format!("r active{};q active{}", names("a", LIST_MAX), names("b", 1));
+        match verdict(&shown(&text), true, &record("")) {
+            Verdict::Contacts(contacts) => assert_eq!(contacts.len(), LIST_MAX),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    // Covers: CORE-059
+    #[tokio::test]
+    async fn a_later_registration_is_not_ended() {
+        let store = Store::memory();
+        let registrar = Registrar::new(
+            store.profiles.clone(),
+            store.registrations.clone(),
+            RegistrationPolicy::default(),
+        );
+        let user = UserId::from("sip:alice@ims.test");
+        let binding = |call_id: &str| parlance_store::Binding {
+            user: user.clone(),
+            public_id: user.to_string(),
+            aliases: None,
+            scscf: "sip:s".to_owned(),
+            expires: 600,
+            grace: std::time::Duration::ZERO,
+            contacts: None,
+            charging: None,
+            orig_ioi: None,
+            barred: false,
+            call_id: call_id.to_owned(),
+            cseq: 1,
+        };
+        store.registrations.bind(binding("1"), Millis(0)).await.unwrap();
+        let first = store.registrations.lookup(&user).await.unwrap().unwrap().id;
+        store.registrations.unbind(&user).await.unwrap();
+        store.registrations.bind(binding("2"), Millis(0)).await.unwrap();
+        let end = |id: RegistrationId, now| {
+            registrar.end_notified(&user, id, Ended::Notified, Millis(now))
+        };
+        assert_eq!(end(first, 1).await, Ok(None));
+        let second = store.registrations.lookup(&user).await.unwrap().unwrap().id;
+        assert_eq!(end(second, 600_000).await, Ok(None), "that one is to be found lapsed");
+        assert!(end(second, 1).await.unwrap().is_some());
+        assert!(store.registrations.lookup(&user).await.unwrap().is_none());
     }
 }
