@@ -29,9 +29,9 @@ const ACCEPTED: usize = 150;
 fn what_got_202_is_delivered_once_and_in_order() {
     let long = std::env::var("PARLANCE_LONG").is_ok_and(|long| !matches!(&*long, "" | "0"));
     let kills = if long { 100 } else { 10 };
-    let start = now();
     let recipients = Recipients::new();
     let mut server = Server::new(recipients.address());
+    let start = now();
     server.start();
 
     let to = |users, pause| Senders::new(server.sip(), recipients.address(), users, pause);

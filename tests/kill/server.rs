@@ -20,8 +20,9 @@ pub(crate) struct Server {
 
 impl Server {
     /// Configures a server that sends to `core`. Pauses and limits that would only make the test
-    /// longer are off.
+    /// longer are off. The binary is there when this returns.
     pub(crate) fn new(core: SocketAddr) -> Self {
+        binary();
         let directory = TempDir::new().expect("there is room for a directory");
         let [sip, http] = free_ports();
         let data = directory.path().join("data");
