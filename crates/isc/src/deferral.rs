@@ -45,7 +45,8 @@ pub enum Offered {
     Stored(Seq),
     /// It was durable before (DF-086): answer 202.
     Duplicate,
-    /// It is not stored; this is the answer, 480 with what there is to say (DF-003, DF-008, DF-016).
+    /// It is not stored; this is the answer, 480 with what there is to say (DF-003, DF-008,
+    /// DF-016).
     Refused(Reply),
 }
 

@@ -59,7 +59,8 @@ impl Udp {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // The limit of the system may be passed only with CAP_NET_ADMIN; without, as far as it goes.
+        // The limit of the system may be passed only with CAP_NET_ADMIN; without, as far as it
+        // goes.
         if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer_octets).is_err() {
             socket.set_recv_buffer_size(receive_buffer_octets)?;
         }

@@ -8,7 +8,9 @@
 //! | header fields | [`header`] | RFC 3261 §20 and the RFC named at each |
 //! | session descriptions | [`sdp`] | RFC 4566, RFC 4975 §8 |
 //! | transactions | [`transaction`], [`Endpoint`] | RFC 3261 §17, RFC 4320, RFC 6026 |
-//! | dialogs and their INVITE usage | [`dialog`], [`reliable`], [`session_timer`] | RFC 3261 §12 to §15, RFC 3262, RFC 4028 |
+//! | dialogs and their INVITE usage | [`dialog`] | RFC 3261 §12 to §15 |
+//! | acknowledged provisional responses | [`reliable`] | RFC 3262 |
+//! | session timers | [`session_timer`] | RFC 4028 |
 //! | proxying | [`proxy`] | RFC 3261 §16, RFC 5393 |
 //! | standing between two dialogs | [`b2bua`] | RFC 3261 §6 |
 //! | subscriptions and publications | [`subscription`], [`publication`] | RFC 6665, RFC 3903 |

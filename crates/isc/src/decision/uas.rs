@@ -1,4 +1,5 @@
-//! What a UAS checks before it serves a request (RFC 3261 §8.2), and what it says it can do (§11.2).
+//! What a UAS checks before it serves a request (RFC 3261 §8.2), and what it says it can do
+//! (§11.2).
 
 use parlance_content::Handling;
 use parlance_content::MediaType;
