@@ -3,8 +3,8 @@
 //! A [`Command`] is the same whether it comes over HTTP to a running server or is done on the store
 //! by `parlance user` while none runs.
 //!
-//! **Invariant:** what belongs to a user is given out or changed only after the audit entry about it
-//! is durable (DF-014).
+//! **Invariant:** what belongs to a user is given out or changed only after the audit entry about
+//! it is durable (DF-014).
 
 mod command;
 mod edit;

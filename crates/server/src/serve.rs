@@ -144,7 +144,8 @@ fn reload(server: &Server, file: Option<&Path>, log: &LogHandle) {
             let done = server.reload(config);
             tracing::info!(applied = ?done.applied, "reloaded, certificates included");
             if !done.needs_restart.is_empty() {
-                tracing::warn!(keys = ?done.needs_restart, "changed, but in force only after a restart");
+                let keys = done.needs_restart;
+                tracing::warn!(?keys, "changed, but in force only after a restart");
             }
             for error in done.failed {
                 tracing::error!(%error, "not reloaded");

@@ -9,8 +9,8 @@ use parlance_net::{ConnectionLimits, RateLimit, TlsClient};
 use super::section::section;
 
 section! {
-    /// The network below the signalling: connections, rates, DNS. The limits are local; the RFCs set
-    /// none unless one is named.
+    /// The network below the signalling: connections, rates, DNS. The limits are local; the RFCs
+    /// set none unless one is named.
     pub struct Net {
         /// TCP and TLS connections at most, both ways. One more is refused.
         pub connections_max: u64 = 10_000, in 16..=1_000_000;

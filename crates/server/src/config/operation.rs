@@ -18,8 +18,8 @@ section! {
         /// Token for /admin, at least 16 characters, sent as `Authorization: Bearer TOKEN`. Without
         /// one here, a random one is kept in `admin_token_file`.
         pub admin_token: Option<Secret> = None, example "\"a long random text\"";
-        /// File of that token, made readable by its owner only when it is not there; relative to the
-        /// data directory.
+        /// File of that token, made readable by its owner only when it is not there; relative to
+        /// the data directory.
         pub admin_token_file: PathBuf = PathBuf::from("admin-token");
     }
 }

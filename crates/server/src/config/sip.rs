@@ -59,10 +59,10 @@ section! {
         /// Header fields of a message at most; more is answered 400. The RFC sets no limit.
         pub fields_max: u64 = 256, in 32..=4_096;
         /// Octets of the body of a message at most; more is answered 513. The RFC sets no limit;
-        /// what a user may send is `body_bytes_max` of [participating].
+        /// what a user may send is `body_bytes_max` of participating.
         pub body_octets_max: u64 = 262_144, in 1_300..=4_194_304;
-        /// Messages that wait for one shard at most. One more is dropped over UDP and slows the peer
-        /// down over TCP.
+        /// Messages that wait for one shard at most. One more is dropped over UDP and slows the
+        /// peer down over TCP.
         pub queue_max: u64 = 8_192, in 64..=1_048_576;
         /// Milliseconds that a new request may have waited for its shard; an older one is answered
         /// 503, since its S-CSCF has begun to go on without us.
@@ -101,15 +101,15 @@ section! {
         /// What the listener is for: `originating` or `terminating` requests, `registration`
         /// (third-party REGISTER), or `any`.
         pub side: Side = Side::Any;
-        /// What stands in Via and Record-Route instead of the address, `HOST` or `HOST:PORT`; needed
-        /// where the address is 0.0.0.0 or [::] (RFC 3261 §18.1.1).
+        /// What stands in Via and Record-Route instead of the address, `HOST` or `HOST:PORT`;
+        /// needed where the address is 0.0.0.0 or :: (RFC 3261 §18.1.1).
         pub advertise: Option<String> = None, example "\"im.ims.test:5060\"";
         /// Our certificate for TLS and what leads to its root, PEM. Read again on SIGHUP.
         pub certificate: Option<PathBuf> = None, example "\"/etc/parlance/tls/certificate.pem\"";
         /// Its private key, PEM. Read again on SIGHUP.
         pub key: Option<PathBuf> = None, example "\"/etc/parlance/tls/key.pem\"";
-        /// Root certificates that the certificates of TLS clients are verified against, PEM; without
-        /// them, clients are not asked for one. Read again on SIGHUP.
+        /// Root certificates that the certificates of TLS clients are verified against, PEM;
+        /// without them, clients are not asked for one. Read again on SIGHUP.
         pub client_roots: Option<PathBuf> = None, example "\"/etc/parlance/tls/roots.pem\"";
         /// Whether a TLS client without a certificate is turned away.
         pub client_required: bool = false;

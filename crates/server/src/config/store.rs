@@ -10,8 +10,8 @@ use super::net::size;
 use super::section::section;
 
 section! {
-    /// What must survive: registrations, profiles, stored messages, the audit trail. One process has
-    /// it open.
+    /// What must survive: registrations, profiles, stored messages, the audit trail. One process
+    /// has it open.
     pub struct Store {
         /// Directory of the data; made when it is not there. Relative to the working directory.
         pub path: PathBuf = PathBuf::from("./parlance-data");

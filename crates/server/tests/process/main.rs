@@ -1,4 +1,5 @@
-//! The binary as an operator runs it: configuration, signals, administration. Every wait is bounded.
+//! The binary as an operator runs it: configuration, signals, administration. Every wait is
+//! bounded.
 
 #[cfg(test)]
 mod support;
