@@ -56,7 +56,7 @@ pub use mark::{Marks, Origin};
 pub use node::Node;
 pub use parlance_sip::header::SessionCase;
 pub use private::{Private, show_private};
-pub use reg_event::RegEventPolicy;
+pub use reg_event::{RegEventPolicy, pass_on};
 pub use reply::Reply;
 pub use role::{Role, Task};
 pub use shard::{Arrival, Dispatch, Shard, ShardInput};

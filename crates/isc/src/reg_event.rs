@@ -199,8 +199,9 @@ impl RegEvent {
     }
 }
 
-/// Tells the shard that owns the user's lane what happened to his registration.
-pub(crate) fn pass_on(cx: &Cx, event: &RegistrationEvent) {
+/// Tells the shard that owns the user's lane what happened to his registration. The dispatcher does
+/// so for what it serves itself; whoever ends registrations that ran out does it for those.
+pub fn pass_on(cx: &Cx, event: &RegistrationEvent) {
     let user = match event {
         RegistrationEvent::Registered { registration, .. } => registration.user.clone(),
         RegistrationEvent::Deregistered { user, .. } => Some(user.clone()),
