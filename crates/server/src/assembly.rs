@@ -12,8 +12,8 @@ use parlance_isc::journal::{Entry, Journal};
 use parlance_isc::registration::{Registrar, RegistrationEvent};
 use parlance_isc::service::Services;
 use parlance_isc::{
-    Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, NextHop, Node, RegistrationEvents, Rules,
-    SessionCase, Shard, ShardInput, Wire,
+    Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, NextHop, Node, RegEventPolicy,
+    RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Wire,
 };
 use parlance_participating::{Participating, Policy, Rates, welcome};
 use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
@@ -63,6 +63,7 @@ pub struct Assembly {
     journals: Vec<Arc<Mutex<Journal>>>,
     endpoint: EndpointConfig,
     listener: ListenerId,
+    reg_event: Option<RegEventPolicy>,
 }
 
 /// Why the parts do not fit: a file of the configuration changed since it was checked.
@@ -116,6 +117,7 @@ impl Assembly {
             journals: (0..shards).map(|_| journal()).collect(),
             endpoint,
             listener,
+            reg_event: config.registration.reg_event(config, listener),
         })
     }
 
@@ -196,7 +198,12 @@ impl Assembly {
         let journal = journal.unwrap_or_else(|| Arc::new(Mutex::new(Journal::new(0))));
         let rules = Arc::clone(&self.rules);
         let events = Rc::new(self.events());
-        Dispatcher::new(move || rules.load_full(), journal, Rc::new(participating), events)
+        let dispatcher =
+            Dispatcher::new(move || rules.load_full(), journal, Rc::new(participating), events);
+        match self.reg_event.clone() {
+            Some(policy) => dispatcher.with_reg_event(policy),
+            None => dispatcher,
+        }
     }
 
     fn events(&self) -> Events {
@@ -246,7 +253,10 @@ async fn end_lapsed(cx: Cx, rules: Arc<ArcSwap<Rules>>, events: Rc<Events>) {
         cx.after(LAPSE_INTERVAL).await;
         let rules = rules.load_full();
         match rules.registrar.lapse(cx.now(), LAPSE_BATCH).await {
-            Ok(lapsed) => lapsed.iter().for_each(|event| events.handle_registration(&cx, event)),
+            Ok(lapsed) => lapsed.iter().for_each(|event| {
+                events.handle_registration(&cx, event);
+                pass_on(&cx, event);
+            }),
             Err(error) => tracing::warn!(%error, "registrations that ran out could not be ended"),
         }
     }

@@ -1,6 +1,6 @@
 //! The configuration: a TOML file, then the environment; read and checked as a whole.
 //!
-//! Each section is a table of its keys in a file of its own ([`section`](self::section)); the
+//! Each section is a table of its keys in a file of its own; the
 //! shipped `deploy/parlance.toml` is written from these tables by a test.
 
 mod check;

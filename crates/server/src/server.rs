@@ -39,7 +39,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Keys that [`Server::reload`] takes; a section's name with a dot stands for all its keys.
-const RELOADED: [&str; 9] = [
+const RELOADED: [&str; 11] = [
     "sip.domains",
     "sip.names",
     "sip.trust_loopback",
@@ -47,7 +47,9 @@ const RELOADED: [&str; 9] = [
     "sip.digest_file",
     "sip.filter_file",
     "log.",
-    "registration.",
+    "registration.provisioning",
+    "registration.unknown_user",
+    "registration.grace_s",
     "participating.",
 ];
 

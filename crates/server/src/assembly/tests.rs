@@ -45,7 +45,8 @@ fn parts(config: &Config, queues: Vec<mpsc::Sender<ShardInput>>) -> Parts {
 }
 
 fn options(remote: &str) -> ShardInput {
-    let text = "OPTIONS sip:127.0.0.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.9;branch=z9hG4bK1\r\n\
+    let text = "OPTIONS sip:127.0.0.1:5060 SIP/2.0\r\n\
+                Via: SIP/2.0/UDP 127.0.0.9;branch=z9hG4bK1\r\n\
                 Max-Forwards: 70\r\nFrom: <sip:a@ims.test>;tag=1\r\nTo: <sip:127.0.0.1>\r\n\
                 Call-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
     let message = Message::parse_datagram(Bytes::from_static(text.as_bytes()), &Limits::default());

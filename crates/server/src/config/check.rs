@@ -130,8 +130,8 @@ impl Config {
             }
             (Authentication::Digest, Some(file)) => {
                 if !self.sip.peer.iter().any(|peer| peer.kind == Kind::Proxy) {
-                    let what = "\"digest\" challenges requests of peers of kind \"proxy\" only, and \
-                                there is none";
+                    let what = "\"digest\" challenges requests of peers of kind \"proxy\" only, \
+                                and there is none";
                     mistakes.add("sip.authentication", what.to_owned());
                 }
                 if let Err(wrong) = crate::digest::Credentials::read(file) {
@@ -149,6 +149,12 @@ impl Config {
         for mistake in self.deferred.policy(&self.sip).mistakes() {
             let (key, what) = mistake.split_once(": ").unwrap_or(("", &mistake));
             mistakes.add(&format!("deferred.{key}"), what.to_owned());
+        }
+        if let Some(identity) = &self.registration.reg_event_identity
+            && !matches!(Uri::parse(identity.as_bytes()), Ok(Uri::Sip(_)))
+        {
+            let what = format!("{identity:?} is no SIP URI");
+            mistakes.add("registration.reg_event_identity", what);
         }
         if let Err(why) = self.sip.filter() {
             mistakes.add("sip.filter_file", why);

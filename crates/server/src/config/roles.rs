@@ -5,16 +5,18 @@
 use std::time::Duration;
 
 use parlance_deferred::Delivery;
-use parlance_isc::RefusalPolicy;
 use parlance_isc::decision::{DecisionPolicy, Provisioning};
 use parlance_isc::registration::{RegistrationPolicy, UnknownUser};
+use parlance_isc::{RefusalPolicy, RegEventPolicy};
 use parlance_participating::{AnonymousAnswer, Notice, SizeAnswer, TargetPattern, Warnings};
+use parlance_sip::ListenerId;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::net::size;
 use super::section::{Setting, leaf, read_leaf, section};
-use super::{Mistakes, Sip};
+use super::{Config, Mistakes, Side, Sip};
+use crate::sockets;
 
 section! {
     /// The participating function: what users may send and get (OMA-TS-SIMPLE_IM §7.2). Read again
@@ -32,21 +34,21 @@ section! {
         pub blocked_content: Vec<String> = Vec::new();
         /// Words that a text must not contain, whatever their case.
         pub blocked_words: Vec<String> = Vec::new();
-        /// Where users may not send to: `sip:user@host`, `tel:+NUMBER`, `tel:+1900*` for numbers that
-        /// begin so, `*@host` for a domain.
+        /// Where users may not send to: `sip:user@host`, `tel:+NUMBER`, `tel:+1900*` for numbers
+        /// that begin so, `*@host` for a domain.
         pub blocked_targets: Vec<TargetPattern> = Vec::new();
         /// Seconds in which the recipient's client must take a message before it is stored or
         /// answered 480; ends before Timer F of the sender (RFC 4320 §4.2).
         pub deliver_wait_s: u32 = 20, in 1..=30;
         /// Final responses of the recipient's side after which a message is stored.
         pub deferral_statuses: Vec<u16> = vec![404, 408, 430, 480, 500, 503, 504];
-        /// Whether a 5xx of the other side is relayed as it is instead of as 480; it makes an S-CSCF
-        /// go on without the server.
+        /// Whether a 5xx of the other side is relayed as it is instead of as 480; it makes an
+        /// S-CSCF go on without the server.
         pub relay_5xx: bool = false;
         /// Whether anonymous senders are let through to users who leave it to the operator.
         pub accept_anonymous: bool = true;
-        /// What one is answered otherwise: `forbidden`, 403, or `anonymity-disallowed`, 433 (RFC 5079
-        /// §5).
+        /// What one is answered otherwise: `forbidden`, 403, or `anonymity-disallowed`, 433
+        /// (RFC 5079 §5).
         pub anonymous_answer: AnonymousAnswer = AnonymousAnswer::Forbidden;
         /// Whether a user with an accept list gets messages from those senders only.
         pub accept_list_only: bool = false;
@@ -62,7 +64,8 @@ section! {
         pub rate_burst: u32 = 100, in 1..=1_000_000;
         /// Retry-After of a 480 that is the server's own fault, in seconds.
         pub retry_after_s: u32 = 10, in 1..=3_600;
-        /// The operator's inter-operator identifier, put into answers as `term-ioi` (RFC 7315 §4.6).
+        /// The operator's inter-operator identifier, put into answers as `term-ioi` (RFC 7315
+        /// §4.6).
         pub ioi: Option<String> = None, example "\"home1.test\"";
         /// Whether a user who registers for the first time is told of his new profile
         /// (OMA-TS-SIMPLE_IM §7.2.1).
@@ -89,8 +92,8 @@ section! {
 }
 
 section! {
-    /// The deferred function: messages for users who are away (OMA-TS-SIMPLE_IM §7.3). Read again on
-    /// SIGHUP where it says so.
+    /// The deferred function: messages for users who are away (OMA-TS-SIMPLE_IM §7.3). Changed by a
+    /// restart only.
     pub struct Deferred {
         /// Whether messages are stored; otherwise they are answered 480. What is stored already is
         /// still delivered.
@@ -101,8 +104,8 @@ section! {
         pub octets_max: u64 = 2_097_152, in 1_024..=1_073_741_824;
         /// Octets of a body at most; a larger one is answered 480.
         pub message_octets_max: u64 = 65_536, in 1..=262_144;
-        /// How long a message is kept at most, in seconds; its Expires may make it shorter (RFC 3428
-        /// §5).
+        /// How long a message is kept at most, in seconds; its Expires may make it shorter
+        /// (RFC 3428 §5).
         pub age_max_s: u64 = 604_800, in 1..=315_360_000;
         /// How messages reach a user whose profile leaves it to the operator: `push-message`, as
         /// MESSAGEs; `push-msrp`, which until there are sessions is `notify`; `notify`, one MESSAGE
@@ -123,7 +126,8 @@ section! {
         pub lanes_max: u64 = 1_000, in 1..=1_000_000;
         /// Recipients that may wait for their turn; those beyond are found by the next search.
         pub waiting_max: u64 = 100_000, in 1..=10_000_000;
-        /// How long a process may deliver for a user without saying that it still lives, in seconds.
+        /// How long a process may deliver for a user without saying that it lives, in seconds;
+        /// after a crash, messages under way wait for so long.
         pub lease_s: u64 = 15, in 3..=600;
         /// How often the store is asked whose messages are due, in milliseconds.
         pub due_interval_ms: u64 = 1_000, in 10..=600_000;
@@ -161,6 +165,18 @@ section! {
         pub unknown_user: UnknownUserName = UnknownUserName::NotFound;
         /// How long a registration counts after its expiry, for a refresh that is late, in seconds.
         pub grace_s: u64 = 30, in 0..=3_600;
+        /// Whether the server subscribes to the `reg` event of every user who registers (RFC 3680):
+        /// then it also learns of registrations that run out, and of a REGISTER that was lost. Off
+        /// where the core does not serve the event. Changed by a restart only.
+        pub reg_event: bool = false;
+        /// Who subscribes: the URI of the server as the core knows it (TS 24.229 §5.4.2.1.1);
+        /// without one, the address for third-party REGISTERs. Changed by a restart only.
+        pub reg_event_identity: Option<String> = None, example "\"sip:im-reg@im.ims.test:5082\"";
+        /// The duration asked for, in seconds (TS 24.229 §5.1.1.3). Changed by a restart only.
+        pub reg_event_expires_s: u32 = 600_000, in 60..=10_000_000;
+        /// Subscriptions of one shard at most, some 3 KiB each; a user beyond them is followed by
+        /// third-party REGISTERs alone. Changed by a restart only.
+        pub reg_event_max: u64 = 500_000, in 1..=100_000_000;
     }
 }
 
@@ -282,6 +298,22 @@ impl Registration {
             },
             refusals,
         }
+    }
+
+    /// How the server subscribes to registrations from `listener`, if it does.
+    pub(crate) fn reg_event(
+        &self,
+        config: &Config,
+        listener: ListenerId,
+    ) -> Option<RegEventPolicy> {
+        let named = || format!("sip:im-reg@{}", sockets::named(&config.sip, Side::Registration));
+        let identity = self.reg_event_identity.clone().unwrap_or_else(named);
+        self.reg_event.then(|| RegEventPolicy {
+            orig_ioi: config.deferred.orig_ioi.clone(),
+            expires: self.reg_event_expires_s,
+            subscriptions_max: size(self.reg_event_max),
+            ..RegEventPolicy::new(identity, listener)
+        })
     }
 
     /// How decisions are made.

@@ -230,7 +230,8 @@ impl Peer {
     fn send(&self, to: SocketAddr, call_id: &str, headers: &str, body: &str) {
         let here = self.0.local_addr().unwrap();
         let request = format!(
-            "MESSAGE sip:bob@ims.test SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}\r\n\
+            "MESSAGE sip:bob@ims.test SIP/2.0\r\n\
+             Via: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:alice@ims.test>;tag=1\r\nTo: <sip:bob@ims.test>\r\n\
              Call-ID: {call_id}\r\nCSeq: 1 MESSAGE\r\n\
              Accept-Contact: *;+g.oma.sip-im\r\nContent-Type: text/plain\r\n{headers}\
