@@ -8,13 +8,13 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
 use metrics::{Counter, counter};
 use parlance_sip::Target;
 use parlance_sip::endpoint::{Drop as Dropped, Input, Output, is_initial};
 use parlance_sip::message::Malformed;
-use parlance_sip::{ClientKey, Endpoint, Message, Request, ResponseBuilder, ServerKey, Source};
+use parlance_sip::{ClientKey, Endpoint, Message, Request, ServerKey, Source};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -85,14 +85,25 @@ pub trait Dispatch {
     }
 }
 
+/// What a CANCEL must know, and leave behind, of an INVITE.
+pub(crate) enum Invited {
+    /// It was sent on.
+    Forwarded(Weak<RefCell<Waiting>>),
+    /// It was cancelled first, while it was still looked at here: it must not be sent on.
+    Cancelled,
+}
+
 /// The inside of a shard, shared by its handles.
 pub(crate) struct Inner {
     pub(crate) node: Arc<Node>,
     pub(crate) endpoint: RefCell<Endpoint>,
     pub(crate) wire: Rc<dyn Wire>,
     pub(crate) clients: RefCell<HashMap<ClientKey, Shared>>,
-    pub(crate) invites: RefCell<HashMap<ServerKey, Weak<RefCell<Waiting>>>>,
+    /// The INVITEs that were sent on or cancelled, until their transaction is over.
+    pub(crate) invites: RefCell<HashMap<ServerKey, Invited>>,
     pub(crate) lanes: Lanes,
+    /// Where a response is written before it is known how long it is.
+    pub(crate) room: RefCell<BytesMut>,
     pub(crate) dispatch: OnceCell<Rc<dyn Dispatch>>,
     me: Weak<Inner>,
     /// The certificate names of the message being fed.
@@ -129,12 +140,7 @@ impl Inner {
                     }
                 }
                 Output::Ack { source, request } => forward::pass_ack(&cx, source, &request),
-                Output::Cancelled { server, .. } => {
-                    let waiting = self.invites.borrow().get(&server).and_then(Weak::upgrade);
-                    if let Some(waiting) = waiting {
-                        self.cancel(&waiting);
-                    }
-                }
+                Output::Cancelled { server, .. } => self.cancelled(server),
                 Output::Response { client, response } => {
                     forward::response(&cx, client, response);
                 }
@@ -148,6 +154,17 @@ impl Inner {
         let due = self.endpoint.borrow().poll_timeout();
         if due.is_some_and(|due| self.sleeping.get().is_none_or(|sleeping| due < sleeping)) {
             self.wake.notify_one();
+        }
+    }
+
+    fn cancelled(&self, server: ServerKey) {
+        let waiting = match self.invites.borrow().get(&server) {
+            Some(Invited::Forwarded(waiting)) => waiting.upgrade(),
+            Some(Invited::Cancelled) | None => None,
+        };
+        match waiting {
+            Some(waiting) => self.cancel(&waiting),
+            None => _ = self.invites.borrow_mut().insert(server, Invited::Cancelled),
         }
     }
 
@@ -218,9 +235,7 @@ impl Inner {
         if status == 503 {
             return endpoint.overload(source, &request);
         }
-        let tag = endpoint.tag();
-        let response = ResponseBuilder::new(&request, status, &tag);
-        endpoint.answer_stateless(source, &request, response);
+        endpoint.turn_away(source, &request, status);
     }
 }
 
@@ -244,6 +259,7 @@ impl Shard {
             clients: RefCell::default(),
             invites: RefCell::default(),
             lanes: Lanes::default(),
+            room: RefCell::default(),
             dispatch: OnceCell::new(),
             me: Weak::clone(me),
             peer_names: RefCell::new(Arc::from([])),

@@ -6,7 +6,7 @@
 //! answers with [`Endpoint::respond`]. Requests go out with [`Endpoint::request`].
 //!
 //! **Invariants:** a message that matches nothing leaves no state behind. Every table has a limit
-//! ([`EndpointConfig`]); at the limit a new initial request gets 503 and is forgotten.
+//! ([`EndpointConfig`]); at the limit a new request gets 503 and is forgotten.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -46,7 +46,8 @@ pub struct EndpointConfig {
     /// The `host:port` of our `Via` for each listener, by its number.
     pub sent_by: Vec<String>,
     /// Server transactions kept at most, answered ones included. Default 2,000,000 (at 40,000 a
-    /// second and 64*T1 there are 1,280,000). Beyond: 503.
+    /// second and 64*T1 there are 1,280,000). Beyond: 503 to initial requests. Requests inside
+    /// dialogs and CANCEL may take an eighth more, then they get 503 as well.
     pub server_transactions_max: usize,
     /// Server transactions not yet answered, at most. Default 50,000. Beyond: 503.
     pub unanswered_max: usize,
@@ -56,6 +57,13 @@ pub struct EndpointConfig {
     pub retry_after: Duration,
     /// The value of `Server` in responses made here; empty for none.
     pub server: String,
+}
+
+impl EndpointConfig {
+    /// How many server transactions there can be, those inside dialogs included.
+    fn server_transactions_end(&self) -> usize {
+        self.server_transactions_max.saturating_add(self.server_transactions_max / 8)
+    }
 }
 
 impl Default for EndpointConfig {
@@ -246,7 +254,7 @@ impl Endpoint {
     /// that no table grows later (untouched memory costs nothing).
     pub fn new(config: EndpointConfig, mut entropy: Box<dyn Entropy>) -> Self {
         Self {
-            servers: Servers::new(config.server_transactions_max, entropy.as_mut()),
+            servers: Servers::new(config.server_transactions_end(), entropy.as_mut()),
             clients: Clients::new(config.client_transactions_max),
             wheel: Wheel::new(),
             outputs: VecDeque::new(),
@@ -322,13 +330,16 @@ impl Endpoint {
         }
         match request.method() {
             Method::Ack => self.outputs.push_back(Output::Ack { source, request }),
+            _ if self.servers.len() >= self.config.server_transactions_end() => {
+                self.overload(source, &request);
+            }
             Method::Cancel => self.handle_cancel(now, key, source, request),
             _ if self.is_full() && is_initial(&request) => self.overload(source, &request),
             _ => self.open_server(now, key, source, request),
         }
     }
 
-    /// Whether another server transaction would be one too many.
+    /// Whether an initial request would be one too many.
     fn is_full(&self) -> bool {
         self.servers.len() >= self.config.server_transactions_max
             || self.servers.unanswered() >= self.config.unanswered_max
@@ -336,27 +347,34 @@ impl Endpoint {
 
     /// Answers 503 and keeps nothing (CORE-055).
     pub fn overload(&mut self, source: Source, request: &Request) {
-        let (request, _) = arrived(request.clone(), &source);
-        let tag = self.tag();
-        let response = ResponseBuilder::new(&request, 503, &tag)
-            .header(HeaderName::RetryAfter, self.config.retry_after.as_secs().max(1));
-        self.answer_stateless(source, &request, response);
+        let after = self.config.retry_after.as_secs().max(1);
+        self.answer_stateless(source, request, |request, tag| {
+            ResponseBuilder::new(request, 503, tag).header(HeaderName::RetryAfter, after)
+        });
         self.outputs.push_back(Output::Dropped(Drop::Overload));
     }
 
-    /// Sends a response that no transaction will repeat (RFC 3261 §8.2.7): to a request that came
-    /// from nobody we trust, for instance. An ACK is never answered.
-    pub fn answer_stateless(
+    /// Answers `status` and keeps nothing: to a request from nobody we trust, for instance.
+    pub fn turn_away(&mut self, source: Source, request: &Request, status: u16) {
+        self.answer_stateless(source, request, |request, tag| {
+            ResponseBuilder::new(request, status, tag)
+        });
+    }
+
+    /// Sends a response that no transaction will repeat (RFC 3261 §8.2.7). An ACK is never
+    /// answered.
+    fn answer_stateless(
         &mut self,
         source: Source,
         request: &Request,
-        response: ResponseBuilder,
+        response: impl FnOnce(&Request, &str) -> ResponseBuilder,
     ) {
         if request.method() == Method::Ack {
             return;
         }
-        let target = response_target(request.top_via().as_ref(), &source);
-        let bytes = self.finish(response);
+        let (request, target) = arrived(request.clone(), &source);
+        let tag = self.tag();
+        let bytes = self.finish(response(&request, &tag));
         self.outputs.push_back(Output::Transmit { target, bytes, client: None });
     }
 
@@ -378,16 +396,11 @@ impl Endpoint {
             self.outputs.push_back(Output::Dropped(Drop::Malformed(fault)));
             return;
         };
-        let (request, _) = arrived(request, &source);
-        let tag = self.tag();
-        let response = match fault {
-            Fault::Version => ResponseBuilder::new(&request, 505, &tag),
-            Fault::BodySize | Fault::HeadSize => {
-                ResponseBuilder::with_reason(&request, 513, "Message Too Large", &tag)
-            }
-            _ => ResponseBuilder::with_reason(&request, 400, &fault.to_string(), &tag),
-        };
-        self.answer_stateless(source, &request, response);
+        self.answer_stateless(source, &request, |request, tag| match fault {
+            Fault::Version => ResponseBuilder::new(request, 505, tag),
+            Fault::BodySize | Fault::HeadSize => ResponseBuilder::new(request, 513, tag),
+            _ => ResponseBuilder::with_reason(request, 400, &fault.to_string(), tag),
+        });
         self.outputs.push_back(Output::Dropped(Drop::Refused(fault)));
     }
 

@@ -305,6 +305,24 @@ fn beyond_the_limit_new_requests_get_503_and_leave_nothing() {
 
 // Covers: CORE-055
 #[test]
+fn not_even_dialogs_and_cancels_grow_the_table_without_end() {
+    let mut bench = Bench::small();
+    let table = [("BYE", "To: <sip:b@h>;tag=7"), ("CANCEL", "To: <sip:b@h>")];
+    for n in 0..16 + 2 {
+        let (method, to) = table[n % 2];
+        let text = request_text(method, "").replace("To: <sip:b@h>", to);
+        let text = text.replace("z9hG4bKa", &format!("z9hG4bK{n}"));
+        assert_eq!(bench.receive(&text), format!("request {method}"));
+    }
+    for (method, to) in table {
+        let text = request_text(method, "").replace("To: <sip:b@h>", to);
+        assert_eq!(bench.receive(&text), "[503 Service Unavailable] Overload", "an eighth more");
+    }
+    assert_eq!(bench.endpoint.load(), (18, 18, 0));
+}
+
+// Covers: CORE-055
+#[test]
 fn too_many_requests_of_our_own_are_refused_to_the_caller() {
     let mut bench = Bench::small();
     for _ in 0..4 {

@@ -7,7 +7,8 @@
 use std::time::{Duration, Instant};
 
 /// How exact the wheel is: a timer fires up to one tick late, never early. Local choice.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(TICK_MS);
+const TICK_MS: u64 = 10;
 /// Slots, a power of two: 41 s, above 64*T1. What is due later goes round again.
 const SLOTS: usize = 4096;
 const WORD: usize = u64::BITS as usize;
@@ -52,7 +53,7 @@ impl<K: Copy> Wheel<K> {
             let rest = self.filled.get(slot / WORD)? >> (slot % WORD);
             if rest != 0 {
                 let tick = self.next + ahead as u64 + u64::from(rest.trailing_zeros());
-                return self.start?.checked_add(TICK * u32::try_from(tick).ok()?);
+                return self.start?.checked_add(Duration::from_millis(TICK_MS * tick));
             }
             ahead += WORD - slot % WORD;
         }
@@ -130,6 +131,17 @@ mod tests {
         }
         assert_eq!(seen, [(0, 5), (500, 1), (510, 2), (32_000, 3), (181_000, 4)]);
         assert_eq!(wheel.next_due(), None);
+    }
+
+    #[test]
+    fn it_turns_for_years() {
+        let start = test_epoch();
+        let mut wheel = Wheel::new();
+        wheel.arm(start, start, 0);
+        let years = start + Duration::from_secs(3 * 365 * 86_400);
+        wheel.fire(years, &mut Vec::new());
+        wheel.arm(years, years + ms(500), 1);
+        assert_eq!(wheel.next_due(), Some(years + ms(500)));
     }
 
     proptest! {
