@@ -1,7 +1,6 @@
 //! Sending requests on as a proxy (RFC 3261 §16.6 to §16.10) and sending our own.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -10,14 +9,16 @@ use std::task::{Poll, Waker};
 use parlance_sip::endpoint::{Failure, is_initial};
 use parlance_sip::{ClientKey, Edits, HeaderName, ListenerId, Method, Request, Response};
 use parlance_sip::{ServerKey, Target, Transport};
+use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::shard::Invited;
 use crate::wire::{NextHop, Targets};
+use crate::{Cx, Incoming};
 
 mod route;
 
-use crate::{Cx, Incoming};
 pub(crate) use route::pass_ack;
 use route::prepare;
 
@@ -55,13 +56,14 @@ pub(crate) struct Waiting {
     /// Where to try next, in reverse order.
     targets: Targets,
     client: Option<ClientKey>,
-    outcomes: VecDeque<Outcome>,
+    /// Those nobody has taken. Only an INVITE has more than one.
+    outcomes: SmallVec<[Outcome; 1]>,
     waker: Option<Waker>,
     answered: bool,
     cancelled: bool,
-    /// When the last provisional response came (Timer C).
+    /// When Timer C was set: when an INVITE was sent, and at each provisional response but 100.
     progress: Option<Instant>,
-    /// One came that whoever waits has not heard of.
+    /// Whoever waits has not heard of it yet.
     progressed: bool,
 }
 
@@ -77,7 +79,7 @@ impl Waiting {
             branch: None,
             targets: Targets::new(),
             client: None,
-            outcomes: VecDeque::new(),
+            outcomes: SmallVec::new(),
             waker: None,
             answered: false,
             cancelled: false,
@@ -92,11 +94,11 @@ impl Waiting {
 
     fn push(&mut self, outcome: Outcome) {
         self.answered = true;
-        self.outcomes.push_back(outcome);
+        self.outcomes.push(outcome);
         self.wake();
     }
 
-    /// Notes a provisional response to an INVITE: Timer C starts again.
+    /// Sets Timer C of an INVITE (RFC 3261 §16.6 step 11, §16.7 step 2).
     fn progress(&mut self) {
         self.progress = Some(Instant::now());
         self.progressed = true;
@@ -120,20 +122,20 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
-    pub(crate) fn start(cx: Cx, incoming: &Incoming, edits: Edits) -> Self {
+    pub(crate) fn start(cx: Cx, incoming: &Incoming, mut edits: Edits) -> Self {
         let request = incoming.request();
         let server = incoming.server();
-        let prepared = prepare(&cx, incoming, edits);
-        let (edits, hop) = match prepared {
-            Some((edits, hop)) => (edits, Some(hop)),
-            None => (Edits::new(), None),
-        };
+        let hop = prepare(&cx, incoming, &mut edits);
         let from = incoming.source().listener;
         let shared = Waiting::new(Some(server), from, request.clone(), edits);
-        if request.method() == Method::Invite {
-            cx.0.invites.borrow_mut().insert(server, Rc::downgrade(&shared));
-        }
+        let before = (request.method() == Method::Invite).then(|| {
+            let forwarded = Invited::Forwarded(Rc::downgrade(&shared));
+            cx.0.invites.borrow_mut().insert(server, forwarded)
+        });
         match hop {
+            _ if matches!(before, Some(Some(Invited::Cancelled))) => {
+                shared.borrow_mut().push(Outcome::Cancelled);
+            }
             None => shared.borrow_mut().push(Outcome::Unreachable),
             Some(hop) => launch(&cx, &shared, hop),
         }
@@ -163,7 +165,7 @@ impl Forwarding {
         }
     }
 
-    /// When Timer C fires (RFC 3261 §16.6 step 11); `None` unless an INVITE made progress.
+    /// When Timer C fires (RFC 3261 §16.6 step 11); `None` unless an INVITE is on its way.
     fn timer_c(&self) -> Option<Instant> {
         let timer_c = self.cx.0.endpoint.borrow().config().timers.timer_c();
         self.shared.borrow().progress.map(|progress| progress + timer_c)
@@ -192,8 +194,8 @@ impl fmt::Debug for Forwarding {
 async fn next_event(shared: &Shared) -> Option<Outcome> {
     poll_fn(|context| {
         let mut waiting = shared.borrow_mut();
-        if let Some(outcome) = waiting.outcomes.pop_front() {
-            return Poll::Ready(Some(outcome));
+        if !waiting.outcomes.is_empty() {
+            return Poll::Ready(Some(waiting.outcomes.remove(0)));
         }
         if std::mem::take(&mut waiting.progressed) {
             return Poll::Ready(None);
@@ -214,22 +216,41 @@ async fn next_outcome(shared: &Shared) -> Outcome {
 
 /// Sends a request of our own, behind those to the same Request-URI.
 pub(crate) async fn send(cx: &Cx, request: Request, hop: NextHop, branch: Option<&str>) -> Outcome {
-    let uri = request.uri_text().to_vec();
-    let lane = {
-        let mut lanes = cx.0.lanes.borrow_mut();
-        Rc::clone(lanes.entry(uri.clone()).or_insert_with(|| Rc::new(Semaphore::new(1))))
-    };
-    if Rc::strong_count(&lane) > LANE_WAITING_MAX + 1 {
+    let place = Place::new(cx, request.uri_text());
+    if place.before() > LANE_WAITING_MAX {
         return Outcome::Unreachable;
     }
-    let permit = lane.acquire().await;
-    let outcome = send_beside(cx, request, hop, branch).await;
-    drop(permit);
-    // The last one out takes the lane away: the table holds it once, we hold it once.
-    if Rc::strong_count(&lane) == 2 {
-        cx.0.lanes.borrow_mut().remove(&uri);
+    let _turn = place.lane.acquire().await;
+    send_beside(cx, request, hop, branch).await
+}
+
+/// A place in the lane of one Request-URI; the last one given up takes the lane away.
+struct Place<'a> {
+    cx: &'a Cx,
+    uri: Vec<u8>,
+    lane: Rc<Semaphore>,
+}
+
+impl<'a> Place<'a> {
+    fn new(cx: &'a Cx, uri: &[u8]) -> Self {
+        let uri = uri.to_vec();
+        let mut lanes = cx.0.lanes.borrow_mut();
+        let lane = lanes.entry(uri.clone()).or_insert_with(|| Rc::new(Semaphore::new(1)));
+        Self { cx, uri, lane: Rc::clone(lane) }
     }
-    outcome
+
+    /// How many were in the lane before this one: the table holds it once as well.
+    fn before(&self) -> usize {
+        Rc::strong_count(&self.lane) - 2
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.before() == 0 {
+            self.cx.0.lanes.borrow_mut().remove(&self.uri);
+        }
+    }
 }
 
 /// Sends a request of our own that waits for no other: not for a MESSAGE.
@@ -298,7 +319,11 @@ fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
         let Some(target) = waiting.targets.pop() else {
             return waiting.push(otherwise);
         };
-        let edits = with_record_route(cx, &waiting, target);
+        let mut edits = match waiting.targets.is_empty() {
+            true => std::mem::take(&mut waiting.edits),
+            false => waiting.edits.clone(),
+        };
+        add_record_route(cx, &waiting, target, &mut edits);
         let now = cx.0.instant();
         let mut endpoint = cx.0.endpoint.borrow_mut();
         let sent = match &waiting.branch {
@@ -308,6 +333,9 @@ fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
         drop(endpoint);
         if let Ok(client) = sent {
             waiting.client = Some(client);
+            if waiting.is_invite() {
+                waiting.progress();
+            }
             drop(waiting);
             cx.0.clients.borrow_mut().insert(client, Rc::clone(shared));
             cx.0.drain();
@@ -318,12 +346,11 @@ fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
 
 /// Puts us into the route set of a dialog that the request may open (RFC 3261 §16.6 step 4); once
 /// for each side when request and target use different sockets.
-fn with_record_route(cx: &Cx, waiting: &Waiting, target: Target) -> Edits {
-    let mut edits = waiting.edits.clone();
+fn add_record_route(cx: &Cx, waiting: &Waiting, target: Target, edits: &mut Edits) {
     let opens =
         matches!(waiting.request.method(), Method::Invite | Method::Subscribe | Method::Refer);
     if waiting.server.is_none() || !opens || !is_initial(&waiting.request) {
-        return edits;
+        return;
     }
     let mut before = None;
     for side in [waiting.from, target.listener].into_iter().filter_map(|id| cx.locals().at(id)) {
@@ -338,7 +365,6 @@ fn with_record_route(cx: &Cx, waiting: &Waiting, target: Target) -> Edits {
         }
         before = Some(uri);
     }
-    edits
 }
 
 /// A response to a request that somebody waits for.

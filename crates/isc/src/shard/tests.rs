@@ -277,6 +277,12 @@ async fn an_untrusted_peer_gets_403_and_leaves_nothing() {
         assert_eq!(bench.lines(), "403 Forbidden");
         bench.receive(&request("ACK", "")).await;
         assert_eq!(bench.lines(), "");
+        let behind_nat =
+            request("MESSAGE", "").replace("192.0.2.9:6060;branch", "h:9;rport;branch");
+        bench.receive(&behind_nat).await;
+        let (target, answer) = bench.sent().remove(0);
+        assert_eq!(target.remote.to_string(), "192.0.2.9:6060", "RFC 3581 §4");
+        assert!(answer.contains(";rport=6060;"), "{answer}");
         assert_eq!(bench.cx.0.endpoint.borrow().load(), (0, 0, 0));
     })
     .await;
@@ -359,17 +365,42 @@ async fn cancel_follows_the_invite_downstream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn timer_c_cancels_an_invite_that_only_rings() {
+async fn a_cancel_that_comes_before_the_request_went_on_is_not_lost() {
     on_local_set(async {
-        let bench = bench(true, passing);
+        let bench = bench(true, |cx, incoming| {
+            Box::pin(async move {
+                cx.after(Duration::from_millis(10)).await;
+                pass(cx, incoming).await;
+            })
+        });
         bench.receive(&request("INVITE", "")).await;
-        let invite = bench.one();
-        bench.receive(&respond(&invite, 180)).await;
-        bench.sent();
-        bench.wait(180_900).await;
-        assert_eq!(bench.lines(), "");
-        bench.wait(200).await;
-        assert_eq!(bench.lines(), "CANCEL sip:bob@ims.test");
+        bench.receive(&request("CANCEL", "")).await;
+        assert_eq!(bench.lines(), "200 OK");
+        bench.wait(11).await;
+        assert_eq!(bench.lines(), "487 Request Terminated", "nothing goes downstream");
+        bench.receive(&request("ACK", "")).await;
+        bench.wait(40_000).await;
+        assert!(bench.cx.0.invites.borrow().is_empty(), "nothing is left behind");
+    })
+    .await;
+}
+
+// Covers: CORE-004
+#[tokio::test(start_paused = true)]
+async fn timer_c_cancels_an_invite_without_a_final_response() {
+    on_local_set(async {
+        // RFC 3261 §16.6 step 11: Timer C runs from the start; a 100 does not set it again (§16.7
+        // step 2).
+        for (status, relayed) in [(180, "180 X"), (100, "100 Trying")] {
+            let bench = bench(true, passing);
+            bench.receive(&request("INVITE", "")).await;
+            let invite = bench.one();
+            bench.receive(&respond(&invite, status)).await;
+            bench.wait(180_900).await;
+            assert_eq!(bench.lines(), relayed);
+            bench.wait(200).await;
+            assert_eq!(bench.lines(), "CANCEL sip:bob@ims.test");
+        }
     })
     .await;
 }
@@ -503,8 +534,27 @@ async fn a_lane_holds_so_many_and_no_more() {
             });
         }
         bench.settle().await;
-        assert_eq!(refused.get(), 3);
+        assert_eq!(refused.get(), 2, "one is under way and so many wait");
         assert_eq!(bench.lines(), "MESSAGE sip:bob@ims.test");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_leaves_no_lane_behind() {
+    on_local_set(async {
+        let bench = bench(true, passing);
+        let uri = parlance_sip::uri::Uri::parse(b"sip:192.0.2.9:6060").unwrap();
+        let hop = NextHop::of(&uri, ListenerId(0)).unwrap();
+        for _ in 0..2 {
+            let (cx, hop) = (bench.cx.clone(), hop.clone());
+            bench.cx.spawn(async move {
+                let sending = cx.send(own_request(&cx), hop, None);
+                assert!(tokio::time::timeout(Duration::from_secs(1), sending).await.is_err());
+            });
+        }
+        bench.wait(1_001).await;
+        assert!(bench.cx.0.lanes.borrow().is_empty());
     })
     .await;
 }
