@@ -9,7 +9,8 @@
 //!
 //! A [`Shard`] runs the machines of `sip` and the roles over them. A role is `async` code over
 //! [`Cx`] (the shard), [`Incoming`] (a request and its answer) and [`Forwarding`] (a request sent
-//! on). What is outside a shard is a [`Wire`]: sockets in the server, a simulated network in the lab.
+//! on). What is outside a shard is a [`Wire`]: sockets in the server, a simulated network in the
+//! lab.
 //!
 //! Start with [`decision::decide`]. Left out: sessions (the dialogs and legs of INVITE), which only
 //! pass through here.

@@ -2,8 +2,8 @@
 //! OMA-TS-SIMPLE_IM §7.2.1).
 //!
 //! An S-CSCF sends each one with a new Call-ID and the same CSeq, so that only To tells whom it is
-//! about; and it sends none when a registration runs out. Every answer here is a 2xx or a 4xx: after
-//! a 408, a 5xx or silence an S-CSCF may de-register the user.
+//! about; and it sends none when a registration runs out. Every answer here is a 2xx or a 4xx:
+//! after a 408, a 5xx or silence an S-CSCF may de-register the user.
 
 mod availability;
 mod contacts;

@@ -79,7 +79,8 @@ pub struct Options {
     pub drain: f64,
 
     /// Users, numbered from 0: `sip:user0000000@DOMAIN` and on.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=i64::from(USERS_MAX)))]
+    #[arg(long, default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(USERS_MAX)))]
     pub users: u32,
     /// Octets of the body of a MESSAGE; at most 4096.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=4096))]
@@ -99,7 +100,8 @@ pub struct Options {
     #[arg(long)]
     pub retransmit: bool,
     /// Places in the table of outstanding transactions, rounded up to a power of two.
-    #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(64..=8_388_608))]
+    #[arg(long, default_value_t = 65_536)]
+    #[arg(value_parser = clap::value_parser!(u32).range(64..=8_388_608))]
     pub outstanding: u32,
 
     /// Process under test, with its descendants; may be given several times.
