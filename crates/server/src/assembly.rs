@@ -13,7 +13,7 @@ use parlance_isc::registration::{Registrar, RegistrationEvent};
 use parlance_isc::service::Services;
 use parlance_isc::{
     Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, NextHop, Node, RegEventPolicy,
-    RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Wire,
+    RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
 };
 use parlance_participating::{Participating, Policy, Rates, welcome};
 use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
