@@ -1,19 +1,24 @@
 //! The server is killed again and again while it accepts and delivers; nothing it said 202 to may
 //! be lost, come out of order, or come twice.
 
+#[cfg(test)]
+#[path = "kill/outcome.rs"]
+mod outcome;
+#[cfg(test)]
 #[path = "kill/recipient.rs"]
 mod recipient;
+#[cfg(test)]
 #[path = "kill/sender.rs"]
 mod sender;
+#[cfg(test)]
 #[path = "kill/server.rs"]
 mod server;
 
-use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use recipient::{Delivery, Recipients};
-use sender::{Senders, Stream};
+use recipient::Recipients;
+use sender::Senders;
 use server::{PATIENCE, Server};
 
 /// Users whose messages are delivered while the server is still being killed.
@@ -69,8 +74,10 @@ fn what_got_202_is_delivered_once_and_in_order() {
     // What would come twice has time to come.
     sleep(Duration::from_millis(500));
     let delivery = recipients.end();
-    check(&accepted, &delivery);
-    report(kills, &accepted, &delivery, now() - start);
+    let took = now() - start;
+    outcome::report(kills, &accepted, &delivery, took);
+    outcome::check(&accepted, &delivery);
+    assert!(took < Duration::from_secs(6) * u32::try_from(kills).expect("it is small"));
 }
 
 /// Waits until the server has done so much since it started, or only a moment: a start is killed
@@ -82,50 +89,6 @@ fn under_load(kill: usize, progress: usize, done: impl Fn() -> usize) {
     }
     // Not always at the same point of what it does.
     sleep(Duration::from_millis(u64::try_from(kill * 37 % 90).expect("it is small")));
-}
-
-/// All that was accepted came, and nothing else; of each sender in order; nothing again once the
-/// server knew that it had arrived.
-fn check(accepted: &[Stream], delivery: &Delivery) {
-    let mut wrong = Vec::new();
-    for stream in accepted {
-        if !stream.refused.is_empty() {
-            wrong.push(format!("{stream:?}"));
-        }
-        let expected: Vec<usize> = (0..stream.accepted).collect();
-        let key = (stream.user.to_owned(), stream.sender.to_owned());
-        let found = delivery.first.get(&key).cloned().unwrap_or_default();
-        if found != expected {
-            let missing = expected.iter().filter(|number| !found.contains(number)).count();
-            let unordered = found.windows(2).filter(|two| two[0] >= two[1]).count();
-            wrong.push(format!(
-                "{key:?}: {} of {} came, {missing} are missing, {unordered} out of order",
-                found.len(),
-                stream.accepted
-            ));
-        }
-    }
-    wrong.extend(delivery.faults.iter().cloned());
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    assert!(delivery.absorbed > 0, "no request that was under way at a kill was sent again");
-}
-
-fn report(kills: usize, accepted: &[Stream], delivery: &Delivery, took: Duration) {
-    let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
-    for stream in accepted {
-        *answers.entry("202").or_default() += stream.accepted;
-        *answers.entry("repeated until answered").or_default() += stream.repeated;
-    }
-    println!(
-        "{kills} kills in {:.1} s: {answers:?}; delivered {}, sent again after a kill and absorbed \
-         {}, retransmitted {}, delivered twice {}",
-        took.as_secs_f64(),
-        delivery.first.values().map(Vec::len).sum::<usize>(),
-        delivery.absorbed,
-        delivery.retransmitted,
-        delivery.duplicates,
-    );
-    assert!(took < Duration::from_secs(6) * u32::try_from(kills).expect("it is small"));
 }
 
 /// Waits, but not for ever.

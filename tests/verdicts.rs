@@ -1,12 +1,16 @@
 //! What bad and odd messages get: every message of RFC 4475 and RFC 5118, through the transaction
 //! layer, the decision and the roles, as the server they are addressed to and as a proxy.
 
+#[cfg(test)]
 #[path = "verdicts/bench.rs"]
 mod bench;
+#[cfg(test)]
 #[path = "verdicts/beyond.rs"]
 mod beyond;
+#[cfg(test)]
 #[path = "verdicts/rfc4475.rs"]
 mod rfc4475;
+#[cfg(test)]
 #[path = "verdicts/rfc5118.rs"]
 mod rfc5118;
 
@@ -16,7 +20,7 @@ use std::path::Path;
 fn vector(folder: &str, name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(folder);
     let path = path.join(name).with_extension("dat");
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    std::fs::read(path).expect("every message with a row is in data")
 }
 
 /// The names of the messages in a folder of `data`.
@@ -41,7 +45,8 @@ fn asserted(octets: &[u8]) -> Vec<u8> {
 }
 
 /// The request with a service of this server, or the server itself, for its Request-URI. What stands
-/// around the URI, and one that is no SIP URI, is left as it is.
+/// around the URI, and one that is no SIP URI, is left as it is. A service is asked for instant
+/// messaging, or it would take nothing.
 fn addressed(octets: &[u8]) -> Vec<u8> {
     let end = octets.windows(2).position(|window| window == b"\r\n").unwrap_or(octets.len());
     let (line, rest) = octets.split_at(end);
@@ -59,7 +64,8 @@ fn addressed(octets: &[u8]) -> Vec<u8> {
         _ => "sip:ims.test",
     };
     let line = format!("{}{target}{}", &line[..start], &line[host + length..]);
-    [line.as_bytes(), rest].concat()
+    let asked = if target.contains("sip:im-") { "\r\nAccept-Contact: *;+g.oma.sip-im" } else { "" };
+    [line.as_bytes(), asked.as_bytes(), rest].concat()
 }
 
 /// Compares all rows at once, so that one run shows every difference.
