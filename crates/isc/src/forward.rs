@@ -435,8 +435,8 @@ impl crate::shard::Inner {
 
 /// Passes a request through as a record-routing proxy and relays what comes back (CORE-034).
 ///
-/// Without a response an INVITE gets 480, never 408: over ISC an error of ours is a routing decision
-/// of the S-CSCF (CORE-063). Anything else gets nothing (RFC 4320 §4.2).
+/// Without a response an INVITE gets 480, never 408: over ISC an error of ours is a routing
+/// decision of the S-CSCF (CORE-063). Anything else gets nothing (RFC 4320 §4.2).
 pub async fn pass(cx: Cx, incoming: Incoming) {
     pass_with(cx, incoming, Edits::new()).await;
 }
