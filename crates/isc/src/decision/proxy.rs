@@ -1,6 +1,6 @@
 //! What a proxy checks before it sends a request on (RFC 3261 §16.3).
 
-use parlance_sip::header::{MaxForwards, Privacy, ProxyRequire};
+use parlance_sip::header::{MaxBreadth, MaxForwards, Privacy, ProxyRequire};
 use parlance_sip::uri::Uri;
 use parlance_sip::{HeaderName, Method, Request};
 
@@ -35,6 +35,10 @@ pub(super) fn check(request: &Request, facts: &Facts<'_>) -> Option<(Refusal, Re
     let hops = request.header::<MaxForwards>().ok().flatten();
     if hops == Some(MaxForwards(0)) {
         return Some((Refusal::TooManyHops, Reason::TooManyHops));
+    }
+    // RFC 5393 §5.3.3: not even one branch is left.
+    if request.header::<MaxBreadth>().ok().flatten() == Some(MaxBreadth(0)) {
+        return Some((Refusal::TooBroad, Reason::TooBroad));
     }
     let required = request.list::<ProxyRequire<'_>>().filter_map(Result::ok);
     let unknown = required.filter(|tag| !UNDERSTOOD.iter().any(|known| tag.is(known)));

@@ -66,6 +66,8 @@ pub enum Reason {
     StoreUnavailable,
     /// It went through too many hops.
     TooManyHops,
+    /// It was forked too often.
+    TooBroad,
     /// A header asks for what the server does not understand, or is wrong.
     Malformed(HeaderName),
     /// The target is of a scheme no message can be sent to.
@@ -105,6 +107,7 @@ impl fmt::Display for Reason {
             Self::NotProvisioned => "the user does not have the service",
             Self::StoreUnavailable => "the store did not answer",
             Self::TooManyHops => "Max-Forwards is used up",
+            Self::TooBroad => "Max-Breadth is used up",
             Self::Malformed(name) => return write!(f, "{name} asks for what is not understood"),
             Self::UnsupportedScheme => "its Request-URI is of a scheme that is not understood",
         };

@@ -28,6 +28,8 @@ pub enum Refusal {
     ForeignFrom,
     /// The user does not have the service.
     NotProvisioned,
+    /// It is addressed to a service for instant messaging, and does not ask for that.
+    NotIm,
     /// A group or an exploder would feed another one.
     NestedGroup,
     /// The server's own controlling function sent it, to a group or exploder of its own.
@@ -56,6 +58,8 @@ pub enum Refusal {
     Privacy,
     /// Max-Forwards is used up.
     TooManyHops,
+    /// Max-Breadth is used up.
+    TooBroad,
     /// The event package is not served; these are.
     BadEvent(Vec<&'static str>),
     /// A REGISTER with a Call-ID seen before and a CSeq that is not higher.
@@ -119,6 +123,7 @@ pub fn refusal(refusal: &Refusal, policy: &RefusalPolicy) -> Reply {
         Refusal::Challenge(Challenge::Proxy) => Reply::new(407),
         Refusal::ForeignFrom => warned(403, "From is not an identity of the originator"),
         Refusal::NotProvisioned => warned(403, &policy.not_provisioned),
+        Refusal::NotIm => warned(403, "Accept-Contact does not ask for instant messaging"),
         Refusal::NestedGroup => warned(403, &policy.nested_group),
         Refusal::Loop => Reply::new(482),
         Refusal::NotFound => Reply::new(404),
@@ -140,6 +145,7 @@ pub fn refusal(refusal: &Refusal, policy: &RefusalPolicy) -> Reply {
         // RFC 3323 §5 wants a 500 here, so that the request fails rather than goes on unprotected.
         Refusal::Privacy => Reply::new(500),
         Refusal::TooManyHops => Reply::new(483),
+        Refusal::TooBroad => Reply::new(440),
         Refusal::BadEvent(events) => {
             Reply::new(489).with(HeaderName::AllowEvents, events.join(", "))
         }
@@ -182,7 +188,7 @@ mod tests {
                                NOTIFY, PUBLISH, REFER, UPDATE, PRACK, INFO";
         let policy = RefusalPolicy { host: "im.ims.test".into(), ..RefusalPolicy::default() };
         #[rustfmt::skip]
-        let table: [Row; 26] = [
+        let table: [Row; 28] = [
             (Refusal::Malformed(Fault::Header(HeaderName::To)), 400, "Bad To", &[]),
             (Refusal::Malformed(Fault::Missing(HeaderName::Via)), 400, "Missing Via", &[]),
             (Refusal::Malformed(Fault::Version), 505, "Version Not Supported", &[]),
@@ -196,6 +202,8 @@ mod tests {
                 &[(Warning, "399 im.ims.test \"From is not an identity of the originator\"")]),
             (Refusal::NotProvisioned, 403, "Forbidden",
                 &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
+            (Refusal::NotIm, 403, "Forbidden",
+                &[(Warning, "399 im.ims.test \"Accept-Contact does not ask for instant messaging\"")]),
             (Refusal::NestedGroup, 403, "Forbidden",
                 &[(Warning, "399 im.ims.test \"Nested groups are not allowed\"")]),
             (Refusal::Loop, 482, "Loop Detected", &[]),
@@ -216,6 +224,7 @@ mod tests {
             (Refusal::UnsupportedScheme, 416, "Unsupported URI Scheme", &[]),
             (Refusal::Privacy, 500, "Server Internal Error", &[]),
             (Refusal::TooManyHops, 483, "Too Many Hops", &[]),
+            (Refusal::TooBroad, 440, "Max-Breadth Exceeded", &[]),
             (Refusal::BadEvent(vec!["conference"]), 489, "Bad Event",
                 &[(AllowEvents, "conference")]),
             (Refusal::StoreUnavailable, 480, "Temporarily Unavailable", &[(RetryAfter, "10")]),

@@ -4,6 +4,7 @@ use parlance_sip::{HeaderName, Method, Request};
 
 use super::{Choice, Facts, Function, Reason, Refusal, SessionState, nested, proxy, uas};
 use crate::SessionCase;
+use crate::feature;
 use crate::service::Service;
 use crate::trust::{Authentication, authenticate};
 
@@ -60,6 +61,11 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>, service: Service) -> 
             return Choice::refuse(Refusal::NotAuthenticated, Reason::NotAuthenticated);
         }
     };
+    // OMA-TS-SIMPLE_IM §7.2.2.1: these identities are for instant messaging only.
+    let carries_a_message = matches!(request.method(), Method::Invite | Method::Message);
+    if carries_a_message && !feature::asks_for_im(request) {
+        return Choice::refuse(Refusal::NotIm, Reason::NotIm);
+    }
     Choice { originator, ..Choice::of(function(service), reason) }
 }
 

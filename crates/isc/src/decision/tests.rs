@@ -213,9 +213,24 @@ fn a_service_takes_what_is_addressed_to_it() {
         let request = alice("INVITE", &format!("sip:{user}@ims.test"), IM);
         assert_eq!(World::new().role(&request), refused(Refusal::NotFound), "{user}");
     }
-    // A service needs no feature tag (CORE-034).
-    let bare = alice("MESSAGE", "sip:im-exploder@ims.test", "Subject: x");
-    assert_eq!(World::full().role(&bare), Controlling(Service::Exploder));
+}
+
+// Covers: PF-011, CORE-034
+#[test]
+fn a_service_for_instant_messaging_takes_nothing_else() {
+    let role = |method, uri: &str, headers: &str| World::full().role(&alice(method, uri, headers));
+    let uris = ["im-conf-factory", "im-group-7", "im-history", "im-deferred", "im-session"];
+    for headers in ["Subject: x", "Accept-Contact: *;audio;require", "a: *;+g.oma.sip-im=FALSE"] {
+        for user in uris {
+            let role = role("INVITE", &format!("sip:{user}@ims.test"), headers);
+            assert_eq!(role, refused(Refusal::NotIm), "{user} {headers}");
+        }
+        let exploder = role("MESSAGE", "sip:im-exploder@ims.test", headers);
+        assert_eq!(exploder, refused(Refusal::NotIm), "{headers}");
+    }
+    // Events and capabilities may be asked for without it.
+    let conference = role("SUBSCRIBE", "sip:im-group-7@ims.test", "Event: conference");
+    assert_eq!(conference, Function::Controlling(Service::Group));
 }
 
 // Covers: ROLE-007, ROLE-019, CORE-054

@@ -1,6 +1,7 @@
 //! Where a request goes next, and the changes of a proxy (RFC 3261 §16.4 to §16.6).
 
-use parlance_sip::header::{MaxForwards, Route};
+use parlance_sip::header::{MaxBreadth, MaxForwards, Route};
+use parlance_sip::proxy::breadth;
 use parlance_sip::uri::Uri;
 use parlance_sip::{Edits, HeaderName, ListenerId, Request, Source};
 
@@ -19,6 +20,10 @@ pub(super) fn prepare(cx: &Cx, incoming: &Incoming, mut edits: Edits) -> Option<
         Ok(None) | Err(_) => MAX_FORWARDS,
     };
     edits.set(request, HeaderName::MaxForwards, left);
+    // RFC 5393 §5.3.3. There is one branch at a time here: it gets all there is.
+    if !matches!(request.header(), Ok(Some(MaxBreadth(left))) if left <= breadth::MAX.into()) {
+        edits.set(request, HeaderName::MaxBreadth, breadth::MAX);
+    }
     edits.remove(request, HeaderName::PServedUser);
     incoming.decision().peer.strip(request, &mut edits);
     Some((edits, hop))

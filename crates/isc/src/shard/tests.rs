@@ -215,7 +215,7 @@ async fn a_request_goes_on_along_its_route_and_the_response_comes_back() {
                  Via: SIP/2.0/UDP 192.0.2.9:6060;branch=z9hG4bKa\r\n\
                  Route: <sip:mark@192.0.2.9:6060;lr;s=2>\r\nX-Odd:B\r\nMax-Forwards: 67\r\n\
                  From: <sip:alice@ims.test>;tag=1\r\nTo: <sip:bob@ims.test>\r\nCall-ID: c\r\n\
-                 CSeq: 1 MESSAGE\r\nContent-Length: 2\r\n\r\nhi"
+                 CSeq: 1 MESSAGE\r\nContent-Length: 2\r\nMax-Breadth: 60\r\n\r\nhi"
             )
         );
         bench.receive(&respond(&sent, 200)).await;
@@ -235,6 +235,25 @@ async fn a_missing_max_forwards_is_put_in() {
         let bench = bench(true, passing);
         bench.receive(&request("MESSAGE", "").replace("Max-Forwards: 68\r\n", "")).await;
         assert!(bench.one().contains("\r\nMax-Forwards: 70\r\n"));
+    })
+    .await;
+}
+
+// Covers: CORE-013
+#[tokio::test(start_paused = true)]
+async fn max_breadth_is_60_at_most() {
+    on_local_set(async {
+        let bench = bench(true, passing);
+        for (came, goes) in [(None, "60"), (Some("7"), "7"), (Some("60"), "60"), (Some("61"), "60")]
+        {
+            let line = came.map_or(String::new(), |value| format!("Max-Breadth: {value}\r\n"));
+            let text =
+                request("MESSAGE", &line).replace("bKa", &format!("bK{}", came.unwrap_or("a")));
+            bench.receive(&text).await;
+            let sent = bench.one();
+            assert_eq!(sent.matches("Max-Breadth").count(), 1, "{sent}");
+            assert!(sent.contains(&format!("\r\nMax-Breadth: {goes}\r\n")), "{sent}");
+        }
     })
     .await;
 }

@@ -68,7 +68,8 @@ async fn a_message_goes_on_octet_for_octet_and_its_answer_comes_back() {
 
 /// Every header line but those that a proxy changes.
 fn kept(request: &parlance_sip::Request) -> Vec<String> {
-    let changed = ["Route", "P-Served-User", "Via", "Max-Forwards", "Date", "Record-Route"];
+    let changed =
+        ["Route", "P-Served-User", "Via", "Max-Forwards", "Max-Breadth", "Date", "Record-Route"];
     let lines = request.fields().map(|(_, name, value)| {
         format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
     });

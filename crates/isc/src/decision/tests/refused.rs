@@ -26,7 +26,7 @@ fn a_uas_refuses_what_it_cannot_serve() {
     assert_eq!(role("INVITE", FACTORY, require), refused(Refusal::BadExtension(unknown)));
     assert_eq!(role("ACK", FACTORY, require), Function::Dropped);
     let body = |headers: &str| {
-        let head = format!("INVITE {FACTORY} SIP/2.0\r\nTo: <{FACTORY}>\r\n{ALICE}\r\n");
+        let head = format!("INVITE {FACTORY} SIP/2.0\r\nTo: <{FACTORY}>\r\n{ALICE}\r\n{IM}\r\n");
         world.role(&request(&format!("{head}{headers}\r\n\r\nx")))
     };
     let accepted = Service::ConferenceFactory.accepts().to_vec();
@@ -47,7 +47,7 @@ fn a_uas_refuses_what_it_cannot_serve() {
     assert_eq!(parts("Content-Disposition: a; handling=optional\r\n"), taken);
 }
 
-// Covers: CORE-010, CORE-012, CORE-053
+// Covers: CORE-010, CORE-012, CORE-013, CORE-053
 #[test]
 fn a_proxy_refuses_little() {
     const BOB: &str = "sip:bob@ims.test";
@@ -57,6 +57,8 @@ fn a_proxy_refuses_little() {
         };
         let served = role("MESSAGE", "Max-Forwards: 1");
         assert_eq!(role("MESSAGE", "Max-Forwards: 0"), refused(Refusal::TooManyHops));
+        assert_eq!(role("MESSAGE", "Max-Breadth: 0"), refused(Refusal::TooBroad));
+        assert_eq!(role("MESSAGE", "Max-Breadth: 1"), served);
         let unknown = refused(Refusal::BadExtension(vec!["x".into(), "y".into()]));
         assert_eq!(role("MESSAGE", "Proxy-Require: x, privacy\r\nProxy-Require: y"), unknown);
         assert_eq!(role("MESSAGE", "Proxy-Require: Privacy"), served);
