@@ -117,7 +117,7 @@ impl Traced {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests sent to the application server.
-    pub to_server: u64,
+    pub send_to_server: u64,
     /// Requests that went on without it.
     pub bypassed: u64,
     /// Requests delivered to a contact of a user.

@@ -58,7 +58,13 @@ impl State {
     }
 
     /// Sends a request to an application server.
-    pub(super) fn to_server(&mut self, number: u64, mark: &Mark, server: &str, skippable: bool) {
+    pub(super) fn send_to_server(
+        &mut self,
+        number: u64,
+        mark: &Mark,
+        server: &str,
+        skippable: bool,
+    ) {
         let Some(peer) = self.peer_of(server) else { return self.refuse(number, 480) };
         let mut edits = Edits::new();
         let Some(context) = self.contexts.get_mut(&number) else { return };
@@ -74,7 +80,7 @@ impl State {
         let user = &mark.user;
         let served = format!("<{user}>;sescase={sescase};regstate={regstate}");
         edits.prepend(request, HeaderName::PServedUser, served);
-        self.counts.to_server += 1;
+        self.counts.send_to_server += 1;
         let outgoing = Outgoing { peer, uri: None, edits, skippable };
         if let Some(pending) = self.send(number, outgoing)
             && skippable
@@ -84,7 +90,7 @@ impl State {
     }
 
     /// Sends a request to every contact of the user.
-    pub(super) fn to_contacts(&mut self, number: u64) {
+    pub(super) fn send_to_contacts(&mut self, number: u64) {
         let now = tokio::time::Instant::now();
         let Some(context) = self.contexts.get(&number) else { return };
         let user = self.resolved(&context.user);

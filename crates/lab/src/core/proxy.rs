@@ -78,7 +78,7 @@ impl State {
             let refusal = self.response_to(&request, 483).build();
             return self.answer(peer, &server, 483, refusal);
         };
-        let to_tag = request.field(HeaderName::To).is_some_and(|to| has_tag(to));
+        let to_tag = request.field(HeaderName::To).is_some_and(has_tag);
         if to_tag && mark.is_none() {
             return self.in_dialog(peer, server, request);
         }
@@ -144,9 +144,9 @@ impl State {
     fn advance(&mut self, number: u64) {
         match self.next_step(number) {
             Step::Server(mark, server, skippable) => {
-                self.to_server(number, &mark, &server, skippable);
+                self.send_to_server(number, &mark, &server, skippable);
             }
-            Step::Contacts => self.to_contacts(number),
+            Step::Contacts => self.send_to_contacts(number),
             Step::Refuse(status) => self.refuse(number, status),
         }
     }

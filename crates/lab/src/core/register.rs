@@ -185,7 +185,7 @@ impl State {
             confirmed: None,
         });
         let id = ClientId { branch, method: "REGISTER".to_owned() };
-        self.counts.to_server += 1;
+        self.counts.send_to_server += 1;
         self.start(id, peer, register.bytes(), Tag::ThirdParty(number));
     }
 
