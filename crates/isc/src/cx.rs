@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parlance_sip::{Edits, HeaderName, Request, Response, ResponseBuilder, ServerKey, Target};
 use parlance_store::Millis;
 
@@ -127,9 +127,14 @@ impl Cx {
     pub(crate) fn relay(&self, server: ServerKey, response: &Response) {
         let mut edits = Edits::new();
         edits.remove_values(response, HeaderName::Via, 1);
-        let mut out = BytesMut::new();
-        edits.write(response, &mut out);
-        self.respond(server, response.status(), out.freeze());
+        let bytes = {
+            let mut room = self.0.room.borrow_mut();
+            room.clear();
+            edits.write(response, &mut room);
+            // No larger than it must be: it is kept until Timer J fires.
+            Bytes::copy_from_slice(&room)
+        };
+        self.respond(server, response.status(), bytes);
     }
 
     pub(crate) fn abandon(&self, server: ServerKey) {

@@ -230,7 +230,7 @@ pub fn decide(request: &Request, facts: &Facts<'_>) -> Decision {
 }
 
 fn choose(request: &Request, facts: &Facts<'_>) -> Choice {
-    match facts.peer.admit(request, facts.transport) {
+    match facts.peer.admit(request.method(), facts.transport) {
         Admission::Admit => {}
         Admission::Refuse => return Choice::refuse(Refusal::Untrusted, Reason::UntrustedPeer),
         Admission::Drop => return Choice::of(Function::Dropped, Reason::UntrustedPeer),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use parlance_sip::message::StartLine;
 use parlance_sip::{Message, Request, Source};
 
 use crate::decision::{Context, Function, options};
@@ -66,9 +67,9 @@ impl Dispatcher {
 
 impl Dispatch for Dispatcher {
     fn admit(&self, _: &Cx, source: &Source, peer_names: &[String], message: &Message) -> bool {
-        let Ok(request) = Request::new(message.clone()) else { return true };
+        let StartLine::Request { method, .. } = message.start_line() else { return true };
         let peer = (self.rules)().decider.trust.of(source, peer_names);
-        peer.admit(&request, source.transport) == Admission::Admit
+        peer.admit(method, source.transport) == Admission::Admit
     }
 
     fn dispatch(&self, cx: Cx, arrival: Arrival) -> Task {
@@ -119,7 +120,7 @@ impl Serving {
         let decision = decider.decide(&request, &source, &peer_names, context, now).await;
         self.record(&cx, &source, &request, &decision);
         if decision.ends_registration() {
-            self.end_registration(&cx, &decision).await;
+            Box::pin(self.end_registration(&cx, &decision)).await;
         }
         let stale = proof == Proof::Rejected { stale: true };
         let function = decision.role.clone();
@@ -130,12 +131,13 @@ impl Serving {
     async fn run(self, cx: Cx, function: Function, incoming: Incoming, stale: bool) {
         match function {
             Function::Participating(_) => self.participating.transaction(cx, incoming).await,
-            Function::Registration => self.register(&cx, incoming).await,
+            // In boxes: what is served most would else carry room for them.
+            Function::Registration => Box::pin(self.register(&cx, incoming)).await,
             Function::Server => {
                 let reply = options(incoming.request(), &self.rules.decider.services);
                 incoming.reply(&reply);
             }
-            Function::PassThrough => forward::pass(cx, incoming).await,
+            Function::PassThrough => Box::pin(forward::pass(cx, incoming)).await,
             Function::Refused(refused) => self.refuse(&cx, &refused, incoming, stale),
             Function::Dropped => incoming.abandon(),
             Function::Session => {

@@ -12,11 +12,16 @@ use crate::{Cx, Decision, Reply};
 /// the sender with a final response.
 pub struct Incoming {
     cx: Cx,
+    asked: Box<Asked>,
+    answered: bool,
+}
+
+/// What was asked: in a box, as it moves from future to future.
+struct Asked {
     server: ServerKey,
     source: Source,
     request: Request,
     decision: Decision,
-    answered: bool,
 }
 
 impl Incoming {
@@ -27,31 +32,32 @@ impl Incoming {
         request: Request,
         decision: Decision,
     ) -> Self {
-        Self { cx, server, source, request, decision, answered: false }
+        let asked = Box::new(Asked { server, source, request, decision });
+        Self { cx, asked, answered: false }
     }
 
     /// The request.
     pub fn request(&self) -> &Request {
-        &self.request
+        &self.asked.request
     }
 
     /// Where it came from.
     pub fn source(&self) -> &Source {
-        &self.source
+        &self.asked.source
     }
 
     /// Whom it serves, on which side, and why it came to this role.
     pub fn decision(&self) -> &Decision {
-        &self.decision
+        &self.asked.decision
     }
 
     pub(crate) fn server(&self) -> ServerKey {
-        self.server
+        self.asked.server
     }
 
     /// Starts a response of our own, with a To tag and `Server`.
     pub fn response(&self, status: u16) -> ResponseBuilder {
-        let response = ResponseBuilder::new(&self.request, status, &self.cx.tag());
+        let response = ResponseBuilder::new(self.request(), status, &self.cx.tag());
         self.cx.with_server(response)
     }
 
@@ -64,7 +70,7 @@ impl Incoming {
     pub fn reply(mut self, reply: &Reply) {
         let tag = self.cx.tag();
         let response =
-            ResponseBuilder::with_reason(&self.request, reply.status, &reply.reason, &tag);
+            ResponseBuilder::with_reason(self.request(), reply.status, &reply.reason, &tag);
         let response = self.cx.with_server(response);
         let response = reply
             .headers
@@ -76,17 +82,17 @@ impl Incoming {
     /// Sends on a response from downstream, with our `Via` taken off (RFC 3261 §16.7 step 8).
     pub fn relay(mut self, response: &Response) {
         self.answered = true;
-        self.cx.relay(self.server, response);
+        self.cx.relay(self.server(), response);
     }
 
     /// Leaves the request without an answer: all that is left when the time for one is over
     /// (RFC 4320 §4.2). For an INVITE it answers 480.
     pub fn abandon(mut self) {
-        if self.request.method() == Method::Invite {
+        if self.request().method() == Method::Invite {
             return;
         }
         self.answered = true;
-        self.cx.abandon(self.server);
+        self.cx.abandon(self.server());
     }
 
     /// Notes that the final response went out by itself, an INVITE's 2xx.
@@ -97,13 +103,13 @@ impl Incoming {
     fn send(&mut self, response: ResponseBuilder) {
         self.answered = true;
         let status = response.status();
-        self.cx.respond(self.server, status, response.build());
+        self.cx.respond(self.server(), status, response.build());
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if self.answered || self.request.method() == Method::Ack {
+        if self.answered || self.request().method() == Method::Ack {
             return;
         }
         let response = self.response(480).header(HeaderName::RetryAfter, 5);
@@ -113,6 +119,6 @@ impl Drop for Incoming {
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("Incoming").field("request", self.request()).finish_non_exhaustive()
     }
 }

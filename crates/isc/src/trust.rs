@@ -86,14 +86,14 @@ impl Peer {
         matches!(self.kind(), Some(PeerKind::Isc | PeerKind::Proxy))
     }
 
-    /// Whether this neighbour may send `request` over `transport` at all.
-    pub fn admit(&self, request: &Request, transport: Transport) -> Admission {
+    /// Whether this neighbour may send a request of this method over `transport` at all.
+    pub fn admit(&self, method: Method<'_>, transport: Transport) -> Admission {
         let admitted = match self.kind() {
             None => false,
             Some(PeerKind::InterDomain) => transport == Transport::Tls,
             Some(PeerKind::Isc | PeerKind::Proxy) => true,
         };
-        match (admitted, request.method() == Method::Ack) {
+        match (admitted, method == Method::Ack) {
             (true, _) => Admission::Admit,
             (false, true) => Admission::Drop,
             (false, false) => Admission::Refuse,
@@ -224,7 +224,7 @@ fn fault(neighbour: &Neighbour) -> Option<TrustError> {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use parlance_sip::{Edits, ListenerId, Source, Transport};
+    use parlance_sip::{Edits, ListenerId, Method, Source, Transport};
 
     use super::{Admission, Neighbour, Peer, PeerKind, Trust, TrustError};
     use crate::fixture::request;
@@ -301,14 +301,12 @@ mod tests {
     #[test]
     fn the_untrusted_are_refused_before_anything_is_kept() {
         let trust = trust();
-        let of = |peer: &Peer, method: &str, transport| {
-            peer.admit(&request(&format!("{method} sip:a@h SIP/2.0\r\n\r\n")), transport)
-        };
-        assert_eq!(of(&Peer::Untrusted, "MESSAGE", Transport::Tls), Admission::Refuse);
-        assert_eq!(of(&Peer::Untrusted, "REGISTER", Transport::Udp), Admission::Refuse);
-        assert_eq!(of(&Peer::Untrusted, "ACK", Transport::Udp), Admission::Drop);
+        let stranger = Peer::Untrusted;
+        assert_eq!(stranger.admit(Method::Message, Transport::Tls), Admission::Refuse);
+        assert_eq!(stranger.admit(Method::Register, Transport::Udp), Admission::Refuse);
+        assert_eq!(stranger.admit(Method::Ack, Transport::Udp), Admission::Drop);
         let scscf = trust.of(&source("10.1.2.3:5060", Transport::Udp), &[]);
-        assert_eq!(of(&scscf, "MESSAGE", Transport::Udp), Admission::Admit);
+        assert_eq!(scscf.admit(Method::Message, Transport::Udp), Admission::Admit);
     }
 
     // Covers: SEC-006
@@ -317,10 +315,9 @@ mod tests {
         let trust = trust();
         let names = ["border.other.test".to_owned()];
         let border = trust.of(&source("192.0.2.1:5061", Transport::Tls), &names);
-        let message = request("MESSAGE sip:a@h SIP/2.0\r\n\r\n");
-        assert_eq!(border.admit(&message, Transport::Tls), Admission::Admit);
-        assert_eq!(border.admit(&message, Transport::Tcp), Admission::Refuse);
-        assert_eq!(border.admit(&message, Transport::Udp), Admission::Refuse);
+        assert_eq!(border.admit(Method::Message, Transport::Tls), Admission::Admit);
+        assert_eq!(border.admit(Method::Message, Transport::Tcp), Admission::Refuse);
+        assert_eq!(border.admit(Method::Message, Transport::Udp), Admission::Refuse);
         let by_network = neighbour("b", &["192.0.2.0/24"], &["x"], PeerKind::InterDomain);
         let nameless = neighbour("n", &[], &[], PeerKind::Isc);
         let errors = Trust::new(vec![by_network, nameless], true).unwrap_err();

@@ -41,10 +41,10 @@ async fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
     if policy.cpim_from_must_match && !content::cpim_from_is_his(request, passage.decision()) {
         return Err(Refusal::ForeignFrom);
     }
-    let target = request.uri().and_then(|uri| Aor::from_uri(&uri));
-    let is_closed =
-        |target: &Aor| policy.blocked_targets.iter().any(|pattern| pattern.covers(target));
-    if target.as_ref().is_some_and(is_closed) {
+    if !policy.blocked_targets.is_empty()
+        && let Some(target) = request.uri().and_then(|uri| Aor::from_uri(&uri))
+        && policy.blocked_targets.iter().any(|pattern| pattern.covers(&target))
+    {
         return Err(Refusal::BlockedTarget);
     }
     let privacy = request.header::<Privacy<'_>>().ok().flatten();

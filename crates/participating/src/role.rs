@@ -82,11 +82,11 @@ impl Participating {
     async fn serve(self: Rc<Self>, cx: Cx, incoming: Incoming) {
         let is_message = incoming.request().method() == Method::Message;
         let Function::Participating(case) = incoming.decision().role else {
-            return pass(cx, incoming).await;
+            return Box::pin(pass(cx, incoming)).await;
         };
         if !is_message {
             let edits = amend::untouched(incoming.request());
-            return pass_with(cx, incoming, edits).await;
+            return Box::pin(pass_with(cx, incoming, edits)).await;
         }
         let policy = (self.policy)();
         match Passage::new(&self.functions, &cx, policy, case, incoming) {
@@ -95,7 +95,7 @@ impl Participating {
                 SessionCase::Terminating => terminating::serve(passage).await,
             },
             // Nobody is served, so nothing is to be done for him.
-            Err(incoming) => pass(cx.clone(), incoming).await,
+            Err(incoming) => Box::pin(pass(cx.clone(), incoming)).await,
         }
     }
 }

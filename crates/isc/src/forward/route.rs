@@ -9,12 +9,12 @@ use super::{MAX_FORWARDS, VIA_OCTETS, by_size};
 use crate::wire::NextHop;
 use crate::{Cx, Incoming};
 
-/// The changes a proxy makes, and the next hop (RFC 3261 §16.4, §16.6); `None` when there is no
-/// next hop.
-pub(super) fn prepare(cx: &Cx, incoming: &Incoming, mut edits: Edits) -> Option<(Edits, NextHop)> {
+/// Adds the changes a proxy makes, and finds the next hop (RFC 3261 §16.4, §16.6); `None` when
+/// there is none.
+pub(super) fn prepare(cx: &Cx, incoming: &Incoming, edits: &mut Edits) -> Option<NextHop> {
     let request = incoming.request();
     let named = incoming.decision().served.route_is_ours;
-    let hop = route(cx, request, &mut edits, incoming.source().listener, named)?;
+    let hop = route(cx, request, edits, incoming.source().listener, named)?;
     let left = match request.header::<MaxForwards>() {
         Ok(Some(MaxForwards(hops))) => hops.saturating_sub(1),
         Ok(None) | Err(_) => MAX_FORWARDS,
@@ -25,8 +25,8 @@ pub(super) fn prepare(cx: &Cx, incoming: &Incoming, mut edits: Edits) -> Option<
         edits.set(request, HeaderName::MaxBreadth, breadth::MAX);
     }
     edits.remove(request, HeaderName::PServedUser);
-    incoming.decision().peer.strip(request, &mut edits);
-    Some((edits, hop))
+    incoming.decision().peer.strip(request, edits);
+    Some(hop)
 }
 
 /// Takes our `Route` off and finds the next hop. What remains is not touched (CORE-032).

@@ -86,7 +86,10 @@ impl Aor {
     }
 
     fn from_sip(uri: &SipUri<'_>) -> Self {
-        let mut text = String::from("sip:");
+        // Room for all of it at once, the port included.
+        let user = uri.user.map_or(0, str::len);
+        let mut text = String::with_capacity("sip:@:65535".len() + user + uri.host.as_str().len());
+        text.push_str("sip:");
         if let Some(user) = uri.user {
             push_user(&mut text, user);
         }
