@@ -82,7 +82,8 @@ impl Cx {
         Forwarding::start(self.clone(), incoming, edits)
     }
 
-    /// Sends a request of our own to `hop` and waits for its final response.
+    /// Sends a request of our own to `hop` and waits for its final response. Without a
+    /// `User-Agent` it gets ours.
     ///
     /// Requests to the same Request-URI wait for each other (RFC 3428 §8: no two MESSAGE
     /// transactions at a time); up to [`crate::LANE_WAITING_MAX`] wait, more fail at once. That

@@ -260,7 +260,12 @@ pub(crate) async fn send_beside(
     hop: NextHop,
     branch: Option<&str>,
 ) -> Outcome {
-    let shared = Waiting::new(None, hop.listener, request, Edits::new());
+    let mut edits = Edits::new();
+    let product = cx.0.endpoint.borrow().config().server.clone();
+    if !product.is_empty() && !request.has(HeaderName::UserAgent) {
+        edits.append(HeaderName::UserAgent, product);
+    }
+    let shared = Waiting::new(None, hop.listener, request, edits);
     shared.borrow_mut().branch = branch.map(str::to_owned);
     launch(cx, &shared, hop);
     next_outcome(&shared).await

@@ -18,6 +18,7 @@
 //! **Invariants:** one decision for a request, made before any role sees it. Roles share a shard's
 //! state only through the handles; nothing here depends on how the network is made.
 
+mod charging;
 mod clock;
 mod cx;
 pub mod decision;
@@ -44,6 +45,7 @@ mod shard;
 pub mod trust;
 mod wire;
 
+pub use charging::charging_vector;
 pub use clock::Clock;
 pub use cx::{Busy, Cx};
 pub use decision::{Decider, Decision, Function, Reason, Refusal, RefusalPolicy, refusal};

@@ -150,7 +150,8 @@ pub struct Policy {
     /// true.
     pub cpim_from_must_match: bool,
     /// The operator's inter-operator identifier, which completes P-Charging-Vector in answers as
-    /// `term-ioi` (RFC 7315 §4.6). Default none: nothing is added.
+    /// `term-ioi` and stands in the notice as `orig-ioi` (RFC 7315 §4.6). Default none: nothing is
+    /// added.
     pub ioi: Option<String>,
     /// The message to a user who registered for the first time.
     pub notice: Notice,

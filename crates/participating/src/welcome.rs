@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::counter;
-use parlance_isc::{Cx, MAX_FORWARDS, Marks, NextHop, Node, Origin, Outcome};
+use parlance_isc::{Cx, MAX_FORWARDS, Marks, NextHop, Node, Origin, Outcome, charging_vector};
 use parlance_sip::uri::Uri;
 use parlance_sip::{HeaderName, ListenerId, Method, Request, RequestBuilder};
 use parlance_store::Registration;
@@ -31,7 +31,7 @@ pub fn welcome(
     let registration = Arc::clone(registration);
     let run = node.on_shard_of(user.as_str(), move |cx| {
         Box::pin(async move {
-            let sent = send(&cx, &policy.notice, &marks, &registration, listener).await;
+            let sent = send(&cx, &policy, &marks, &registration, listener).await;
             count(if sent { "taken" } else { "failed" });
         })
     });
@@ -47,14 +47,14 @@ fn count(result: &'static str) {
 /// Sends the notice; whether somebody took it.
 async fn send(
     cx: &Cx,
-    notice: &Notice,
+    policy: &Policy,
     marks: &Marks,
     registration: &Registration,
     listener: ListenerId,
 ) -> bool {
     let hop =
         Uri::parse(registration.scscf.as_bytes()).ok().and_then(|uri| NextHop::of(&uri, listener));
-    let (Some(hop), Some(request)) = (hop, build(cx, notice, registration)) else {
+    let (Some(hop), Some(request)) = (hop, build(cx, policy, registration)) else {
         return false;
     };
     let branch = marks.branch(Origin::Notification, cx.shard(), cx.random(), &request);
@@ -65,12 +65,13 @@ async fn send(
 }
 
 /// The request; `None` when an identity holds what cannot stand in a header.
-fn build(cx: &Cx, notice: &Notice, registration: &Registration) -> Option<Request> {
+fn build(cx: &Cx, policy: &Policy, registration: &Registration) -> Option<Request> {
     let user = registration.user.as_ref()?;
     let scscf = registration.scscf.trim_matches(['<', '>']);
     // A loose router, or it would take the Route for the target (RFC 3261 §16.12.1.1).
     let lr = if scscf.contains(";lr") { "" } else { ";lr" };
-    let Notice { from, text, feature_tag, .. } = notice;
+    let Notice { from, text, feature_tag, .. } = &policy.notice;
+    let charging = charging_vector(cx, registration, policy.ioi.as_deref());
     RequestBuilder::new(Method::Message, user)
         .header(HeaderName::Route, format_args!("<{scscf}{lr}>"))
         .header(HeaderName::MaxForwards, MAX_FORWARDS)
@@ -79,6 +80,7 @@ fn build(cx: &Cx, notice: &Notice, registration: &Registration) -> Option<Reques
         .header(HeaderName::CallId, format_args!("{}{}", cx.tag(), cx.tag()))
         .header(HeaderName::CSeq, "1 MESSAGE")
         .header(HeaderName::PAssertedIdentity, format_args!("<{from}>"))
+        .header(HeaderName::PChargingVector, charging)
         .header(HeaderName::AcceptContact, format_args!("*;{feature_tag}"))
         .header(HeaderName::ContentType, "text/plain;charset=utf-8")
         .build(text.as_bytes())

@@ -13,7 +13,7 @@ use parlance_sip::{HeaderName, Method, Request, RequestBuilder, Response, Transp
 use parlance_store::Registration;
 
 use super::RegEventPolicy;
-use crate::{Cx, MAX_FORWARDS, NextHop, Reply};
+use crate::{Cx, MAX_FORWARDS, NextHop, Reply, charging_vector};
 
 /// The event package (RFC 3680 §4.1).
 const PACKAGE: &str = "reg";
@@ -90,9 +90,7 @@ impl Subject<'_> {
             Transport::Tcp => ";transport=tcp",
             Transport::Tls => ";transport=tls",
         };
-        // CORE-020, CORE-037: a fresh identifier, and the operator the REGISTER told.
-        let ioi = self.registration.orig_ioi.as_ref().or(orig_ioi.as_ref());
-        let ioi = ioi.map(|ioi| format!(";orig-ioi=\"{}\"", quotable(ioi))).unwrap_or_default();
+        let charging = charging_vector(cx, self.registration, orig_ioi.as_deref());
         request
             .header(HeaderName::MaxForwards, MAX_FORWARDS)
             .header(HeaderName::From, format_args!("<{identity}>;tag={}", self.name.tag))
@@ -100,16 +98,12 @@ impl Subject<'_> {
             .header(HeaderName::CSeq, format_args!("{cseq} SUBSCRIBE"))
             .header(HeaderName::Contact, format_args!("<sip:{}{transport}>", local.sent_by))
             .header(HeaderName::PAssertedIdentity, format_args!("<{identity}>"))
-            .header(HeaderName::PChargingVector, format_args!("icid-value=\"{}\"{ioi}", cx.tag()))
+            .header(HeaderName::PChargingVector, charging)
             .header(HeaderName::Event, PACKAGE)
             .header(HeaderName::Accept, reginfo::MEDIA_TYPE)
             .header(HeaderName::Expires, expires)
             .build(b"")
     }
-}
-
-fn quotable(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 /// `Expires` of a 2xx, `Min-Expires` of a 423, `Retry-After` of another failure; in seconds.

@@ -86,7 +86,7 @@ async fn a_message_queues_behind_those_that_wait() {
     assert_eq!(script.causes().len(), 1);
 }
 
-// Covers: PF-093, CORE-046, CORE-050
+// Covers: PF-093, CORE-016, CORE-046, CORE-050
 #[tokio::test(start_paused = true)]
 async fn the_answer_says_what_became_of_it() {
     let policy = Policy { ioi: Some("ims.test".into()), ..Policy::default() };
@@ -101,7 +101,7 @@ async fn the_answer_says_what_became_of_it() {
         ["icid-value=\"m-1\";orig-ioi=home1.example;term-ioi=\"ims.test\""]
     );
     assert!(lines(&answer, HeaderName::To)[0].starts_with("<sip:bob@ims.test>;tag="));
-    assert_eq!(lines(&answer, HeaderName::Server), ["Parlance"]);
+    assert_eq!(lines(&answer, HeaderName::Server), ["IM-serv/OMA1.0 Parlance"]);
     assert!(answer.body().is_empty() && !answer.has(HeaderName::Contact));
     // What is complete stays, and what did not come is not made up.
     world.bob_gets(&format!("{vector};term-ioi=x"), "hi").await;

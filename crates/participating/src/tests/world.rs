@@ -367,7 +367,7 @@ fn endpoint() -> Endpoint {
         server_transactions_max: 1024,
         unanswered_max: 256,
         client_transactions_max: 256,
-        server: "Parlance".to_owned(),
+        server: "IM-serv/OMA1.0 Parlance".to_owned(),
         ..EndpointConfig::default()
     };
     let mut number = 0x5eed_u64;

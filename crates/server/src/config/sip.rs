@@ -26,8 +26,10 @@ section! {
         /// Where a request goes that has no Route left, mostly the S-CSCF or a proxy before it: a
         /// SIP URI. Without one, the Request-URI decides (RFC 3261 §16.6).
         pub next_hop: Option<String> = None, example "\"sip:scscf.ims.test:5060;lr\"";
-        /// Value of the Server header of responses made here; empty for none (RFC 3261 §20.35).
-        pub server: String = "Parlance".to_owned();
+        /// Value of the Server header of responses and of the User-Agent header of requests made
+        /// here (RFC 3261 §20.35, §20.41). It begins with the release (OMA-TS-SIMPLE_IM
+        /// §6.1.1.1); empty for none.
+        pub server: String = "IM-serv/OMA1.0 Parlance".to_owned();
         /// Whether everything on this host is trusted like an S-CSCF, whatever `peer` says.
         pub trust_loopback: bool = true;
         /// Where the identity of an originator comes from: `asserted` by a trusted peer

@@ -14,6 +14,7 @@ fn none() -> std::iter::Empty<(String, String)> {
     std::iter::empty()
 }
 
+// Covers: CORE-016
 #[test]
 fn an_empty_file_is_the_default_and_the_default_is_right() {
     let (config, wrong) = Config::parse("", none());
@@ -27,6 +28,7 @@ fn an_empty_file_is_the_default_and_the_default_is_right() {
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.store.path, PathBuf::from("./parlance-data"));
     assert!(config.sip.trust_loopback);
+    assert!(config.sip.server.starts_with("IM-serv/OMA1.0 "), "{}", config.sip.server);
 }
 
 // Covers: CORE-029
