@@ -14,6 +14,8 @@
 //! its own scanner, messages from templates.
 
 pub mod core;
+pub mod demo;
+pub mod fuzz;
 pub mod load;
 pub mod network;
 pub mod raw;

@@ -1,0 +1,165 @@
+//! Inputs to start from that are written for this project; a caller adds those of the RFCs.
+
+/// Requests and responses as a core and its UEs send them, and bodies by themselves.
+pub fn own() -> Vec<Vec<u8>> {
+    let text = |text: &str| text.replace('\n', "\r\n").into_bytes();
+    let mut all: Vec<Vec<u8>> = [MESSAGE, REGISTER, INVITE, ANSWER, MULTIPART].map(text).to_vec();
+    all.extend([SDP, CPIM, PARTS, IMDN].map(text));
+    all.extend(VALUES.iter().map(|value| value.as_bytes().to_vec()));
+    all.push(crate::core::SHIPPED_CRITERIA.as_bytes().to_vec());
+    all
+}
+
+const MESSAGE: &str = "MESSAGE tel:+15550000002 SIP/2.0
+Route: <sip:im-term@192.0.2.20:5081;lr>, <sip:iscmark@192.0.2.13:6060;lr;s=3;h=0;d=1;a=7369>
+P-Served-User: <tel:+15550000002>;sescase=term;regstate=reg
+Record-Route: <sip:192.0.2.13:6060;lr;ftag=1>
+Via: SIP/2.0/UDP 192.0.2.13:6060;branch=z9hG4bK8c84.0
+Via: SIP/2.0/TCP [2001:db8::9]:5070;branch=z9hG4bK-1;received=2001:db8::9;rport=5070
+Max-Forwards: 64
+f: \"A. \\\"B\\\" C\" <sip:alice%20b@ims.test;user=phone>;tag=96de6a
+t: <tel:+15550000002>
+i: d9898a8ff96b44e8912d1bbde7381e44
+CSeq: 1 MESSAGE
+a: *;+g.oma.sip-im;require,
+ *;audio=\"TRUE\";q=0.2
+P-Asserted-Identity: <sip:alice@ims.test>, <tel:+15550000001>
+P-Charging-Vector: icid-value=\"8e48\";icid-generated-at=192.0.2.11;orig-ioi=home
+Privacy: id;critical
+Date: Mon, 21 Sep 2026 14:13:20 GMT
+Expires: 60
+Content-Type: text/plain;charset=\"utf-8\"
+Content-Length: 2
+
+hi";
+
+const REGISTER: &str = "REGISTER sip:im-reg@192.0.2.20:5082 SIP/2.0
+Via: SIP/2.0/UDP 192.0.2.13:6060;branch=z9hG4bK60c8
+To: <sip:alice@ims.test>
+From: <sip:192.0.2.13:6060>;tag=9afb
+CSeq: 10 REGISTER
+Call-ID: 1e0b@192.0.2.13
+Event: registration
+Max-Forwards: 10
+Expires: 720
+Path: <sip:192.0.2.13:6060;lr>,<sip:term@192.0.2.11:5060;lr>
+Contact: <sip:192.0.2.13:6060>
+P-Associated-URI: <sip:alice@ims.test, tel:+15550000001>
+Authorization: Digest username=\"alice\",realm=\"ims.test\",nonce=\"3163\",nc=00000001,
+ qop=auth,uri=\"sip:ims.test\",response=\"4cc8f251d066d20eaf8b742f9e05c186\",algorithm=MD5
+Content-Type: message/sip
+Content-Length: 249
+
+REGISTER sip:ims.test SIP/2.0
+Via: SIP/2.0/UDP 192.0.2.41:5060;branch=z9hG4bK-3166
+From: <sip:alice@ims.test>;tag=1
+To: <sip:alice@ims.test>
+Call-ID: 1@192.0.2.41
+CSeq: 2 REGISTER
+Contact: <sip:alice@192.0.2.41>;+g.oma.sip-im;expires=600
+
+";
+
+const INVITE: &str = "INVITE sip:bob@ims.test SIP/2.0
+Via: SIP/2.0/TLS client.example:5061;branch=z9hG4bK-3262-1-0
+Max-Forwards: 70
+From: <sip:alice@ims.test>;tag=1
+To: <sip:bob@ims.test>
+Call-ID: 1-3262@192.0.2.41
+CSeq: 1 INVITE
+Contact: <sip:alice@192.0.2.41:5060>;+g.oma.sip-im;+sip.instance=\"<urn:uuid:0000>\"
+Allow: INVITE, ACK, CANCEL, BYE, MESSAGE
+Supported: timer, 100rel
+Session-Expires: 1800;refresher=uac
+Min-SE: 90
+Require: 100rel
+Proxy-Require: sec-agree
+Refer-To: <sip:carol@ims.test?Replaces=1%3Bto-tag%3D2>
+Replaces: 1;to-tag=2;from-tag=3
+Reason: SIP;cause=200;text=\"done\"
+Content-Type: application/sdp
+Content-Length: 0
+
+";
+
+const ANSWER: &str = "SIP/2.0 202 Accepted
+Via: SIP/2.0/UDP 192.0.2.13:6060;branch=z9hG4bK727e
+From: <sip:alice@ims.test>;tag=1
+To: <sip:bob@ims.test>;tag=2
+Call-ID: 1
+CSeq: 1 MESSAGE
+Warning: 399 im.ims.test \"133 Size exceeded, limit 1300\"
+Retry-After: 30 (soon);duration=5
+WWW-Authenticate: Digest realm=\"a\", nonce=\"b\", qop=\"auth,auth-int\", stale=true
+Content-Length: 0
+
+";
+
+const MULTIPART: &str = "MESSAGE sip:bob@ims.test SIP/2.0
+Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKm
+From: <sip:a@b>;tag=1
+To: <sip:c@d>
+Call-ID: 2
+CSeq: 1 MESSAGE
+Content-Type: multipart/mixed;boundary=\"x y\"
+
+--x y
+Content-Type: text/plain
+Content-Disposition: render;handling=optional
+
+one
+--x y
+Content-Type: message/sip
+
+OPTIONS sip:h SIP/2.0
+
+--x y--
+";
+
+const SDP: &str = "v=0
+o=- 1 1 IN IP4 192.0.2.41
+s=-
+c=IN IP4 192.0.2.41
+t=0 0
+m=message 2855 TCP/MSRP *
+a=accept-types:message/cpim text/plain
+a=path:msrp://192.0.2.41:2855/s3262;tcp
+a=file-selector:name:\"a b.jpg\" type:image/jpeg size:4092 hash:sha-1:72:24
+a=setup:actpass
+";
+
+const CPIM: &str = "From: \"Al\" <im:alice@ims.test>
+To: <im:bob@ims.test>
+DateTime: 2026-09-21T14:13:20Z
+NS: imdn <urn:ietf:params:imdn>
+imdn.Message-ID: 34jk
+imdn.Disposition-Notification: positive-delivery, negative-delivery
+Subject:;lang=fr une \\u00e9preuve
+
+Content-Type: text/plain
+
+hello";
+
+const PARTS: &str = "--b
+Content-Type: multipart/mixed;boundary=c
+
+--c
+
+deep
+--c--
+--b--";
+
+const IMDN: &str = "<?xml version=\"1.0\"?>
+<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>34jk</message-id>
+<datetime>2026-09-21T14:13:20Z</datetime>
+<delivery-notification><status><failed/></status></delivery-notification></imdn>";
+
+const VALUES: &[&str] = &[
+    "sips:u%40x:pw@[2001:db8::1]:5061;transport=tls;lr;maddr=192.0.2.1?to=a%20b&subject=c",
+    "tel:7042;phone-context=example.com;isub=1;ext=2",
+    "urn:service:sos",
+    "\"a \\\" b\" <sip:a@b;c=d>;e=\"f;g\";h",
+    "*;+g.oma.sip-im=\"<x>,<y>\";require;explicit",
+    "SIP/2.0/UDP h:1;branch=z9hG4bKx;ttl=1 (comment (nested) \\) )",
+    "presence;id=1", "100 (a) 200", "Mon, 21 Sep 2026 14:13:20 GMT", "1234.5 0.25",
+];
