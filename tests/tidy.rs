@@ -4,6 +4,9 @@
 #[path = "tidy/arrows.rs"]
 mod arrows;
 #[cfg(test)]
+#[path = "tidy/glossary.rs"]
+mod glossary;
+#[cfg(test)]
 #[path = "tidy/metadata.rs"]
 mod metadata;
 #[cfg(test)]

@@ -7,7 +7,8 @@ use parlance_store::Entry;
 
 use crate::{ALICE, BOB, alice_and_bob, people, seconds, story};
 
-// Covers: PF-020, PF-025, CORE-050, CORE-062, CORE-067
+// There is no presence service in this world, nor any XDMS.
+// Covers: PF-020, PF-025, CORE-050, CORE-057, CORE-062, CORE-067
 #[tokio::test(start_paused = true)]
 async fn a_message_passes_both_sides_and_is_delivered_once() {
     story(async || {
@@ -41,7 +42,7 @@ fn visits(world: &World) -> Vec<u16> {
     to_server.map(|traced| traced.peer.port()).collect()
 }
 
-// Covers: PF-022, PF-033, SEC-033
+// Covers: CORE-058, PF-081, SEC-033
 #[tokio::test(start_paused = true)]
 async fn a_blocked_sender_is_refused_and_another_is_not() {
     story(async || {

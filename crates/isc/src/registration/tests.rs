@@ -70,7 +70,7 @@ fn why(outcome: &Outcome) -> Option<Ended> {
     }
 }
 
-// Covers: CORE-018, CORE-019, CORE-020, CORE-022, CORE-040, PF-001, PF-002, PF-003
+// Covers: CORE-018, CORE-019, CORE-022, CORE-040, PF-001, PF-002, PF-003
 #[tokio::test]
 async fn what_a_real_core_sends_is_kept() {
     let world = World::new();

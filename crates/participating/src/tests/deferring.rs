@@ -27,7 +27,7 @@ fn finals(world: &World) -> Vec<u16> {
     world.sent().iter().filter(|message| is_final(message)).map(status).collect()
 }
 
-// Covers: PF-004, PF-032, PF-034, PF-093, DF-084, CORE-065, ROLE-006, ROLE-012
+// Covers: PF-004, PF-032, PF-034, PF-093, DF-084, CORE-065, ROLE-012
 #[tokio::test(start_paused = true)]
 async fn a_message_to_a_user_who_is_away_is_stored() {
     let silent = |setup: Setup| Setup { silent_core: true, ..setup };
@@ -70,6 +70,27 @@ async fn a_message_to_a_user_who_is_away_is_stored() {
     world.receive(SessionCase::Terminating, testdata("term_MESSAGE_unreg")).await;
     assert_eq!(status(&world.answered()), 202);
     assert_eq!(*script.offered.borrow(), [("sip:carol@ims.test".into(), Cause::Unregistered)]);
+}
+
+// Covers: ROLE-006
+#[tokio::test(start_paused = true)]
+async fn nothing_is_stored_for_the_sender() {
+    // She is away herself, and the other side cannot be reached.
+    let away = |profile: &mut Profile| {
+        profile.visibility = Visibility::Offline;
+        profile.store_pager_mode = true;
+    };
+    let mut profile = Profile { user: "sip:alice@ims.test".into(), ..Profile::default() };
+    away(&mut profile);
+    let (world, script) = world(Setup { profiles: vec![profile], ..Setup::default() }).await;
+    script.pending.set(true);
+    for code in [404, 408, 480, 503] {
+        world.alice_sends("", "hi").await;
+        let forwarded = world.forwarded();
+        world.answer(&forwarded, code).await;
+        assert!(status(&world.answered()) >= 400);
+    }
+    assert_eq!(script.causes(), []);
 }
 
 // Covers: PF-032, PF-093

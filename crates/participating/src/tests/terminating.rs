@@ -28,7 +28,7 @@ async fn refused(world: &World, headers: &str, body: &str) -> Message {
     world.answered()
 }
 
-// Covers: PF-093, PF-025, CORE-031, CORE-032, CORE-067
+// Covers: PF-093, PF-025, CORE-032, CORE-067
 #[tokio::test(start_paused = true)]
 async fn a_message_reaches_the_client_octet_for_octet() {
     for name in ["term_MESSAGE", "term_MESSAGE_tel"] {

@@ -141,7 +141,6 @@ mod tests {
         shard_of(&Message::parse_datagram(Bytes::from(text), &Limits::default()).unwrap(), 4)
     }
 
-    // Covers: CORE-008
     #[test]
     fn a_request_inside_a_dialog_goes_to_the_shard_of_our_tag() {
         let spread: std::collections::BTreeSet<_> =

@@ -269,7 +269,7 @@ fn an_invite_is_acknowledged_cancelled_and_accepted() {
     assert_eq!(bench.receive(&response(&via, 200, "INVITE")), "response 200", "RFC 6026");
 }
 
-// Covers: CORE-005, CORE-010
+// Covers: CORE-004, CORE-010
 #[test]
 fn an_invite_is_cancelled_and_acknowledged_by_its_transaction() {
     let mut bench = Bench::small();

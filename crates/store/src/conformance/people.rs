@@ -131,7 +131,6 @@ pub async fn keeps_what_a_refresh_does_not_tell(store: &Store) {
     assert!(told.contacts.iter().all(|contact| !contact.has_im_tag), "{:?}", told.contacts);
 }
 
-// Covers: DF-085
 /// A refresh keeps the number of the registration, a new registration has a higher one.
 pub async fn numbers_registrations(store: &Store) {
     let mut last = bind(store, &binding(ALICE), 0).await.id;
