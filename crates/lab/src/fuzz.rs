@@ -121,10 +121,7 @@ mod tests {
     fn a_panic_is_caught_with_what_repeats_it() {
         let failure = feed(Target::Broken, 7, 3, b"boom\r\n".to_vec()).unwrap_err();
         let text = failure.to_string();
-        assert_eq!(
-            text,
-            "a reader that panics panicked: boom; seed 7, input 3: b\"boom\\r\\n\""
-        );
+        assert_eq!(text, "a reader that panics panicked: boom; seed 7, input 3: b\"boom\\r\\n\"");
         assert!(feed(Target::Broken, 7, 4, b"calm".to_vec()).is_ok());
     }
 

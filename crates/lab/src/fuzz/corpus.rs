@@ -161,5 +161,8 @@ const VALUES: &[&str] = &[
     "\"a \\\" b\" <sip:a@b;c=d>;e=\"f;g\";h",
     "*;+g.oma.sip-im=\"<x>,<y>\";require;explicit",
     "SIP/2.0/UDP h:1;branch=z9hG4bKx;ttl=1 (comment (nested) \\) )",
-    "presence;id=1", "100 (a) 200", "Mon, 21 Sep 2026 14:13:20 GMT", "1234.5 0.25",
+    "presence;id=1",
+    "100 (a) 200",
+    "Mon, 21 Sep 2026 14:13:20 GMT",
+    "1234.5 0.25",
 ];

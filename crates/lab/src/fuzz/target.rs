@@ -183,7 +183,8 @@ fn uri(input: &[u8]) -> usize {
     let again = uri.to_string();
     let again = Uri::parse(again.as_bytes()).expect("what was written can be read");
     assert!(uri.equivalent(&again), "a URI differs from what it writes");
-    let params = uri.as_sip().map_or(0, |sip| sip.params.iter().count() + sip.headers.iter().count());
+    let params =
+        uri.as_sip().map_or(0, |sip| sip.params.iter().count() + sip.headers.iter().count());
     1 + params + usize::from(aor.is_some())
 }
 
@@ -236,12 +237,18 @@ fn content(octets: &Bytes) -> usize {
 
 /// One message over each transport; new requests are answered, and all timers run out.
 fn endpoint(octets: Bytes) -> usize {
-    let config = EndpointConfig { sent_by: vec!["192.0.2.20:5060".to_owned(); 2], ..EndpointConfig::default() };
+    let config = EndpointConfig {
+        sent_by: vec!["192.0.2.20:5060".to_owned(); 2],
+        ..EndpointConfig::default()
+    };
     let mut number = 0;
-    let mut endpoint = Endpoint::new(config, Box::new(move || {
-        number += 1;
-        number
-    }));
+    let mut endpoint = Endpoint::new(
+        config,
+        Box::new(move || {
+            number += 1;
+            number
+        }),
+    );
     let mut now = Instant::now().into_std();
     let mut items = 0;
     for (listener, transport) in [Transport::Udp, Transport::Tcp].into_iter().enumerate() {
