@@ -448,6 +448,13 @@ fn arrived(request: Request, source: &Source) -> (Request, Target) {
     }
 }
 
+/// For a message that was let in before, or is ours: only what an index holds limits it.
+const ACCEPTED: Limits = Limits {
+    head_octets_max: u16::MAX as usize,
+    fields_max: u16::MAX as usize,
+    body_octets_max: usize::MAX,
+};
+
 /// The amended request; `None` when it may stay as it is.
 fn received(request: &Request, via: Via<'_>, source: &Source) -> Option<Request> {
     let ip = source.remote.ip().to_canonical();
@@ -460,8 +467,7 @@ fn received(request: &Request, via: Via<'_>, source: &Source) -> Option<Request>
     edits.set_first_value(request, HeaderName::Via, Received { via, ip, rport });
     let mut out = BytesMut::new();
     edits.write(request, &mut out);
-    let limits = Limits { head_octets_max: usize::from(u16::MAX), ..Limits::default() };
-    let message = match Message::parse_datagram(out.freeze(), &limits) {
+    let message = match Message::parse_datagram(out.freeze(), &ACCEPTED) {
         Ok(message) => message,
         Err(malformed) => malformed.message?,
     };

@@ -15,9 +15,6 @@ impl<F: FnMut() -> u64> Entropy for F {
     }
 }
 
-/// What a branch made according to RFC 3261 begins with (§8.1.1.7).
-pub const MAGIC_COOKIE: &str = "z9hG4bK";
-
 /// Base 32 digits. Lower case only: some peers compare tokens without regard to case.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
@@ -29,24 +26,6 @@ pub fn token(entropy: &mut impl Entropy, numbers: usize) -> String {
     let mut text = String::with_capacity(numbers * DIGITS_PER_NUMBER);
     push_token(&mut text, entropy, numbers);
     text
-}
-
-/// A `From` or `To` tag: 64 random bits (RFC 3261 §19.3).
-pub fn tag(entropy: &mut impl Entropy) -> String {
-    token(entropy, 1)
-}
-
-/// A `Via` branch: the magic cookie and 128 random bits (RFC 3261 §8.1.1.7).
-pub fn branch(entropy: &mut impl Entropy) -> String {
-    let mut text = String::with_capacity(MAGIC_COOKIE.len() + 2 * DIGITS_PER_NUMBER);
-    text.push_str(MAGIC_COOKIE);
-    push_token(&mut text, entropy, 2);
-    text
-}
-
-/// A `Call-ID` without a host part: 128 random bits (RFC 3261 §8.1.1.4).
-pub fn call_id(entropy: &mut impl Entropy) -> String {
-    token(entropy, 2)
 }
 
 /// A number below `bound`, every one as likely to within 2^-64; 0 when `bound` is 0.
@@ -101,14 +80,10 @@ mod tests {
 
     #[test]
     fn texts_are_tokens_and_long_enough() {
-        let mut entropy = seeded(1);
-        let branch = branch(&mut entropy);
-        assert!(branch.starts_with("z9hG4bK"));
-        assert_eq!(branch.len(), 7 + 26);
-        assert_eq!(tag(&mut entropy).len(), 13);
-        assert_eq!(call_id(&mut entropy).len(), 26);
+        let text = token(&mut seeded(1), 2);
+        assert_eq!(text.len(), 26);
         let lower = |octet: u8| octet.is_ascii_digit() || octet.is_ascii_lowercase();
-        assert!(call_id(&mut entropy).bytes().all(lower));
+        assert!(text.bytes().all(lower));
     }
 
     #[test]

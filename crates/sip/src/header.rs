@@ -75,7 +75,7 @@ pub use token_params::{
     AcceptEncoding, AcceptLanguage, AnswerMode, ContentDisposition, ContentEncoding, ReferSub,
     TokenParams,
 };
-pub use via::{MAGIC_COOKIE, Via};
+pub use via::Via;
 
 use crate::HeaderName;
 use crate::uri::UriError;

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
 
 use super::branch::{self, BranchText};
-use super::{Armed, ClientKey, Drop, Endpoint, Failure, Output, Overload};
+use super::{ACCEPTED, Armed, ClientKey, Drop, Endpoint, Failure, Output, Overload};
 use crate::header::Via;
-use crate::message::{Edits, Limits, Message, Request, Response};
+use crate::message::{Edits, Message, Request, Response};
 use crate::transaction::{InviteClient, NonInviteClient, invite_client, non_invite_client};
 use crate::{HeaderName, Method, Target};
 
@@ -351,12 +351,7 @@ impl Endpoint {
 
 /// Indexes a request of ours that was sent before.
 fn sent(bytes: &Bytes) -> Option<Message> {
-    let limits = Limits {
-        head_octets_max: usize::from(u16::MAX),
-        fields_max: usize::from(u16::MAX),
-        body_octets_max: usize::MAX,
-    };
-    Message::parse_datagram(bytes.clone(), &limits).ok()
+    Message::parse_datagram(bytes.clone(), &ACCEPTED).ok()
 }
 
 /// The ACK of a final response from 300 on (RFC 3261 §17.1.1.3).

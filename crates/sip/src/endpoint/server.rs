@@ -6,9 +6,9 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 
 use super::key::{Key, Keys};
-use super::{Armed, Endpoint, Output, ServerKey, arrived};
+use super::{ACCEPTED, Armed, Endpoint, Output, ServerKey, arrived};
 use crate::entropy::Entropy;
-use crate::message::{Limits, Message, Request, ResponseBuilder};
+use crate::message::{Message, Request, ResponseBuilder};
 use crate::transaction::{InviteServer, NonInviteServer, invite_server, non_invite_server};
 use crate::{Method, Source, Target};
 
@@ -266,8 +266,7 @@ impl Endpoint {
     }
 
     fn send_trying(&mut self, now: Instant, server: ServerKey, request: Bytes) {
-        let limits = Limits { head_octets_max: usize::from(u16::MAX), ..Limits::default() };
-        if let Ok(request) = Message::parse_datagram(request, &limits) {
+        if let Ok(request) = Message::parse_datagram(request, &ACCEPTED) {
             let bytes = ResponseBuilder::new(&request, 100, "").build();
             self.respond(now, server, 100, bytes);
         }

@@ -357,6 +357,20 @@ fn malformed_requests_get_a_400_that_names_the_header() {
 }
 
 #[test]
+fn what_was_let_in_is_not_measured_again() {
+    let mut bench = Bench::small();
+    let text = request_text("MESSAGE", &"X-Y: z|".repeat(300)).replace(";branch", ";rport;branch");
+    let bytes = Bytes::from(text.replace('|', "\r\n"));
+    let limits = Limits { fields_max: 1_000, ..Limits::default() };
+    let message = Message::parse_datagram(bytes, &limits).unwrap();
+    let input = Input::Message { source: source(Transport::Udp), message };
+    bench.endpoint.handle_input(bench.now, input);
+    let Some(Output::Request { request, .. }) = bench.endpoint.poll_output() else { panic!() };
+    assert_eq!(request.top_via().unwrap().rport(), Some(Some(6060)));
+    assert_eq!(bench.wait(4_000), "3500:[100 Trying]");
+}
+
+#[test]
 fn received_and_rport_are_filled_in_and_followed() {
     let mut bench = Bench::small();
     let check = |bench: &mut Bench, via: &str, expect: &str, to: &str| {

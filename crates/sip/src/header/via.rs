@@ -9,7 +9,7 @@ use crate::grammar::{self, Scanner};
 use crate::uri::{Host, HostPort, UriError};
 
 /// What every branch made by RFC 3261 begins with (§8.1.1.7).
-pub const MAGIC_COOKIE: &str = "z9hG4bK";
+const MAGIC_COOKIE: &str = "z9hG4bK";
 
 /// One hop of the way a request came, and its response goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
