@@ -417,7 +417,12 @@ pub(crate) fn failed(cx: &Cx, client: ClientKey, failure: Failure) {
         Failure::Timeout => Outcome::Timeout,
         Failure::Transport => Outcome::Unreachable,
     };
-    if !shared.borrow().answered {
+    // The one before may fail late: the ACK for its 503 could not be sent.
+    let counts = {
+        let waiting = shared.borrow();
+        !waiting.answered && waiting.client == Some(client)
+    };
+    if counts {
         try_next(cx, &shared, otherwise);
     }
 }

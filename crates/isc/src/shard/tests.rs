@@ -480,6 +480,24 @@ async fn the_next_target_is_tried_after_503_and_after_silence() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_ack_that_cannot_be_sent_does_not_disturb_the_next_target() {
+    on_local_set(async {
+        let bench = bench(true, passing);
+        let first = Target { transport: Transport::Tcp, ..target("192.0.2.1:5060") };
+        let targets = [first, target("192.0.2.2:5060"), target("192.0.2.3:5060")];
+        *bench.wire.names.borrow_mut() = targets.into_iter().collect();
+        bench.receive(&named_route("").replace("MESSAGE", "INVITE")).await;
+        let invite = bench.one();
+        bench.wire.refuses.borrow_mut().push(Transport::Tcp);
+        bench.receive(&respond(&invite, 503)).await;
+        let sent = bench.sent();
+        let to: Vec<_> = sent.iter().map(|(target, _)| target.remote.to_string()).collect();
+        assert_eq!(to, ["192.0.2.2:5060"]);
+    })
+    .await;
+}
+
 // Covers: CORE-015
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_for_udp_goes_over_tcp_first() {
