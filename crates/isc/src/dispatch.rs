@@ -80,7 +80,12 @@ impl Dispatch for Dispatcher {
             events: Rc::clone(&self.events),
             reg_event: self.reg_event.clone(),
         };
-        Box::pin(serving.serve(cx, arrival))
+        // A block: it holds what it captures once, an `async fn` its arguments twice.
+        Box::pin(async move {
+            let (decision, stale) = serving.decide(&cx, &arrival).await;
+            let incoming = Incoming::new(cx.clone(), arrival, decision);
+            serving.run(cx, incoming, stale).await;
+        })
     }
 
     fn handle_registration(&self, cx: &Cx, event: &RegistrationEvent) {
@@ -106,31 +111,32 @@ struct Serving {
 }
 
 impl Serving {
-    async fn serve(self, cx: Cx, arrival: Arrival) {
-        let Arrival { server, source, peer_names, request } = arrival;
+    /// The decision, and whether a digest response was right but for its age.
+    async fn decide(&self, cx: &Cx, arrival: &Arrival) -> (Decision, bool) {
+        let Arrival { source, peer_names, request, .. } = arrival;
         let now = cx.now();
-        let proof = self.rules.gate.as_ref().map_or(Proof::None, |gate| gate.prove(&request, now));
+        let proof = self.rules.gate.as_ref().map_or(Proof::None, |gate| gate.prove(request, now));
         let proven = match &proof {
             Proof::Identity(identity) => Some(identity),
             Proof::None | Proof::Rejected { .. } => None,
         };
-        let in_session = self.reg_event.as_ref().is_some_and(|events| events.owns(&request));
+        let in_session = self.reg_event.as_ref().is_some_and(|events| events.owns(request));
         let context = Context { in_session, proven, ..Context::default() };
         let decider = &self.rules.decider;
-        let decision = decider.decide(&request, &source, &peer_names, context, now).await;
-        self.record(&cx, &source, &request, &decision);
+        let decision = decider.decide(request, source, peer_names, context, now).await;
+        self.record(cx, source, request, &decision);
         if decision.ends_registration() {
-            Box::pin(self.end_registration(&cx, &decision)).await;
+            Box::pin(self.end_registration(cx, &decision)).await;
         }
         let stale = proof == Proof::Rejected { stale: true };
-        let function = decision.role.clone();
-        let incoming = Incoming::new(cx.clone(), server, source, request, decision);
-        self.run(cx, function, incoming, stale).await;
+        (decision, stale)
     }
 
-    async fn run(self, cx: Cx, function: Function, incoming: Incoming, stale: bool) {
-        match function {
-            Function::Participating(_) => self.participating.transaction(cx, incoming).await,
+    async fn run(&self, cx: Cx, incoming: Incoming, stale: bool) {
+        match incoming.decision().role.clone() {
+            Function::Participating(_) => {
+                Rc::clone(&self.participating).transaction(cx, incoming).await;
+            }
             // In boxes: what is served most would else carry room for them.
             Function::Registration => Box::pin(self.register(&cx, incoming)).await,
             Function::Server => {

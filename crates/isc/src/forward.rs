@@ -51,10 +51,11 @@ pub(crate) struct Waiting {
     /// The listener it came to, or that it is sent from.
     from: ListenerId,
     request: Request,
-    edits: Edits,
     branch: Option<String>,
     /// Where to try next, in reverse order.
     targets: Targets,
+    /// What is changed in the request, as long as there is somewhere else to try.
+    edits: Option<Box<Edits>>,
     client: Option<ClientKey>,
     /// Those nobody has taken. Only an INVITE has more than one.
     outcomes: SmallVec<[Outcome; 1]>,
@@ -70,14 +71,14 @@ pub(crate) struct Waiting {
 pub(crate) type Shared = Rc<RefCell<Waiting>>;
 
 impl Waiting {
-    fn new(server: Option<ServerKey>, from: ListenerId, request: Request, edits: Edits) -> Shared {
+    fn new(server: Option<ServerKey>, from: ListenerId, request: Request) -> Shared {
         Rc::new(RefCell::new(Self {
             server,
             from,
             request,
-            edits,
             branch: None,
             targets: Targets::new(),
+            edits: None,
             client: None,
             outcomes: SmallVec::new(),
             waker: None,
@@ -127,7 +128,7 @@ impl Forwarding {
         let server = incoming.server();
         let hop = prepare(&cx, incoming, &mut edits);
         let from = incoming.source().listener;
-        let shared = Waiting::new(Some(server), from, request.clone(), edits);
+        let shared = Waiting::new(Some(server), from, request.clone());
         let before = (request.method() == Method::Invite).then(|| {
             let forwarded = Invited::Forwarded(Rc::downgrade(&shared));
             cx.0.invites.borrow_mut().insert(server, forwarded)
@@ -137,7 +138,7 @@ impl Forwarding {
                 shared.borrow_mut().push(Outcome::Cancelled);
             }
             None => shared.borrow_mut().push(Outcome::Unreachable),
-            Some(hop) => launch(&cx, &shared, hop),
+            Some(hop) => launch(&cx, &shared, hop, edits),
         }
         Self { cx, shared }
     }
@@ -265,35 +266,41 @@ pub(crate) async fn send_beside(
     if !product.is_empty() && !request.has(HeaderName::UserAgent) {
         edits.append(HeaderName::UserAgent, product);
     }
-    let shared = Waiting::new(None, hop.listener, request, edits);
+    let shared = Waiting::new(None, hop.listener, request);
     shared.borrow_mut().branch = branch.map(str::to_owned);
-    launch(cx, &shared, hop);
+    launch(cx, &shared, hop, edits);
     next_outcome(&shared).await
 }
 
 /// Finds the targets and sends to the first; at once when no question must be asked.
-fn launch(cx: &Cx, shared: &Shared, hop: NextHop) {
+fn launch(cx: &Cx, shared: &Shared, hop: NextHop, edits: Edits) {
     if let Some(targets) = hop.numeric() {
-        begin(cx, shared, &targets);
+        begin(cx, shared, &targets, edits);
         return;
     }
     let (cx, shared) = (cx.clone(), Rc::clone(shared));
     cx.clone().spawn(async move {
         let targets = cx.0.wire.lookup(&hop).await;
-        begin(&cx, &shared, &targets);
+        begin(&cx, &shared, &targets, edits);
     });
 }
 
-fn begin(cx: &Cx, shared: &Shared, targets: &Targets) {
+fn begin(cx: &Cx, shared: &Shared, targets: &Targets, edits: Edits) {
     let mut waiting = shared.borrow_mut();
     if waiting.cancelled {
         return waiting.push(Outcome::Cancelled);
     }
-    let octets = waiting.request.bytes().len() + waiting.edits.octets_added() + VIA_OCTETS;
+    let octets = waiting.request.bytes().len() + edits.octets_added() + VIA_OCTETS;
     waiting.targets = by_size(cx, targets, waiting.from, octets);
     waiting.targets.reverse();
+    let first = waiting.targets.pop();
+    if !waiting.targets.is_empty() {
+        waiting.edits = Some(Box::new(edits.clone()));
+    }
     drop(waiting);
-    try_next(cx, shared, Outcome::Unreachable);
+    if !first.is_some_and(|target| send_to(cx, shared, target, edits)) {
+        try_next(cx, shared, Outcome::Unreachable);
+    }
 }
 
 /// What our `Via` adds to a request, about.
@@ -324,29 +331,34 @@ fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
         let Some(target) = waiting.targets.pop() else {
             return waiting.push(otherwise);
         };
-        let mut edits = match waiting.targets.is_empty() {
-            true => std::mem::take(&mut waiting.edits),
-            false => waiting.edits.clone(),
-        };
-        add_record_route(cx, &waiting, target, &mut edits);
-        let now = cx.0.instant();
-        let mut endpoint = cx.0.endpoint.borrow_mut();
-        let sent = match &waiting.branch {
-            Some(branch) => endpoint.request_named(now, &waiting.request, edits, target, branch),
-            None => endpoint.request(now, &waiting.request, edits, target),
-        };
-        drop(endpoint);
-        if let Ok(client) = sent {
-            waiting.client = Some(client);
-            if waiting.is_invite() {
-                waiting.progress();
-            }
-            drop(waiting);
-            cx.0.clients.borrow_mut().insert(client, Rc::clone(shared));
-            cx.0.drain();
+        let edits = waiting.edits.as_deref().cloned().unwrap_or_default();
+        drop(waiting);
+        if send_to(cx, shared, target, edits) {
             return;
         }
     }
+}
+
+/// Sends to one target; whether there was room for another transaction.
+fn send_to(cx: &Cx, shared: &Shared, target: Target, mut edits: Edits) -> bool {
+    let mut waiting = shared.borrow_mut();
+    add_record_route(cx, &waiting, target, &mut edits);
+    let now = cx.0.instant();
+    let mut endpoint = cx.0.endpoint.borrow_mut();
+    let sent = match &waiting.branch {
+        Some(branch) => endpoint.request_named(now, &waiting.request, edits, target, branch),
+        None => endpoint.request(now, &waiting.request, edits, target),
+    };
+    drop(endpoint);
+    let Ok(client) = sent else { return false };
+    waiting.client = Some(client);
+    if waiting.is_invite() {
+        waiting.progress();
+    }
+    drop(waiting);
+    cx.0.clients.borrow_mut().insert(client, Rc::clone(shared));
+    cx.0.drain();
+    true
 }
 
 /// Puts us into the route set of a dialog that the request may open (RFC 3261 §16.6 step 4); once

@@ -4,7 +4,7 @@ use std::fmt;
 
 use parlance_sip::{HeaderName, Method, Request, Response, ResponseBuilder, ServerKey, Source};
 
-use crate::{Cx, Decision, Reply};
+use crate::{Arrival, Cx, Decision, Reply};
 
 /// A request that waits for its answer.
 ///
@@ -18,32 +18,23 @@ pub struct Incoming {
 
 /// What was asked: in a box, as it moves from future to future.
 struct Asked {
-    server: ServerKey,
-    source: Source,
-    request: Request,
+    arrival: Arrival,
     decision: Decision,
 }
 
 impl Incoming {
-    pub(crate) fn new(
-        cx: Cx,
-        server: ServerKey,
-        source: Source,
-        request: Request,
-        decision: Decision,
-    ) -> Self {
-        let asked = Box::new(Asked { server, source, request, decision });
-        Self { cx, asked, answered: false }
+    pub(crate) fn new(cx: Cx, arrival: Arrival, decision: Decision) -> Self {
+        Self { cx, asked: Box::new(Asked { arrival, decision }), answered: false }
     }
 
     /// The request.
     pub fn request(&self) -> &Request {
-        &self.asked.request
+        &self.asked.arrival.request
     }
 
     /// Where it came from.
     pub fn source(&self) -> &Source {
-        &self.asked.source
+        &self.asked.arrival.source
     }
 
     /// Whom it serves, on which side, and why it came to this role.
@@ -52,7 +43,7 @@ impl Incoming {
     }
 
     pub(crate) fn server(&self) -> ServerKey {
-        self.asked.server
+        self.asked.arrival.server
     }
 
     /// Starts a response of our own, with a To tag and `Server`.

@@ -106,16 +106,16 @@ impl Locals {
         self.0.iter().any(|local| {
             let (ours, our_port) = split(&local.sent_by);
             let port = port.unwrap_or_else(|| local.transport.default_port());
-            ours.eq_ignore_ascii_case(host) && our_port == port
+            ours.eq_ignore_ascii_case(host) && our_port.parse() == Ok(port)
         })
     }
 }
 
 /// Splits `host:port`; brackets of an IPv6 address go.
-fn split(sent_by: &str) -> (&str, u16) {
+fn split(sent_by: &str) -> (&str, &str) {
     let (host, port) = match sent_by.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(5060)),
-        _ => (sent_by, 5060),
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (sent_by, "5060"),
     };
     (host.trim_matches(['[', ']']), port)
 }

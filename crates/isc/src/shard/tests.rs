@@ -51,9 +51,8 @@ impl Dispatch for Fake {
     }
 
     fn dispatch(&self, cx: Cx, arrival: Arrival) -> Task {
-        let Arrival { server, source, request, .. } = arrival;
-        let decision = crate::fixture::pass_through(&request);
-        (self.work)(cx.clone(), Incoming::new(cx, server, source, request, decision))
+        let decision = crate::fixture::pass_through(&arrival.request);
+        (self.work)(cx.clone(), Incoming::new(cx, arrival, decision))
     }
 }
 
