@@ -29,10 +29,11 @@ pub struct Net {
 }
 
 /// Datagrams that one thread collects while it works, to send them together at its end: at most
-/// 32, then they are sent.
+/// 32 from one listener, then those are sent.
 #[derive(Debug, Default)]
 pub struct Batch {
-    datagrams: Vec<Queued>,
+    /// By the number of the listener: a system call sends from one socket.
+    datagrams: Vec<Vec<Queued>>,
 }
 
 /// Why nothing was bound; every failure is listed.
@@ -153,7 +154,7 @@ impl Net {
         self.shared.transmit(target, Some(name), bytes, token)
     }
 
-    /// Like [`Net::transmit`], but a datagram only joins `batch`; a full batch is flushed. A thread
+    /// Like [`Net::transmit`], but a datagram only joins `batch`; what fills it up is sent. A thread
     /// that has several messages to send saves a system call for each but one.
     ///
     /// # Errors
@@ -170,9 +171,16 @@ impl Net {
         }
         let bound = self.shared.bound(target.listener).filter(|bound| bound.udp.is_some());
         bound.ok_or(TransmitError::NoListener)?;
-        batch.datagrams.push(Queued { bytes, target: *target, token });
-        if batch.datagrams.len() >= BATCH {
-            self.flush(batch);
+        let index = usize::from(target.listener.0);
+        if batch.datagrams.len() <= index {
+            batch.datagrams.resize_with(index + 1, Vec::new);
+        }
+        if let Some(datagrams) = batch.datagrams.get_mut(index) {
+            datagrams.push(Queued { bytes, target: *target, token });
+            if datagrams.len() >= BATCH {
+                self.shared.transmit_datagrams(datagrams);
+                datagrams.clear();
+            }
         }
         Ok(())
     }
@@ -180,11 +188,10 @@ impl Net {
     /// Sends the datagrams of `batch`. For each that cannot be sent, [`Deliver::undeliverable`] is
     /// called here, on this thread.
     pub fn flush(&self, batch: &mut Batch) {
-        let same_socket = |a: &Queued, b: &Queued| a.target.listener == b.target.listener;
-        for datagrams in batch.datagrams.chunk_by(same_socket) {
+        for datagrams in batch.datagrams.iter_mut().filter(|datagrams| !datagrams.is_empty()) {
             self.shared.transmit_datagrams(datagrams);
+            datagrams.clear();
         }
-        batch.datagrams.clear();
     }
 
     /// The address a listener is bound to, with the port the system chose; `None` when there is

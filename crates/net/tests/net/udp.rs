@@ -193,3 +193,23 @@ async fn a_batch_leaves_when_it_is_full_or_flushed() {
     let refused = bench.net.transmit_batched(&mut batch, &stray, request("x"), 41);
     assert_eq!(refused, Err(TransmitError::NoListener));
 }
+
+#[tokio::test]
+async fn each_listener_fills_a_batch_of_its_own() {
+    let mut both = config(Transport::Udp, "127.0.0.1:0");
+    both.listeners.extend(both.listeners.clone());
+    let mut bench = Bench::new(both).await;
+    let first = bench.target(bench.addr());
+    let second = Target { listener: ListenerId(1), ..first };
+    let mut batch = Batch::default();
+    for token in 0..31 {
+        for target in [&first, &second] {
+            bench.net.transmit_batched(&mut batch, target, request("self"), token).unwrap();
+        }
+    }
+    bench.nothing().await;
+    bench.net.flush(&mut batch);
+    for _ in 0..62 {
+        bench.received().await;
+    }
+}
