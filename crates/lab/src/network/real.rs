@@ -32,6 +32,8 @@ impl Carrier for Socket {
 pub async fn udp(address: SocketAddr) -> io::Result<Link> {
     let socket = Rc::new(UdpSocket::bind(address).await?);
     let local = socket.local_addr()?;
+    // Until the runtime has seen it writable, nothing is sent.
+    socket.writable().await?;
     let (outside, inbox) = mpsc::channel(WAITING_MAX);
     tokio::task::spawn_local(read(Rc::clone(&socket), local, outside));
     Ok(Link { local, carrier: Rc::new(Socket(socket)), inbox })
