@@ -1,7 +1,7 @@
 //! Stories of whole requests: UEs built on other libraries, a small core that evaluates the shipped
 //! filter criteria, and the real server between them, on a simulated network and virtual time.
 
-#![expect(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "this is all tests")]
+#![expect(clippy::unwrap_used, reason = "this is all tests")]
 
 #[path = "scenario/deferred.rs"]
 mod deferred;
