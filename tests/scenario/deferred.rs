@@ -39,7 +39,7 @@ async fn a_message_for_a_user_who_is_away_is_kept_and_pushed_once() {
     .await;
 }
 
-// Covers: DF-064
+// Covers: DF-064, CORE-024
 #[tokio::test(start_paused = true)]
 async fn a_refreshed_registration_tells_nothing_again() {
     story(async || {
@@ -189,7 +189,6 @@ async fn a_full_mailbox_says_so() {
     .await;
 }
 
-// Covers: DF-017
 #[tokio::test(start_paused = true)]
 async fn what_was_accepted_survives_the_process() {
     story(async || {

@@ -9,7 +9,7 @@ use parlance_sip::Transport;
 
 use crate::{ALICE, BOB, alice_and_bob, people, seconds, story};
 
-// Covers: CORE-018, CORE-019, CORE-022, CORE-024, CORE-026, CORE-066
+// Covers: CORE-018, CORE-019
 #[tokio::test(start_paused = true)]
 async fn registrations_are_learnt_from_the_core() {
     story(async || {
@@ -41,7 +41,6 @@ async fn registrations_are_learnt_from_the_core() {
     .await;
 }
 
-// Covers: CORE-066
 #[tokio::test(start_paused = true)]
 async fn without_the_server_the_core_goes_on() {
     story(async || {

@@ -171,7 +171,7 @@ async fn check(isc: Transport, seed: u64) -> String {
     report
 }
 
-// Covers: CORE-004, DF-003
+// Covers: DF-003
 #[tokio::test(start_paused = true)]
 async fn over_udp_every_message_ends_once() {
     story(async || println!("{}", check(Transport::Udp, 20).await)).await;

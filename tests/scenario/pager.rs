@@ -8,7 +8,7 @@ use parlance_store::Entry;
 use crate::{ALICE, BOB, alice_and_bob, people, seconds, story};
 
 // There is no presence service in this world, nor any XDMS.
-// Covers: PF-020, PF-025, CORE-050, CORE-057, CORE-062, CORE-067
+// Covers: PF-020, PF-025, CORE-026, CORE-050, CORE-057, CORE-062
 #[tokio::test(start_paused = true)]
 async fn a_message_passes_both_sides_and_is_delivered_once() {
     story(async || {
@@ -214,7 +214,6 @@ async fn a_late_answer_of_the_client_takes_the_stored_copy_back() {
     .await;
 }
 
-// Covers: ROLE-019
 #[tokio::test(start_paused = true)]
 async fn nobody_is_not_found() {
     story(async || {

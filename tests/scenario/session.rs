@@ -21,7 +21,6 @@ fn passed(world: &World, method: &str) -> (usize, usize) {
     (count(true), count(false))
 }
 
-// Covers: PF-037
 #[tokio::test(start_paused = true)]
 async fn a_session_passes_from_invite_to_bye() {
     story(async || {
