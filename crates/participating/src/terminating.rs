@@ -1,7 +1,7 @@
 //! A message to a served user (OMA-TS-SIMPLE_IM §7.2.4.1, §7.2.2.6).
 
 use parlance_isc::registration::has_im_contact;
-use parlance_isc::{Cause, Outcome, SessionCase};
+use parlance_isc::{Cause, Forwarding, Outcome, SessionCase};
 use parlance_store::{RejectAnswer, Visibility};
 
 use crate::access::{self, Sender};
@@ -25,7 +25,8 @@ pub(crate) async fn serve(passage: Passage<'_>) {
         None => waits(&passage).await,
     };
     match away {
-        Some(cause) => _ = passage.defer(cause, &Refusal::NotStored).await,
+        // In a box, as are those below: most messages are delivered, and need no room for it.
+        Some(cause) => _ = Box::pin(passage.defer(cause, &Refusal::NotStored)).await,
         None => deliver(passage).await,
     }
 }
@@ -88,31 +89,39 @@ async fn deliver(passage: Passage<'_>) {
     let wait = passage.policy.deliver_wait();
     let outcome = tokio::time::timeout(wait, forwarding.outcome()).await;
     let is_known = passage.decision().subscriber.user().is_some();
-    match outcome {
+    let failed = match outcome {
         Ok(Outcome::Final(response)) if defers(response.status(), is_known, &passage.policy) => {
-            let otherwise = passage.instead_of(response.status());
-            passage.defer(Cause::Unanswered, &otherwise).await;
+            Some(passage.instead_of(response.status()))
         }
-        Ok(Outcome::Final(response)) => passage.finish(&response),
+        Ok(Outcome::Final(response)) => return passage.finish(&response),
         // The last two are for INVITE.
         Ok(Outcome::Timeout | Outcome::Unreachable | Outcome::Relayed(_) | Outcome::Cancelled) => {
-            passage.defer(Cause::Unanswered, &Refusal::Unreachable).await;
+            Some(Refusal::Unreachable)
         }
-        Err(_) => {
-            let Passage { functions, cx, .. } = passage;
-            let (user, request) = (passage.user.clone(), passage.request().clone());
-            let stored = passage.defer(Cause::Unanswered, &Refusal::NotStored).await;
-            let Some(seq) = stored else { return };
-            // The client may have it after all, and must not get it twice.
-            if let Outcome::Final(late) = forwarding.outcome().await
-                && late.is_success()
-                && let Some(deferral) = functions.deferral.as_deref()
-            {
-                deferral.withdraw(cx, &user, seq).await;
-                functions.meter.late.increment(1);
-                let case = SessionCase::Terminating;
-                note(functions, cx, case, &user, &request, Step::DeliveredLate);
-            }
+        Err(_) => None,
+    };
+    match failed {
+        Some(otherwise) => {
+            Box::pin(passage.defer(Cause::Unanswered, &otherwise)).await;
         }
+        None => Box::pin(store_meanwhile(passage, forwarding)).await,
+    }
+}
+
+/// Stores a message that is still on its way to the client. The client may have it after all, and
+/// must not get it twice: a late 2xx takes the stored one back.
+async fn store_meanwhile(passage: Passage<'_>, mut forwarding: Forwarding) {
+    let Passage { functions, cx, .. } = passage;
+    let (user, request) = (passage.user.clone(), passage.request().clone());
+    let stored = passage.defer(Cause::Unanswered, &Refusal::NotStored).await;
+    let Some(seq) = stored else { return };
+    if let Outcome::Final(late) = forwarding.outcome().await
+        && late.is_success()
+        && let Some(deferral) = functions.deferral.as_deref()
+    {
+        deferral.withdraw(cx, &user, seq).await;
+        functions.meter.late.increment(1);
+        let case = SessionCase::Terminating;
+        note(functions, cx, case, &user, &request, Step::DeliveredLate);
     }
 }
