@@ -77,7 +77,6 @@ fn what_got_202_is_delivered_once_and_in_order() {
     let took = now() - start;
     outcome::report(kills, &accepted, &delivery, took);
     outcome::check(&accepted, &delivery);
-    assert!(took < Duration::from_secs(6) * u32::try_from(kills).expect("it is small"));
 }
 
 /// Waits until the server has done so much since it started, or only a moment: a start is killed

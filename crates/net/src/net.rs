@@ -154,8 +154,8 @@ impl Net {
         self.shared.transmit(target, Some(name), bytes, token)
     }
 
-    /// Like [`Net::transmit`], but a datagram only joins `batch`; what fills it up is sent. A thread
-    /// that has several messages to send saves a system call for each but one.
+    /// Like [`Net::transmit`], but a datagram only joins `batch`; what fills it up is sent. A
+    /// thread that has several messages to send saves a system call for each but one.
     ///
     /// # Errors
     /// Those of [`Net::transmit`] for a stream, and [`TransmitError::NoListener`].
