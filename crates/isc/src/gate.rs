@@ -165,9 +165,7 @@ mod tests {
         let mut session = DigestSession::new(challenge, "alice", password);
         let protected = Protected { method: "MESSAGE", uri: "sip:b@h", body: b"" };
         let credentials = session.authorize(&protected, &mut counter());
-        request(&format!(
-            "MESSAGE sip:b@h SIP/2.0\r\nProxy-Authorization: {credentials}\r\n\r\n"
-        ))
+        request(&format!("MESSAGE sip:b@h SIP/2.0\r\nProxy-Authorization: {credentials}\r\n\r\n"))
     }
 
     // Covers: CORE-038, SEC-019
