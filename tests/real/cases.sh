@@ -175,7 +175,7 @@ case_session() {
     register nils 127.0.0.58 600
     as_user session-in 5060 127.0.0.58 session_in -m 1
     act_behind
-    wait_for 3 port_taken 127.0.0.58 5060 || fail "the called user does not listen"
+    wait_for 15 port_taken 127.0.0.58 5060 || fail "the called user does not listen"
     as_user session-out 5062 127.0.0.57 session_out -m 1 -key user mona -key peer nils \
         -key domain "$DOMAIN"
     act || fail "the caller's side of the session failed"

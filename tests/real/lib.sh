@@ -79,7 +79,7 @@ as_user() {
 
 # Runs SIPP to its end. Its own timeout waits for open calls, so it needs one around it.
 act() {
-    timeout --foreground 10 "${SIPP[@]}" >"$TRACE.out" 2>&1
+    timeout --foreground 20 "${SIPP[@]}" >"$TRACE.out" 2>&1
 }
 
 # Runs SIPP in the background until the case ends.
@@ -92,7 +92,7 @@ act_behind() {
 inbox() {
     as_user "inbox-$1" 5060 "$2" message_in -m 1000
     act_behind
-    wait_for 3 port_taken "$2" 5060 || fail "the inbox of $1 does not listen"
+    wait_for 15 port_taken "$2" 5060 || fail "the inbox of $1 does not listen"
 }
 
 port_taken() {

@@ -20,7 +20,7 @@ export PARLANCE WORK
 # shellcheck source=tests/real/cases.sh
 . "$REAL/cases.sh"
 
-CASE_SECONDS=15
+CASE_SECONDS=45
 # How often the server is stopped and killed.
 ROUNDS=$((PARLANCE_LONG ? 10 : 1))
 PASSED=0
@@ -57,7 +57,7 @@ addresses_free() {
 capture() {
     tshark -i lo -f "host $AS_IP" -w "$WORK/wire.pcap" -q >"$WORK/tshark.log" 2>&1 </dev/null &
     echo $! >"$WORK/tshark.pid"
-    wait_for 5 test -s "$WORK/wire.pcap" || {
+    wait_for 30 test -s "$WORK/wire.pcap" || {
         tail -n 3 "$WORK/tshark.log"
         return 1
     }
