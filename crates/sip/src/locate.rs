@@ -1,7 +1,8 @@
-//! Finding where a request or a response goes (RFC 3263), with the order of RFC 2782.
+//! Finding where a request goes (RFC 3263), with the order of RFC 2782.
 //!
 //! [`Locate`] is told about the next hop, asks DNS questions and ends with candidates in the order
-//! they are tried; [`FailOver`] walks them; [`response_steps`] says where a response goes.
+//! they are tried; [`FailOver`] walks them. Where a response goes, [`crate::Endpoint`]
+//! knows (RFC 3261 §18.2.2).
 //!
 //! | State   | Input                            | Next    | Output                             |
 //! |---------|----------------------------------|---------|------------------------------------|
@@ -26,7 +27,6 @@
 mod failover;
 mod hop;
 mod records;
-mod response;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -36,7 +36,6 @@ pub use self::failover::{Attempt, FailOver, Next};
 pub use self::hop::{NextHop, Policy, TargetHost, TransportParam};
 use self::records::Dice;
 pub use self::records::{Naptr, Srv};
-pub use self::response::{ResponseFacts, ResponseStep, response_steps};
 use crate::{Entropy, Transport};
 
 /// Most records of one NAPTR or SRV answer that are looked at, the most preferred ones. Local
