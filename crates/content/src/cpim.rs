@@ -11,6 +11,8 @@
 mod address;
 mod builder;
 mod escape;
+mod line;
+mod reader;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -22,6 +24,8 @@ use memchr::memchr;
 pub use self::address::Address;
 pub use self::builder::{BuildError, Builder};
 pub use self::escape::{escape, unescape};
+use self::line::{Line, begins_mime, is_name, split_name, within};
+pub use self::reader::{Envelope, Reader};
 use crate::{MimeError, MimeHeaders};
 
 /// The namespace of the headers RFC 3862 §4 defines, and of names without prefix (§6).
@@ -302,56 +306,24 @@ impl Cpim {
     }
 
     fn push(&mut self, line: Range<usize>, text: &str) -> Result<(), CpimError> {
-        if text.chars().any(|character| character.is_ascii_control()) {
-            return Err(CpimError::Control);
-        }
-        let (full, rest) = text.split_once(':').ok_or(CpimError::NotAHeader)?;
-        let (prefix, name) = split_name(full);
-        let prefixed = full.len() > name.len();
-        if !is_name(name) || (prefixed && !is_name(prefix)) {
-            return Err(CpimError::NotAHeader);
-        }
-        let parameters = parameters_len(rest);
-        let value = rest.get(parameters..).unwrap_or_default().trim_start_matches(' ');
-        // Offsets within the line become offsets within the body.
-        let range = |start: usize, len: usize| line.start + start..line.start + start + len;
-        let rest_at = full.len() + 1;
-        let value_at = text.len() - value.len();
-        let namespace = self.resolve(prefix, self.fields.len());
+        let read = Line::parse(text)?;
+        let namespace = self.resolve(read.prefix, self.fields.len());
+        let range = |part: &str| within(text, part, line.start);
         let field = Field {
-            prefix: range(0, prefix.len()),
-            name: range(full.len() - name.len(), name.len()),
-            parameters: range(rest_at, parameters),
-            value: range(value_at, value.trim_end_matches(' ').len()),
+            prefix: range(read.prefix),
+            name: range(read.name),
+            parameters: range(read.parameters),
+            value: range(read.value),
             namespace,
-            line,
+            line: line.clone(),
         };
-        // `NS` without prefix always declares: a default namespace declared by `NS: <uri>` must
-        // not make it impossible to declare another.
-        let declares = name == "NS" && (!prefixed || field.namespace_is_core(self));
-        let value = field.value.clone();
+        let declares = read.is("NS") && (!read.is_prefixed() || field.namespace_is_core(self));
         self.fields.push(field);
         if declares {
-            self.declare(value)?;
+            let (prefix, uri) = read.declaration()?;
+            let from = self.fields.len();
+            self.bindings.push(Binding { from, prefix: range(prefix), uri: range(uri) });
         }
-        Ok(())
-    }
-
-    fn declare(&mut self, value: Range<usize>) -> Result<(), CpimError> {
-        let text = self.slice(&value);
-        let (prefix, uri) = text.split_once('<').ok_or(CpimError::Namespace)?;
-        let (uri, after) = uri.split_once('>').ok_or(CpimError::Namespace)?;
-        let uri_at = value.start + prefix.len() + 1;
-        let prefix = prefix.trim_end();
-        if !after.is_empty() || uri.is_empty() || !(prefix.is_empty() || is_name(prefix)) {
-            return Err(CpimError::Namespace);
-        }
-        let binding = Binding {
-            from: self.fields.len(),
-            prefix: value.start..value.start + prefix.len(),
-            uri: uri_at..uri_at + uri.len(),
-        };
-        self.bindings.push(binding);
         Ok(())
     }
 
@@ -384,53 +356,6 @@ impl Field {
     fn namespace_is_core(&self, cpim: &Cpim) -> bool {
         cpim.uri(&self.namespace) == Some(CORE_NAMESPACE)
     }
-}
-
-/// Prefix and name of a header name; the prefix is empty without one.
-fn split_name(full: &str) -> (&str, &str) {
-    full.split_once('.').unwrap_or(("", full))
-}
-
-/// Whether `text` is a `Name`: one or more `NAMECHAR` (§3.6).
-fn is_name(text: &str) -> bool {
-    let allowed = |octet: u8| {
-        octet.is_ascii_alphanumeric()
-            || matches!(octet, 0x21 | 0x23..=0x27 | 0x2a..=0x2b | 0x2d | 0x5e..=0x60 | 0x7c | 0x7e)
-    };
-    !text.is_empty() && text.bytes().all(allowed)
-}
-
-/// Whether `line` is a MIME header field although no empty line came before it.
-fn begins_mime(line: &[u8]) -> bool {
-    let name = line.split(|octet| *octet == b':').next().unwrap_or_default();
-    let name = name.trim_ascii_end();
-    name.get(..8).is_some_and(|head| head.eq_ignore_ascii_case(b"content-"))
-        && !name.contains(&b'.')
-        || name.eq_ignore_ascii_case(b"mime-version")
-}
-
-/// How long the `*( ";" Parameter )` at the start of `rest` is; 0 when it is none (§3.6).
-fn parameters_len(rest: &str) -> usize {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut end = rest.len();
-    for (at, octet) in rest.bytes().enumerate() {
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b' ' if !quoted => {
-                end = at;
-                break;
-            }
-            _ => {}
-        }
-    }
-    let parameters = rest.get(..end).unwrap_or_default();
-    let Some(first) = parameters.strip_prefix(';') else { return 0 };
-    // A Subject may begin with a smiley: without name and value it is no parameter.
-    let name = first.split_once('=').map_or("", |(name, _)| name);
-    if is_name(name) { end } else { 0 }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Message bodies, sans-IO: what SIP and MSRP carry, read and written over shared octets.
 //!
 //! Start from [`multipart::Multipart`] for RFC 2046 bodies, from [`cpim::Cpim`] for `message/cpim`
-//! (RFC 3862), from [`imdn::Imdn`] for disposition notifications (RFC 5438), from
-//! [`reginfo::Document`] for registration state (RFC 3680) and from [`sip_message::requests`] for
-//! the REGISTER inside a third-party REGISTER.
+//! (RFC 3862) that is there and [`cpim::Reader`] for one that is still arriving, from
+//! [`imdn::Imdn`] for disposition notifications (RFC 5438), from [`is_composing::IsComposing`] for
+//! who is writing (RFC 3994), from [`reginfo::Document`] for registration state (RFC 3680) and from
+//! [`sip_message::requests`] for the REGISTER inside a third-party REGISTER.
 //!
 //! Left out: decoding of base64 and quoted-printable (SIP and MSRP are 8-bit clean, RFC 3261
 //! §7.4.1), signatures and encryption of RFC 1847, validation against extension schemas.
@@ -14,11 +15,13 @@
 
 pub mod cpim;
 pub mod imdn;
+pub mod is_composing;
 mod media_type;
 mod mime;
 pub mod multipart;
 pub mod reginfo;
 pub mod sip_message;
+mod xml;
 
 pub use media_type::{MediaType, MediaTypeError};
 pub use mime::{ContentDisposition, Handling, MimeError, MimeHeaders, TransferEncoding};

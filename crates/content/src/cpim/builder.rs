@@ -96,7 +96,23 @@ impl Builder {
 
     /// Ends the headers and adds the content with its MIME header fields, `Content-Type` first;
     /// `Content-Length` is added.
+    ///
+    /// # Errors
+    /// [`BuildError`]: the first fault of all calls.
     pub fn build(self, fields: &[(&str, &str)], content: &[u8]) -> Result<Bytes, BuildError> {
+        let length = content.len().to_string();
+        let fields = [fields, &[("Content-Length", &length)]].concat();
+        let mut octets = BytesMut::from(&*self.head(&fields)?);
+        octets.put_slice(content);
+        Ok(octets.freeze())
+    }
+
+    /// Ends the headers and gives all that stands before the content, which may follow later and
+    /// whose length need not be known: its MIME header fields are `fields`, `Content-Type` first.
+    ///
+    /// # Errors
+    /// [`BuildError`]: the first fault of all calls.
+    pub fn head(self, fields: &[(&str, &str)]) -> Result<Vec<u8>, BuildError> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -113,11 +129,8 @@ impl Builder {
                 head.push_str(piece);
             }
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", content.len()));
-        let mut octets = BytesMut::with_capacity(head.len() + content.len());
-        octets.put_slice(head.as_bytes());
-        octets.put_slice(content);
-        Ok(octets.freeze())
+        head.push_str("\r\n");
+        Ok(head.into_bytes())
     }
 
     fn address(mut self, name: &str, formal_name: &str, uri: &str) -> Self {

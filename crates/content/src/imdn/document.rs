@@ -5,6 +5,8 @@ use std::str;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
+use crate::xml::{element, text};
+
 /// The XML namespace of the elements (§11.1).
 const XML_NAMESPACE: &str = "urn:ietf:params:xml:ns:imdn";
 
@@ -213,29 +215,6 @@ impl fmt::Display for Imdn {
         let (notification, status) = self.disposition.elements();
         write!(f, "  <{notification}><status><{status}/></status></{notification}>\r\n</imdn>\r\n")
     }
-}
-
-fn element(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
-    write!(f, "  <{name}>")?;
-    text(f, value)?;
-    write!(f, "</{name}>\r\n")
-}
-
-/// Character data: what XML 1.0 §2.2 has no character for is left out.
-fn text(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
-    for character in value.chars() {
-        match character {
-            '&' => f.write_str("&amp;")?,
-            '<' => f.write_str("&lt;")?,
-            '>' => f.write_str("&gt;")?,
-            '"' => f.write_str("&quot;")?,
-            // Written as they are, a reader would turn them into a line feed or a blank.
-            '\t' | '\n' | '\r' => write!(f, "&#{};", u32::from(character))?,
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
-            other => f.write_char(other)?,
-        }
-    }
-    Ok(())
 }
 
 fn is(node: Node<'_, '_>, name: &str) -> bool {

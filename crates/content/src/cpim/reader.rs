@@ -1,0 +1,310 @@
+//! Reading the headers of a body that arrives in pieces, for whoever passes it on.
+//!
+//! A switch needs the sender, the recipient and the media type of the content, and all of that
+//! before it has the rest of the message (RFC 7701 §6.1). Nothing is copied and nothing is looked
+//! at twice, however small the pieces are.
+
+use std::ops::Range;
+use std::str;
+
+use memchr::memchr;
+
+use super::{Address, CORE_NAMESPACE, CpimError, Limits, Line, begins_mime, within};
+use crate::media_type::is_token;
+use crate::{ContentDisposition, MimeError};
+
+/// Reads the headers of one body.
+///
+/// Hand it the body from its start as far as it is there, again after each piece, until it gives
+/// the [`Envelope`].
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Where the line begins that is not read yet.
+    line: usize,
+    /// How far its end was looked for.
+    searched: usize,
+    /// Message headers so far.
+    headers: usize,
+    section: Section,
+    /// Whether a name without prefix is one of the core namespace.
+    bare_is_core: bool,
+    /// The prefixes that mean the core namespace; hardly anybody declares one.
+    core: Vec<Range<usize>>,
+    envelope: Envelope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Message,
+    /// The MIME header fields, which begin here, and what the latest of them is.
+    Mime(usize, MimeField),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MimeField {
+    None,
+    ContentType,
+    ContentDisposition,
+    Other,
+}
+
+/// What the headers of a body say about where it goes, as places in its octets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// How many `From` headers there are. RFC 3862 §4.1 has one.
+    pub from_count: usize,
+    /// The whole value of the first `From`, display name and brackets included.
+    pub from_value: Range<usize>,
+    /// The URI in it; empty when the value is no address.
+    pub from: Range<usize>,
+    /// How many `To` headers there are.
+    pub to_count: usize,
+    /// The whole value of the first `To`.
+    pub to_value: Range<usize>,
+    /// The URI in it; empty when the value is no address.
+    pub to: Range<usize>,
+    /// The value of `Content-Type` among the MIME header fields as written, folds included; empty
+    /// without the field.
+    pub content_type: Range<usize>,
+    content_disposition: Range<usize>,
+    /// Where the content begins.
+    pub content: usize,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self {
+            line: 0,
+            searched: 0,
+            headers: 0,
+            section: Section::Message,
+            bare_is_core: true,
+            core: Vec::new(),
+            envelope: Envelope::default(),
+        }
+    }
+}
+
+impl Reader {
+    /// Reads on. `octets` is the body from its first octet as far as it has arrived, `is_all` says
+    /// that nothing follows. `None` asks for more; it is never the answer when `is_all`.
+    ///
+    /// # Errors
+    /// As [`super::Cpim::parse`]; [`CpimError::TooLong`] as soon as that is certain.
+    pub fn read(
+        &mut self,
+        octets: &[u8],
+        is_all: bool,
+        limits: &Limits,
+    ) -> Result<Option<Envelope>, CpimError> {
+        loop {
+            let unsearched = octets.get(self.searched..).unwrap_or_default();
+            let end = match memchr(b'\n', unsearched) {
+                Some(at) => self.searched + at + 1,
+                None if is_all => octets.len(),
+                None => {
+                    self.searched = octets.len();
+                    // The empty line ends the headers and is none of them.
+                    let ended = octets.get(self.line..).is_some_and(|rest| rest == b"\r");
+                    self.check_length(octets.len() - usize::from(ended), limits)?;
+                    return Ok(None);
+                }
+            };
+            let line = octets.get(self.line..end).unwrap_or_default();
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if self.take(octets, line, end, limits)? {
+                return Ok(Some(std::mem::take(&mut self.envelope)));
+            }
+            self.line = end;
+            self.searched = end;
+        }
+    }
+
+    /// Takes one line, which with its end goes up to `end`; whether it was the last.
+    fn take(
+        &mut self,
+        octets: &[u8],
+        line: &[u8],
+        end: usize,
+        limits: &Limits,
+    ) -> Result<bool, CpimError> {
+        if self.section == Section::Message {
+            if !line.is_empty() && !begins_mime(line) {
+                if self.headers == limits.headers_max {
+                    return Err(CpimError::TooLong);
+                }
+                self.check_length(end, limits)?;
+                self.headers += 1;
+                return self.message_header(octets, line).map(|()| false);
+            }
+            let begin = if line.is_empty() { end } else { self.line };
+            self.section = Section::Mime(begin, MimeField::None);
+            if line.is_empty() {
+                // Without anything behind it there are no MIME header fields and no content.
+                self.envelope.content = end;
+                return Ok(false);
+            }
+        }
+        self.check_length(end, limits)?;
+        self.envelope.content = end;
+        if line.is_empty() {
+            return Ok(true);
+        }
+        self.mime_field(line)?;
+        Ok(false)
+    }
+
+    fn check_length(&self, end: usize, limits: &Limits) -> Result<(), CpimError> {
+        match self.section {
+            Section::Message if end > limits.header_bytes_max => Err(CpimError::TooLong),
+            Section::Mime(begin, _) if end - begin > limits.header_bytes_max => {
+                Err(MimeError::TooLong.into())
+            }
+            Section::Message | Section::Mime(..) => Ok(()),
+        }
+    }
+
+    fn message_header(&mut self, octets: &[u8], line: &[u8]) -> Result<(), CpimError> {
+        let text = str::from_utf8(line).map_err(|_| CpimError::NotUtf8)?;
+        let read = Line::parse(text)?;
+        let is_core = if read.is_prefixed() { self.means_core(octets, read.prefix) } else { true };
+        if is_core && read.is("NS") {
+            return self.declare(octets, text, &read);
+        }
+        if !is_core || (!read.is_prefixed() && !self.bare_is_core) {
+            return Ok(());
+        }
+        let uri = |address: Option<Address<'_>>| match address {
+            Some(address) => within(text, address.uri, self.line),
+            None => 0..0,
+        };
+        if read.is("From") {
+            self.envelope.from_count += 1;
+            if self.envelope.from_count == 1 {
+                self.envelope.from_value = within(text, read.value, self.line);
+                self.envelope.from = uri(Address::parse(read.value));
+            }
+        } else if read.is("To") {
+            self.envelope.to_count += 1;
+            if self.envelope.to_count == 1 {
+                self.envelope.to_value = within(text, read.value, self.line);
+                self.envelope.to = uri(Address::parse(read.value));
+            }
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, octets: &[u8], text: &str, read: &Line<'_>) -> Result<(), CpimError> {
+        let (prefix, uri) = read.declaration()?;
+        let is_core = uri == CORE_NAMESPACE;
+        if prefix.is_empty() {
+            self.bare_is_core = is_core;
+        } else {
+            self.core.retain(|known| octets.get(known.clone()) != Some(prefix.as_bytes()));
+            if is_core {
+                self.core.push(within(text, prefix, self.line));
+            }
+        }
+        Ok(())
+    }
+
+    fn means_core(&self, octets: &[u8], prefix: &str) -> bool {
+        self.core.iter().any(|known| octets.get(known.clone()) == Some(prefix.as_bytes()))
+    }
+
+    fn mime_field(&mut self, line: &[u8]) -> Result<(), CpimError> {
+        let Section::Mime(begin, latest) = self.section else { return Ok(()) };
+        let bad = CpimError::Content(MimeError::NotAField);
+        let envelope = &mut self.envelope;
+        let known = match latest {
+            MimeField::ContentType => Some(&mut envelope.content_type),
+            MimeField::ContentDisposition => Some(&mut envelope.content_disposition),
+            MimeField::None | MimeField::Other => None,
+        };
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            if latest == MimeField::None {
+                return Err(bad);
+            }
+            // The value goes on (RFC 822 §3.1.1).
+            if let Some(value) = known
+                && !line.trim_ascii().is_empty()
+            {
+                if value.start == value.end {
+                    value.start = self.line + (line.len() - line.trim_ascii_start().len());
+                }
+                value.end = self.line + line.trim_ascii_end().len();
+            }
+            return Ok(());
+        }
+        let colon = memchr(b':', line).ok_or(bad)?;
+        let (name, value) = line.split_at_checked(colon).ok_or(bad)?;
+        let name = name.trim_ascii_end();
+        if name.is_empty() || !name.iter().all(|octet| is_token(*octet)) {
+            return Err(bad);
+        }
+        let value = value.get(1..).unwrap_or_default();
+        let start = self.line + line.len() - value.trim_ascii_start().len();
+        let value = start..start + value.trim_ascii().len();
+        // The first of a name counts, as for `MimeHeaders::value`.
+        let is = |known: &str, seen: &Range<usize>| {
+            name.eq_ignore_ascii_case(known.as_bytes()) && seen.start == 0
+        };
+        let field = if is("Content-Type", &envelope.content_type) {
+            envelope.content_type = value;
+            MimeField::ContentType
+        } else if is("Content-Disposition", &envelope.content_disposition) {
+            envelope.content_disposition = value;
+            MimeField::ContentDisposition
+        } else {
+            MimeField::Other
+        };
+        self.section = Section::Mime(begin, field);
+        Ok(())
+    }
+}
+
+impl Envelope {
+    /// The media type of the content without its parameters, as written; `None` when it is not
+    /// told.
+    pub fn media_type<'a>(&self, octets: &'a [u8]) -> Option<&'a str> {
+        let value = octets.get(self.content_type.clone())?;
+        let end = memchr(b';', value).unwrap_or(value.len());
+        let text = str::from_utf8(value.get(..end)?).ok()?.trim();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Whether the content is a disposition notification or an aggregate of some, as far as the
+    /// headers tell (RFC 5438 §9).
+    pub fn is_imdn(&self, octets: &[u8]) -> bool {
+        let disposition = octets.get(self.content_disposition.clone()).unwrap_or_default();
+        let disposition = str::from_utf8(disposition).unwrap_or_default();
+        ContentDisposition::parse(disposition).is("notification")
+            || self
+                .media_type(octets)
+                .is_some_and(|media| media.eq_ignore_ascii_case(crate::imdn::MEDIA_TYPE))
+    }
+
+    /// Appends `octets`, the beginning of the body with at least its headers, where the sender is
+    /// `uri` without display name; no other octet changes.
+    ///
+    /// RFC 7701 §5.2: whoever takes part under an anonymous URI is known by that alone.
+    pub fn write_as_from(&self, octets: &[u8], uri: &str, to: &mut Vec<u8>) {
+        to.extend_from_slice(octets.get(..self.from_value.start).unwrap_or_default());
+        to.push(b'<');
+        to.extend_from_slice(uri.as_bytes());
+        to.push(b'>');
+        to.extend_from_slice(octets.get(self.from_value.end..).unwrap_or_default());
+    }
+
+    /// How many octets the body gets longer by [`Envelope::write_as_from`]: what all its positions
+    /// behind the headers are shifted by.
+    pub fn longer_as_from(&self, uri: &str) -> i64 {
+        // Both are bounded by the limits of a head, far below what an i64 holds.
+        let length = |octets: usize| i64::try_from(octets).unwrap_or(i64::MAX);
+        length(uri.len() + 2) - length(self.from_value.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;
