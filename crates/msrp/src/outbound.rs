@@ -1,0 +1,195 @@
+//! What waits to be written on a connection.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// The least octets of a body that is shared instead of copied: below it the copy costs less than
+/// the slice it saves, and a small slice would hold a large read buffer.
+pub const SHARED_OCTETS_MIN: usize = 4096;
+
+/// How many octets may wait on a connection; local limits, the RFC sets none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// With more than this pinned nothing more should be added; 256 KiB.
+    pub high: usize,
+    /// With no more than this pinned adding can go on; 64 KiB.
+    pub low: usize,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { high: 256 * 1024, low: 64 * 1024 }
+    }
+}
+
+/// Octets that wait to be written on one connection, in order: what is small in one buffer, large
+/// bodies by reference.
+///
+/// Written through [`Buf`]: `chunks_vectored` fills the slices of one vectored write, `advance`
+/// takes away what was written. When all is written the memory is given back.
+#[derive(Debug, Default)]
+pub struct Outbound {
+    marks: Marks,
+    /// Octets that were copied; those before `start` are written.
+    small: Vec<u8>,
+    start: usize,
+    /// Bodies by reference.
+    shared: VecDeque<Shared>,
+    /// Octets of them that wait.
+    shared_len: usize,
+    /// Octets that they hold in memory.
+    shared_pinned: usize,
+    written: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The octet of `small` that comes after it.
+    before: usize,
+    octets: Bytes,
+    /// What it holds in memory.
+    pinned: usize,
+}
+
+impl Outbound {
+    /// An empty one.
+    pub fn new(marks: Marks) -> Self {
+        Self { marks, ..Self::default() }
+    }
+
+    /// Where what is small is appended: only that is done to it.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.small
+    }
+
+    /// Appends `octets`: by reference when there are [`SHARED_OCTETS_MIN`] or more, else a copy.
+    pub fn share(&mut self, octets: Bytes) {
+        let pinned = octets.len();
+        self.push(octets, pinned);
+    }
+
+    /// Appends `part`, which is a slice of `whole`: by reference, which holds all of `whole` in
+    /// memory, when there are [`SHARED_OCTETS_MIN`] octets or more, else a copy.
+    pub fn share_part(&mut self, whole: &Bytes, part: &[u8]) {
+        if part.len() < SHARED_OCTETS_MIN {
+            self.small.extend_from_slice(part);
+        } else {
+            self.push(whole.slice_ref(part), whole.len());
+        }
+    }
+
+    fn push(&mut self, octets: Bytes, pinned: usize) {
+        if octets.len() < SHARED_OCTETS_MIN {
+            return self.small.extend_from_slice(&octets);
+        }
+        self.shared_len += octets.len();
+        self.shared_pinned += pinned;
+        self.shared.push_back(Shared { before: self.small.len(), octets, pinned });
+    }
+
+    /// Octets that wait to be written.
+    pub fn len(&self) -> usize {
+        self.small.len() - self.start + self.shared_len
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Octets in memory that wait or are held by what waits.
+    pub fn pinned(&self) -> usize {
+        self.small.len() + self.shared_pinned
+    }
+
+    /// Whether more than [`Marks::high`] octets are pinned.
+    pub fn above_high(&self) -> bool {
+        self.pinned() > self.marks.high
+    }
+
+    /// Whether no more than [`Marks::low`] octets are pinned.
+    pub fn below_low(&self) -> bool {
+        self.pinned() <= self.marks.low
+    }
+
+    /// Octets written since the connection began.
+    pub fn written_total(&self) -> u64 {
+        self.written
+    }
+
+    /// Octets appended since the connection began: when as many are written, all that waits now is.
+    pub fn queued_total(&self) -> u64 {
+        self.written + self.len() as u64
+    }
+
+    /// The copied octets up to the next body by reference.
+    fn run(&self) -> &[u8] {
+        let end = self.shared.front().map_or(self.small.len(), |shared| shared.before);
+        self.small.get(self.start..end).unwrap_or_default()
+    }
+
+    /// Gives back the memory of what is written.
+    fn shrink(&mut self) {
+        if self.is_empty() {
+            (self.small, self.start) = (Vec::new(), 0);
+            self.shared = VecDeque::new();
+        } else if self.start > self.small.len() / 2 {
+            // Each octet is moved at most once for one that was written.
+            self.small.drain(..self.start);
+            for shared in &mut self.shared {
+                shared.before -= self.start;
+            }
+            self.start = 0;
+        }
+    }
+}
+
+impl Buf for Outbound {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        let run = self.run();
+        match self.shared.front() {
+            Some(shared) if run.is_empty() => &shared.octets,
+            _ => run,
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut at = self.start;
+        let runs = self.shared.iter().flat_map(|shared| {
+            let run = self.small.get(at..shared.before).unwrap_or_default();
+            at = shared.before;
+            [run, &shared.octets]
+        });
+        let last = self.shared.back().map_or(self.start, |shared| shared.before);
+        let last = self.small.get(last..).unwrap_or_default();
+        let all = runs.chain([last]).filter(|run| !run.is_empty());
+        slices.iter_mut().zip(all).map(|(slice, run)| *slice = IoSlice::new(run)).count()
+    }
+
+    /// Takes away the first `octets`, which were written; all of them when fewer wait.
+    fn advance(&mut self, octets: usize) {
+        let mut left = octets.min(self.len());
+        self.written += left as u64;
+        while left > 0 {
+            let run = self.run().len().min(left);
+            self.start += run;
+            left -= run;
+            let Some(shared) = self.shared.front_mut().filter(|_| left > 0) else { continue };
+            let taken = shared.octets.len().min(left);
+            shared.octets.advance(taken);
+            self.shared_len -= taken;
+            left -= taken;
+            if shared.octets.is_empty() {
+                self.shared_pinned -= shared.pinned;
+                self.shared.pop_front();
+            }
+        }
+        self.shrink();
+    }
+}

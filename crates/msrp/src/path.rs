@@ -1,0 +1,60 @@
+//! `To-Path` and `From-Path` values (RFC 4975 §9), as octets.
+
+/// The URIs of a `To-Path`, `From-Path` or `Use-Path`, leftmost first; never empty when it comes
+/// from a head.
+///
+/// Only the separation by spaces is checked: the URIs are read by [`UriRef`](crate::UriRef) where
+/// that is needed, and compared octet by octet first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Path<'a>(&'a [u8]);
+
+impl<'a> Path<'a> {
+    /// The path that `value` is, without white space around it.
+    pub fn new(value: &'a [u8]) -> Self {
+        Self(value.trim_ascii())
+    }
+
+    /// The value as it stands.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The leftmost URI: the next hop of a `To-Path`, the previous one of a `From-Path`.
+    pub fn first(self) -> &'a [u8] {
+        let end = memchr::memchr(b' ', self.0).unwrap_or(self.0.len());
+        self.0.get(..end).unwrap_or_default()
+    }
+
+    /// What follows the leftmost URI: the `To-Path` that a relay writes; `None` when it is the only
+    /// one.
+    pub fn rest(self) -> Option<Self> {
+        let at = memchr::memchr(b' ', self.0)?;
+        let rest = self.0.get(at..).unwrap_or_default().trim_ascii_start();
+        (!rest.is_empty()).then_some(Self(rest))
+    }
+
+    /// The rightmost URI: the endpoint.
+    pub fn last(self) -> &'a [u8] {
+        let start = memchr::memrchr(b' ', self.0).map_or(0, |at| at + 1);
+        self.0.get(start..).unwrap_or_default()
+    }
+
+    /// Whether there is exactly one URI, as an endpoint asks of a `To-Path` (RFC 4975 §7.3).
+    pub fn is_single(self) -> bool {
+        !self.0.is_empty() && memchr::memchr(b' ', self.0).is_none()
+    }
+
+    /// The URIs, leftmost first.
+    pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        self.0.split(|octet| *octet == b' ').filter(|uri| !uri.is_empty())
+    }
+}
+
+/// The session-id of the URI in `uri`, found without reading the rest of it; `None` when it has
+/// none. Meant for a first look-up, which then compares the whole URI.
+pub fn session_id(uri: &[u8]) -> Option<&[u8]> {
+    let authority = uri.get(memchr::memmem::find(uri, b"://")? + 3..)?;
+    let rest = authority.get(memchr::memchr(b'/', authority)? + 1..)?;
+    let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
+    rest.get(..end).filter(|id| !id.is_empty())
+}

@@ -1,0 +1,113 @@
+//! Writing requests and responses (RFC 4975 §7.1, §7.2).
+
+use crate::{Continuation, Method, TransactionId};
+
+/// Writes the start line and the paths of a request; the header fields follow.
+pub fn request(out: &mut Vec<u8>, id: &[u8], method: Method<'_>, to: &[u8], from: &[u8]) {
+    extend(out, &[b"MSRP ", id, b" ", method.as_bytes()]);
+    extend(out, &[b"\r\nTo-Path: ", to, b"\r\nFrom-Path: ", from, b"\r\n"]);
+}
+
+/// Writes a header field.
+pub fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    extend(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
+}
+
+/// Writes the end-line: at once after the last header field, or after [`body_end`].
+pub fn end_line(out: &mut Vec<u8>, id: &[u8], continuation: Continuation) {
+    extend(out, &[b"-------", id, &[continuation.octet()], b"\r\n"]);
+}
+
+/// Writes the end of a body, which is not part of it, and the end-line.
+pub fn body_end(out: &mut Vec<u8>, id: &[u8], continuation: Continuation) {
+    out.extend_from_slice(b"\r\n");
+    end_line(out, id, continuation);
+}
+
+/// Writes a whole response.
+pub fn response(out: &mut Vec<u8>, id: &[u8], code: u16, to: &[u8], from: &[u8], headers: &[u8]) {
+    extend(out, &[b"MSRP ", id, b" ", &code_digits(code)]);
+    if let Some(comment) = comment(code) {
+        extend(out, &[b" ", comment.as_bytes()]);
+    }
+    extend(out, &[b"\r\nTo-Path: ", to, b"\r\nFrom-Path: ", from, b"\r\n", headers]);
+    end_line(out, id, Continuation::Last);
+}
+
+/// The comment that is written with `code` (RFC 4975 §10, RFC 4976 §7.1, RFC 7701 §10.3).
+pub fn comment(code: u16) -> Option<&'static str> {
+    Some(match code {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        413 => "Stop Sending",
+        415 => "Unsupported Media Type",
+        423 => "Interval Out of Bounds",
+        424 => "Malformed Nickname",
+        425 => "Nickname Reserved or Already in Use",
+        428 => "Private Messages Not Supported",
+        481 => "Session Does Not Exist",
+        501 => "Unknown Method",
+        506 => "Session Bound to Another Connection",
+        _ => return None,
+    })
+}
+
+/// The start of every request that goes to one peer in one session: a transaction identifier is
+/// put into its place, the rest is one copy.
+#[derive(Clone, Debug)]
+pub struct RequestTemplate(Box<[u8]>);
+
+impl RequestTemplate {
+    /// The start of requests with `method` from `from` to `to`.
+    pub fn new(method: Method<'_>, to: &[u8], from: &[u8]) -> Self {
+        let mut out = Vec::new();
+        request(&mut out, &[b'0'; TransactionId::OCTETS], method, to, from);
+        Self(out.into())
+    }
+
+    /// Writes it with `id`, as [`TransactionId::octets`] gives it.
+    pub fn write(&self, out: &mut Vec<u8>, id: &[u8; TransactionId::OCTETS]) {
+        let at = out.len() + b"MSRP ".len();
+        out.extend_from_slice(&self.0);
+        if let Some(place) = out.get_mut(at..at + TransactionId::OCTETS) {
+            place.copy_from_slice(id);
+        }
+    }
+}
+
+/// A response with one code in one session: the transaction identifier comes from the peer.
+#[derive(Clone, Debug)]
+pub struct ResponseTemplate(Box<[u8]>);
+
+impl ResponseTemplate {
+    /// Responses with `code` from `from` to `to`.
+    pub fn new(code: u16, to: &[u8], from: &[u8]) -> Self {
+        let mut out = Vec::new();
+        extend(&mut out, &[b" ", &code_digits(code)]);
+        if let Some(comment) = comment(code) {
+            extend(&mut out, &[b" ", comment.as_bytes()]);
+        }
+        extend(&mut out, &[b"\r\nTo-Path: ", to, b"\r\nFrom-Path: ", from, b"\r\n-------"]);
+        Self(out.into())
+    }
+
+    /// Writes it for the request `id`.
+    pub fn write(&self, out: &mut Vec<u8>, id: &[u8]) {
+        extend(out, &[b"MSRP ", id, &self.0, id, b"$\r\n"]);
+    }
+}
+
+fn extend(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    out.reserve(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+fn code_digits(code: u16) -> [u8; 3] {
+    [code / 100, code / 10, code].map(|digit| b'0' + u8::try_from(digit % 10).unwrap_or(0))
+}
