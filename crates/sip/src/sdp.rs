@@ -1,7 +1,8 @@
 //! Session descriptions (RFC 4566, RFC 8866) and what an offer and an answer say (RFC 3264).
 //!
 //! The grammar is that of the `sdp-types` crate; this module adds the limits, the attributes of
-//! MSRP (RFC 4975 §8, RFC 5547, RFC 4145) and the comparison of an answer with its offer.
+//! MSRP (RFC 4975 §8, RFC 5547, RFC 6135, RFC 6714, RFC 7701, RFC 8122) and the comparison of an
+//! answer with its offer.
 //!
 //! Taken: bare LF, a missing last line end, `s=` or `t=` missing, lines of an unknown letter (they
 //! are dropped), host names where an address stands. Refused: a line without `=`, a missing `o=`,
@@ -9,15 +10,27 @@
 //! never printed from here.
 
 mod answer;
+mod chatroom;
+mod edit;
+mod file_date;
+mod file_range;
 mod file_selector;
+mod file_transfer;
+mod fingerprint;
 mod media_ranges;
 mod message;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::Ipv6Addr;
 
 pub use self::answer::{AnswerError, Revision};
+pub use self::chatroom::Chatroom;
+pub use self::edit::MediaEdit;
+pub use self::file_date::{FileDate, FileDateError};
+pub use self::file_range::{FileRange, FileRangeError};
 pub use self::file_selector::{FileSelector, FileSelectorError};
+pub use self::file_transfer::FileTransfer;
+pub use self::fingerprint::{Fingerprint, FingerprintError, HashFunction};
 pub use self::media_ranges::{MediaRanges, MediaRangesError};
 pub use self::message::{MediaError, MessageMedia, MsrpProto};
 
@@ -118,16 +131,21 @@ impl Sdp {
         Ok(Self { session })
     }
 
-    /// A description without media; `c=` is `address`, the session has no name and no end.
+    /// A description without media; `o=` and `c=` are of `host`, an address (IPv6 without brackets)
+    /// or a name; the session has no name and no end.
     ///
-    /// A `username` that is empty or has a blank cannot be written and becomes `-`.
-    pub fn new(username: &str, session_id: u64, version: u64, address: IpAddr) -> Self {
-        let mut origin = sdp_types::Origin::with_ip_addr(session_id, version, address);
-        if !username.is_empty() && !username.contains(char::is_whitespace) && username != "-" {
+    /// A `username` or `host` that is empty or has a blank cannot be written; the user becomes
+    /// `-`, the host the address that no host has.
+    pub fn new(username: &str, session_id: u64, version: u64, host: &str) -> Self {
+        let writes = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+        let host = if writes(host) { host } else { "0.0.0.0" };
+        let (net, kind) = (sdp_types::NetType::In, address_type(host));
+        let mut origin = sdp_types::Origin::new(session_id, version, net, kind, host);
+        if writes(username) && username != "-" {
             origin.set_username(username);
         }
         let mut session = sdp_types::Session::new(origin, "-");
-        session.set_connection(sdp_types::Connection::from_ip_addr(address));
+        session.set_connection(connection(host));
         session.add_time(sdp_types::Time::new(0, 0));
         Self { session }
     }
@@ -135,6 +153,36 @@ impl Sdp {
     /// Adds a media line behind the others.
     pub fn push_message(&mut self, media: &MessageMedia) {
         self.session.add_media(media.to_media());
+    }
+
+    /// Adds the refusal of an offered line: port 0 (RFC 3264 §6), with what is repeated of its file
+    /// (RFC 5547 §8.3).
+    pub fn push_refused(&mut self, offered: &MediaLine<'_>) {
+        let mut media = sdp_types::Media::new(
+            sdp_types::MediaType::Message,
+            0,
+            sdp_types::TransportProto::Other(offered.media.proto.clone()),
+            &offered.media.fmt,
+        );
+        media.media.clone_from(&offered.media.media);
+        file_transfer::mirror(offered, &mut media);
+        self.session.add_media(media);
+    }
+
+    /// The media line at `index`, from 0, to be changed; what is not changed stays as it is.
+    pub fn edit(&mut self, index: usize) -> Option<MediaEdit<'_>> {
+        self.session.medias.get_mut(index).map(MediaEdit::new)
+    }
+
+    /// This description as the next one after `previous` of the same session: it takes over the
+    /// `o=` line, with the next version unless nothing else differs (RFC 3264 §8, RFC 4975 §8.4).
+    pub fn following(mut self, previous: &Self) -> Self {
+        self.session.origin.clone_from(&previous.session.origin);
+        if self != *previous {
+            let version = &mut self.session.origin.sess_version;
+            *version = version.saturating_add(1);
+        }
+        self
     }
 
     /// The `o=` line.
@@ -216,6 +264,19 @@ impl<'a> MediaLine<'a> {
         }
     }
 
+    /// The certificates that may be presented: of the line, else of the session (RFC 8122 §5).
+    pub fn fingerprints(&self) -> Result<Vec<Fingerprint>, MediaError> {
+        let of = |attributes: &[sdp_types::Attribute]| {
+            let fingerprints = attributes.iter().filter(|one| one.attribute == "fingerprint");
+            fingerprints
+                .map(|one| one.value.as_deref().unwrap_or_default().parse())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| MediaError::Fingerprint)
+        };
+        let own = of(&self.media.attributes)?;
+        if own.is_empty() { of(&self.session.attributes) } else { Ok(own) }
+    }
+
     /// The value of the first attribute `a=name:value` of the line; empty for `a=name`.
     pub fn attribute(&self, name: &str) -> Option<&'a str> {
         let mut attributes = self.media.attributes.iter();
@@ -227,6 +288,19 @@ impl<'a> MediaLine<'a> {
     pub fn message(&self) -> Option<Result<MessageMedia, MediaError>> {
         MessageMedia::read(self)
     }
+}
+
+/// `IP6` for an IPv6 address, `IP4` for one of IPv4 and for names.
+fn address_type(host: &str) -> sdp_types::AddrType {
+    if host.parse::<Ipv6Addr>().is_ok() {
+        sdp_types::AddrType::Ip6
+    } else {
+        sdp_types::AddrType::Ip4
+    }
+}
+
+fn connection(host: &str) -> sdp_types::Connection {
+    sdp_types::Connection::new(sdp_types::NetType::In, address_type(host), host)
 }
 
 impl Direction {

@@ -125,6 +125,14 @@ m=message 2855 TCP/MSRP *
 a=accept-types:message/cpim text/plain
 a=path:msrp://192.0.2.41:2855/s3262;tcp
 a=file-selector:name:\"a b.jpg\" type:image/jpeg size:4092 hash:sha-1:72:24
+a=file-transfer-id:Q6LMoGymJdh0IKIgD6wD0jkcfgva4xvE
+a=file-disposition:render
+a=file-date:creation:\"Mon, 15 May 2006 15:01:31 +0300\" read:\"x\"
+a=file-icon:cid:id2@192.0.2.41
+a=file-range:1-4092
+a=chatroom:nickname private-messages com.example.chat.foo
+a=fingerprint:sha-1 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB
+a=msrp-cema
 a=setup:actpass
 ";
 

@@ -81,10 +81,7 @@ impl Target {
             Self::Message => message(octets),
             Self::Headers => headers(input),
             Self::Uri => uri(input),
-            Self::Sdp => Sdp::parse(input).map_or(0, |sdp| {
-                let media = sdp.media().filter(|media| !media.is_refused()).count();
-                media + usize::from(sdp.first_message().is_some()) + sdp.origin().username.len()
-            }),
+            Self::Sdp => Sdp::parse(input).map_or(0, |sdp| session(&sdp)),
             Self::Framer => framer(input),
             Self::Content => content(&octets),
             Self::Criteria => {
@@ -186,6 +183,22 @@ fn uri(input: &[u8]) -> usize {
     let params =
         uri.as_sip().map_or(0, |sip| sip.params.iter().count() + sip.headers.iter().count());
     1 + params + usize::from(aor.is_some())
+}
+
+fn session(sdp: &Sdp) -> usize {
+    let mut items = sdp.origin().username.len();
+    let mut again = Sdp::new("-", 1, 1, "192.0.2.1");
+    for line in sdp.media() {
+        items += usize::from(!line.is_refused());
+        items += line.fingerprints().map_or(0, |fingerprints| fingerprints.len());
+        let Some(Ok(media)) = line.message() else { continue };
+        items += 1 + media.path.len() + usize::from(media.file.is_some());
+        items += media.chatroom.as_ref().map_or(0, |chatroom| chatroom.others.len());
+        again.push_message(&media);
+        let written = again.media().last().and_then(|line| line.message());
+        assert_eq!(written, Some(Ok(media)), "a media line differs from what it writes");
+    }
+    items
 }
 
 fn frames(framer: &mut Framer) -> Vec<Option<Bytes>> {

@@ -1,7 +1,7 @@
 //! The client: which challenge is answered, and how (RFC 7616 §3.4, RFC 8760 §2.4).
 
 use super::parameters::NonceCount;
-use super::{Challenge, Count, Credentials, Protected, Qop, ha1, response};
+use super::{AuthenticationInfo, Challenge, Count, Credentials, Protected, Qop, ha1, response};
 use crate::entropy::{Entropy, token};
 
 /// The client's memory of one realm: the last challenge and how often its nonce was used.
@@ -49,6 +49,22 @@ impl DigestSession {
     pub fn is_worth_another_try(&self, challenge: &Challenge) -> bool {
         let new_nonce = challenge.nonce != self.challenge.nonce;
         (challenge.stale && new_nonce) || challenge.realm != self.challenge.realm
+    }
+
+    /// Whether the server that accepted `credentials` of this session knows the secret.
+    pub fn is_proved(&self, credentials: &Credentials, info: &AuthenticationInfo) -> bool {
+        info.proves(credentials, &self.ha1)
+    }
+
+    /// Uses the nonce that the server gave for the next request, if it did (RFC 7616 §3.5). One of
+    /// a `-sess` algorithm stays: its key is bound to the first nonce.
+    pub fn take_next_nonce(&mut self, info: &AuthenticationInfo) {
+        if let Some(nonce) = &info.nextnonce
+            && !self.challenge.algorithm.is_session()
+        {
+            self.challenge.nonce.clone_from(nonce);
+            self.nc = 0;
+        }
     }
 
     /// The credentials for one request. `auth` is preferred to `auth-int`: some elements on the

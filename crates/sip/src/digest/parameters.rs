@@ -122,6 +122,16 @@ impl fmt::Display for Challenge {
 impl Credentials {
     /// Reads one field value. Unknown parameters are ignored.
     pub fn parse(value: &[u8]) -> Result<Self, ParametersError> {
+        Self::read(value, None)
+    }
+
+    /// Reads one field value of a protocol that knows the URI anyway, and leaves it out: then it
+    /// is `uri` (RFC 4976 §9.1).
+    pub fn parse_for(value: &[u8], uri: &str) -> Result<Self, ParametersError> {
+        Self::read(value, Some(uri))
+    }
+
+    fn read(value: &[u8], uri: Option<&str>) -> Result<Self, ParametersError> {
         let mut parameters = Parameters::parse(value)?;
         let (qop, nc) = (parameters.take("qop"), parameters.take("nc"));
         let count = match (qop, nc, parameters.take("cnonce")) {
@@ -136,7 +146,11 @@ impl Credentials {
             username: parameters.require("username")?,
             realm: parameters.require("realm")?,
             nonce: parameters.require("nonce")?,
-            uri: parameters.require("uri")?,
+            uri: match (parameters.take("uri"), uri) {
+                (Some(uri), _) => uri,
+                (None, Some(known)) => known.to_owned(),
+                (None, None) => return Err(ParametersError::Missing),
+            },
             response: parameters.require("response")?,
             algorithm: parameters.algorithm()?,
             opaque: parameters.take("opaque"),
@@ -164,7 +178,7 @@ impl fmt::Display for Credentials {
 }
 
 /// `nc-value`: exactly eight hexadecimal digits (RFC 7616 §3.4).
-fn nonce_count(text: &str) -> Result<u32, ParametersError> {
+pub(super) fn nonce_count(text: &str) -> Result<u32, ParametersError> {
     if text.len() != 8 || !text.bytes().all(|octet| octet.is_ascii_hexdigit()) {
         return Err(ParametersError::Count);
     }
@@ -172,7 +186,7 @@ fn nonce_count(text: &str) -> Result<u32, ParametersError> {
 }
 
 /// A `quoted-string` (RFC 3261 §25.1).
-struct Quoted<'a>(&'a str);
+pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,7 +203,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// Name and value of each parameter, the names in lower case.
-struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     fn parse(value: &[u8]) -> Result<Self, ParametersError> {
@@ -199,8 +213,13 @@ impl Parameters {
         if !scheme.eq_ignore_ascii_case(b"Digest") || !spaced {
             return Err(ParametersError::Scheme);
         }
+        Self::parse_list(rest)
+    }
+
+    /// Parameters without a scheme before them.
+    pub(super) fn parse_list(value: &[u8]) -> Result<Self, ParametersError> {
         let mut parameters: Vec<(String, String)> = Vec::new();
-        for element in grammar::split_list(rest) {
+        for element in grammar::split_list(value) {
             let equals = element.iter().position(|octet| *octet == b'=');
             let (name, value) = equals
                 .and_then(|equals| element.split_at_checked(equals))
@@ -217,12 +236,12 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let index = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.swap_remove(index).1)
     }
 
-    fn require(&mut self, name: &str) -> Result<String, ParametersError> {
+    pub(super) fn require(&mut self, name: &str) -> Result<String, ParametersError> {
         self.take(name).ok_or(ParametersError::Missing)
     }
 
@@ -264,6 +283,13 @@ mod tests {
             nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", uri=\"sip:bob@biloxi.com\", qop=auth, \
             nc=00000001, cnonce=\"0a4f113b\", response=\"6629fae49393a05397450978507c4ef1\", \
             opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"";
+        let without = String::from_utf8(value.to_vec()).unwrap();
+        let (before, after) = without.split_once("uri=\"").unwrap();
+        let (uri, after) = after.split_once("\",").unwrap();
+        let without = format!("{before}{after}");
+        assert_eq!(Credentials::parse(without.as_bytes()), Err(ParametersError::Missing));
+        assert_eq!(Credentials::parse_for(without.as_bytes(), uri), Ok(credentials()));
+        assert_eq!(Credentials::parse_for(value, "other"), Ok(credentials()));
         assert_eq!(Credentials::parse(value), Ok(credentials()));
         let bare = Credentials { count: None, opaque: None, ..credentials() };
         assert_eq!(Credentials::parse(bare.to_string().as_bytes()), Ok(bare));

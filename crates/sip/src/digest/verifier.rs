@@ -164,7 +164,7 @@ impl Verifier {
     }
 }
 
-fn stored_ha1(credentials: &Credentials, secret: Option<Secret<'_>>) -> String {
+pub(super) fn stored_ha1(credentials: &Credentials, secret: Option<Secret<'_>>) -> String {
     let Credentials { algorithm, username, realm, .. } = credentials;
     match (secret, algorithm) {
         (Some(Secret::Password(password)), _) => ha1(*algorithm, username, realm, password),

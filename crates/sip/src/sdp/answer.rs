@@ -1,6 +1,6 @@
 //! What an offer, its answer and the next offer say of each other (RFC 3264 §6, §8).
 
-use super::{MediaLine, Sdp};
+use super::{MediaLine, MsrpProto, Sdp};
 
 /// Why a description does not answer an offer. Positions of media lines count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,9 +70,11 @@ fn check_line(
     offered: &MediaLine<'_>,
     answered: &MediaLine<'_>,
 ) -> Result<(), AnswerError> {
-    if !offered.kind().eq_ignore_ascii_case(answered.kind())
-        || !offered.proto().eq_ignore_ascii_case(answered.proto())
-    {
+    // Behind a relay an answerer has TLS whatever was offered (RFC 4976 §11).
+    let is_msrp = |line: &MediaLine<'_>| MsrpProto::from_name(line.proto()).is_some();
+    let same_proto = offered.proto().eq_ignore_ascii_case(answered.proto())
+        || (is_msrp(offered) && is_msrp(answered));
+    if !offered.kind().eq_ignore_ascii_case(answered.kind()) || !same_proto {
         return Err(AnswerError::Kind(index));
     }
     if answered.is_refused() {
@@ -116,7 +118,8 @@ mod tests {
             (M.to_owned(),           String::new(),                 Err(AnswerError::LineCount)),
             (M.to_owned(),           format!("{M}{M}"),             Err(AnswerError::LineCount)),
             (format!("{AUDIO}{M}"),  format!("{M}{AUDIO}"),         Err(AnswerError::Kind(0))),
-            (M.to_owned(),           M.replace("TCP/", "TCP/TLS/"), Err(AnswerError::Kind(0))),
+            (M.to_owned(),           M.replace("TCP/", "TCP/TLS/"), Ok(())), // RFC 4976 §11
+            (AUDIO.to_owned(),       AUDIO.replace("AVP", "SAVP"),  Err(AnswerError::Kind(0))),
             (NO.to_owned(),          M.to_owned(),        Err(AnswerError::NotOffered(0))),
             (with("sendonly"),       with("recvonly"),              Ok(())),
             (with("sendonly"),       M.to_owned(),                  Err(AnswerError::Direction(0))),

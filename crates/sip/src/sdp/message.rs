@@ -1,8 +1,8 @@
-//! Media lines that carry MSRP (RFC 4975 §8, RFC 5547 §6).
+//! Media lines that carry MSRP (RFC 4975 §8).
 
 use sdp_types::{Attribute, Media, MediaType, TransportProto};
 
-use super::{Direction, FileSelector, MediaLine, MediaRanges, Setup};
+use super::{Chatroom, Direction, FileTransfer, Fingerprint, MediaLine, MediaRanges, Setup};
 
 /// How MSRP is carried (RFC 4975 §8.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,15 @@ pub struct MessageMedia {
     pub setup: Option<Setup>,
     /// Which way messages go.
     pub direction: Direction,
-    /// `file-selector`: the line is for this one file (RFC 5547 §6).
-    pub file_selector: Option<FileSelector>,
+    /// `msrp-cema`: the connection may go where `c=` and the port say, instead of where `path`
+    /// says (RFC 6714).
+    pub msrp_cema: bool,
+    /// `chatroom`: what the writer does of chat rooms; nothing without it (RFC 7701 §8).
+    pub chatroom: Option<Chatroom>,
+    /// `fingerprint`: the certificates the writer may present (RFC 8122).
+    pub fingerprints: Vec<Fingerprint>,
+    /// The line is for this one file (RFC 5547).
+    pub file: Option<FileTransfer>,
 }
 
 /// Why a media line that should carry MSRP cannot.
@@ -52,9 +59,18 @@ pub enum MediaError {
     /// `setup` has no value that is known (RFC 4145 §4).
     #[error("setup attribute is unknown")]
     Setup,
+    /// A `fingerprint` is not a hash function and its octets (RFC 8122 §5).
+    #[error("fingerprint attribute is not a hash function and octets")]
+    Fingerprint,
     /// `file-selector` is not a list of selectors (RFC 5547 §6).
     #[error("file-selector attribute is not a list of selectors")]
     FileSelector,
+    /// `file-transfer-id` is not a token (RFC 5547 §6).
+    #[error("file-transfer-id attribute is not a token")]
+    FileTransferId,
+    /// `file-range` is no range (RFC 5547 §6).
+    #[error("file-range attribute is not a range")]
+    FileRange,
 }
 
 impl MsrpProto {
@@ -98,7 +114,6 @@ impl MessageMedia {
                 return Err(MediaError::Path);
             }
         }
-        let file_selector = line.attribute("file-selector").map(str::parse).transpose();
         Ok(Self {
             port: line.port(),
             proto,
@@ -108,7 +123,13 @@ impl MessageMedia {
             max_size: line.attribute("max-size").map(number).transpose()?,
             setup: line.setup()?,
             direction: line.direction(),
-            file_selector: file_selector.map_err(|_| MediaError::FileSelector)?,
+            msrp_cema: line.attribute("msrp-cema").is_some(),
+            chatroom: line.attribute("chatroom").map(|value| {
+                let Ok(chatroom) = value.parse();
+                chatroom
+            }),
+            fingerprints: line.fingerprints()?,
+            file: FileTransfer::read(line)?,
         })
     }
 
@@ -130,12 +151,20 @@ impl MessageMedia {
         if let Some(setup) = self.setup {
             media.add_attribute_with_value("setup", setup.as_str());
         }
+        if self.msrp_cema {
+            media.add_attribute(Attribute::new("msrp-cema"));
+        }
+        if let Some(chatroom) = &self.chatroom {
+            let tokens = chatroom.to_string();
+            let value = (!tokens.is_empty()).then_some(tokens);
+            media.add_attribute(Attribute { attribute: "chatroom".to_owned(), value });
+        }
+        for fingerprint in &self.fingerprints {
+            media.add_attribute_with_value("fingerprint", fingerprint);
+        }
         media.add_attribute(Attribute::new(self.direction.as_str()));
-        if let Some(selector) = &self.file_selector {
-            let written = selector.to_string();
-            // Without selectors the attribute asks what the other side can do (RFC 5547 §8.5).
-            let value = (!written.is_empty()).then_some(written);
-            media.add_attribute(Attribute { attribute: "file-selector".to_owned(), value });
+        if let Some(file) = &self.file {
+            file.write(&mut media);
         }
         media
     }
@@ -162,11 +191,9 @@ fn number(value: &str) -> Result<u64, MediaError> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use proptest::prelude::*;
 
-    use super::super::Sdp;
+    use super::super::{FileSelector, Sdp};
     use super::*;
 
     fn read(media: &str) -> Result<MessageMedia, MediaError> {
@@ -182,6 +209,7 @@ mod tests {
              a=accept-wrapped-types:text/plain image/jpeg\r\na=max-size:18446744073709551615\r\n\
              a=path:msrps://relay.example.com:2855/r1;tcp msrps://192.0.2.10:7654/lm88;tcp\r\n\
              a=setup:actpass\r\na=msrp-cema\r\na=sendonly\r\n\
+             a=chatroom:nickname odd\r\na=fingerprint:x 01:02\r\na=fingerprint:y 03\r\n\
              a=file-selector:type:text/plain size:18213\r\n",
         )
         .unwrap();
@@ -193,7 +221,12 @@ mod tests {
         assert_eq!(media.max_size, Some(u64::MAX));
         assert_eq!(media.setup, Some(Setup::ActPass));
         assert_eq!(media.direction, Direction::SendOnly);
-        assert_eq!(media.file_selector.unwrap().size, Some(18213));
+        assert!(media.msrp_cema);
+        let chatroom = media.chatroom.unwrap();
+        assert!(chatroom.nickname && !chatroom.private_messages);
+        let digests: Vec<_> = media.fingerprints.into_iter().map(|one| one.digest).collect();
+        assert_eq!(digests, [vec![1, 2], vec![3]]);
+        assert_eq!(media.file.unwrap().selector.size, Some(18213));
     }
 
     #[test]
@@ -214,13 +247,38 @@ mod tests {
             (format!("{TYPES}{PATH}a=max-size:\r\n"),       MediaError::MaxSize),
             (format!("{TYPES}{PATH}a=max-size:18446744073709551616\r\n"), MediaError::MaxSize),
             (format!("{TYPES}{PATH}a=setup:both\r\n"),      MediaError::Setup),
+            (format!("{TYPES}{PATH}a=fingerprint:sha-1 00\r\n"), MediaError::Fingerprint),
             (format!("{TYPES}{PATH}a=file-selector:size:x\r\n"), MediaError::FileSelector),
+            (format!("{TYPES}{PATH}a=file-transfer-id:a b\r\n"), MediaError::FileTransferId),
+            (format!("{TYPES}{PATH}a=file-transfer-id:a\r\na=file-range:0-1\r\n"),
+             MediaError::FileRange),
         ];
         for (attributes, error) in table {
             let media = format!("m=message 7654 TCP/MSRP *\r\n{attributes}");
             assert_eq!(read(&media), Err(error), "{attributes}");
         }
         assert!(read("m=message 0 TCP/MSRP *\r\n").is_ok(), "a refused line needs nothing");
+    }
+
+    #[test]
+    fn fingerprints_of_the_line_go_before_those_of_the_session() {
+        let table = [
+            ("a=fingerprint:x 01\r\n", "", vec![vec![1]]),
+            (
+                "a=fingerprint:x 01\r\n",
+                "a=fingerprint:x 02\r\na=fingerprint:x 03\r\n",
+                vec![vec![2], vec![3]],
+            ),
+        ];
+        for (session, media, expect) in table {
+            let text = format!(
+                "v=0\r\no=- 1 2 IN IP4 h\r\n{session}m=message 0 TCP/TLS/MSRP *\r\n{media}"
+            );
+            let sdp = Sdp::parse(text.as_bytes()).unwrap();
+            let read = sdp.media().next().unwrap().fingerprints().unwrap();
+            let digests: Vec<_> = read.into_iter().map(|one| one.digest).collect();
+            assert_eq!(digests, expect, "{text}");
+        }
     }
 
     prop_compose! {
@@ -230,7 +288,12 @@ mod tests {
             wrapped in prop::collection::vec("[a-z]{1,5}/[a-z]{1,5}", 0..3),
             path in prop::collection::vec("msrps?://[a-z.]{1,9}:1/[a-z0-9]{1,9};tcp", 1..3),
             max_size: Option<u64>, setup in 0..5_usize, direction in 0..4_usize, size: Option<u64>,
+            msrp_cema: bool, nickname: Option<bool>, id in prop::option::of("[a-z0-9]{1,32}"),
+            digests in prop::collection::vec(prop::collection::vec(0..=u8::MAX, 1..4), 0..3),
         ) -> MessageMedia {
+            let of = |digest: Vec<u8>| {
+                Fingerprint { function: super::super::HashFunction::from_name("x"), digest }
+            };
             MessageMedia {
                 port,
                 proto: if tls { MsrpProto::Tls } else { MsrpProto::Tcp },
@@ -240,7 +303,14 @@ mod tests {
                 max_size,
                 setup: Setup::NAMES.get(setup).map(|(_, setup)| *setup),
                 direction: Direction::NAMES[direction].1,
-                file_selector: size.map(|_| FileSelector { size, ..FileSelector::default() }),
+                msrp_cema,
+                chatroom: nickname.map(|nickname| Chatroom { nickname, ..Chatroom::default() }),
+                fingerprints: digests.into_iter().map(of).collect(),
+                file: size.map(|_| FileTransfer {
+                    selector: FileSelector { size, ..FileSelector::default() },
+                    id,
+                    ..FileTransfer::default()
+                }),
             }
         }
     }
@@ -248,7 +318,7 @@ mod tests {
     proptest! {
         #[test]
         fn written_then_read_is_identity(media in media(), version: u64) {
-            let mut sdp = Sdp::new("-", 7, version, Ipv4Addr::LOCALHOST.into());
+            let mut sdp = Sdp::new("-", 7, version, "127.0.0.1");
             sdp.push_message(&media);
             let read = Sdp::parse(sdp.to_string().as_bytes()).unwrap();
             prop_assert_eq!(read.origin().version, version);

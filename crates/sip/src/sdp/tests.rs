@@ -56,7 +56,7 @@ fn reads_offers_of_files_and_prints_every_attribute() {
         let sdp = parse(text).unwrap();
         let (_, media) = sdp.first_message().unwrap();
         let media = media.unwrap();
-        assert_eq!(media.file_selector.unwrap().size, Some(size));
+        assert_eq!(media.file.unwrap().selector.size, Some(size));
         assert_eq!(media.direction, Direction::SendOnly);
         assert_eq!(sdp.to_string(), text);
     }
@@ -87,13 +87,54 @@ fn takes_what_deployed_clients_write() {
 #[test]
 fn a_new_description_has_an_origin_that_reads_back() {
     for (username, written) in [("alice", "alice"), ("-", "-"), ("", "-"), ("a b", "-")] {
-        let sdp = Sdp::new(username, 7, 8, "2001:db8::1".parse().unwrap());
+        let sdp = Sdp::new(username, 7, 8, "2001:db8::1");
         let expect = format!(
             "v=0\r\no={written} 7 8 IN IP6 2001:db8::1\r\ns=-\r\nc=IN IP6 2001:db8::1\r\nt=0 0\r\n"
         );
         assert_eq!(sdp.to_string(), expect);
         assert_eq!(parse(&expect).unwrap(), sdp);
     }
+    for (host, written) in [
+        ("192.0.2.1", "IN IP4 192.0.2.1"),
+        ("im.example.com", "IN IP4 im.example.com"),
+        ("", "IN IP4 0.0.0.0"),
+        ("a b", "IN IP4 0.0.0.0"),
+    ] {
+        let sdp = Sdp::new("-", 7, 8, host);
+        let expect = format!("v=0\r\no=- 7 8 {written}\r\ns=-\r\nc={written}\r\nt=0 0\r\n");
+        assert_eq!(sdp.to_string(), expect);
+    }
+}
+
+// Covers: MSRP-079
+#[test]
+fn the_version_grows_only_with_a_change() {
+    let line = |port| format!("{HEAD}m=message {port} TCP/MSRP *\r\n");
+    let first = parse(&line(5)).unwrap();
+    let again = Sdp::parse(line(5).replace("- 1 2", "- 9 9").as_bytes()).unwrap();
+    assert_eq!(again.following(&first), first);
+    let changed = parse(&line(6)).unwrap().following(&first);
+    assert_eq!((changed.origin().session_id, changed.origin().version), ("1", 3));
+    assert_eq!(changed.revision_of(&first), Revision::Changed);
+}
+
+// Covers: MSRP-094
+#[test]
+fn a_refusal_repeats_kind_and_file() {
+    let offer = parse(&format!(
+        "{HEAD}m=audio 5/2 RTP/AVP 0 8\r\na=x\r\nm=message 7654 TCP/TLS/MSRP *\r\na=sendonly\r\n\
+         a=file-selector:name:\"a b\" odd:x\r\na=file-transfer-id:Q6\r\na=file-range:1-2\r\n\
+         m=message 1 TCP/MSRP *\r\na=file-selector\r\n"
+    ))
+    .unwrap();
+    let mut answer = Sdp::new("-", 1, 2, "192.0.2.1");
+    offer.media().for_each(|line| answer.push_refused(&line));
+    assert!(answer.to_string().ends_with(
+        "m=audio 0 RTP/AVP 0 8\r\nm=message 0 TCP/TLS/MSRP *\r\n\
+         a=file-selector:name:\"a b\" odd:x\r\na=file-transfer-id:Q6\r\n\
+         m=message 0 TCP/MSRP *\r\na=file-selector\r\n"
+    ));
+    assert_eq!(offer.check_answer(&answer), Ok(()));
 }
 
 #[test]
@@ -204,6 +245,7 @@ proptest! {
         octets: Vec<u8>,
         near in "(v=0|o=- 1 2 IN IP4 h|m=message 5 TCP/MSRP [*]|a=(setup|path|max-size|\
             accept-types|\
+            chatroom|msrp-cema|fingerprint|sha-256|file-(date|icon|range|transfer-id)|\
             file-selector)|:|[0-9\"a-z*/ ]|\r\n){0,40}",
     ) {
         for octets in [octets, near.clone().into_bytes(), format!("{HEAD}{near}").into_bytes()] {
