@@ -14,20 +14,60 @@
 //! and random numbers are arguments. Nothing a peer can send makes anything here panic, and every
 //! reader looks at each octet a bounded number of times.
 
+#![allow(dead_code, reason = "the roles use it")]
+
+mod chunk;
 mod end_line;
+pub mod endpoint;
 mod frame;
 mod head;
 pub mod header;
+pub mod node;
 mod outbound;
 pub mod path;
+mod pending;
+mod reassembly;
+pub mod relay;
+mod report;
+mod seen;
+mod session;
+pub mod switch;
 mod transaction_id;
 mod uri;
 pub mod write;
 
+pub use chunk::{CHUNK_OCTETS_MAX, INTERRUPTIBLE_OCTETS_MIN};
 pub use end_line::Continuation;
 pub use frame::{FrameError, Framer, Limits, Piece};
 pub use head::{Head, HeadError, Line, Lines, MalformedHead, Method, Start};
+pub use node::{
+    CloseReason, ConnectError, ConnectionId, Counts, Event, Fingerprint, Hop, Input, Lost, Node,
+    NodeConfig, Output, Peer, Standing, Tls,
+};
 pub use outbound::{Marks, Outbound, SHARED_OCTETS_MIN};
 pub use path::Path;
+pub use pending::{PENDING_MAX, RESPONSE_DELAY};
+pub use reassembly::{RANGES_MAX, Ranges, Reassembly, ReassemblyError};
+pub use seen::SEEN_MAX;
+pub use session::{FromRule, LocalAddress, SessionKey, Usage, core_of};
 pub use transaction_id::{TransactionId, TransactionIdError};
 pub use uri::{MsrpUri, Scheme, UriError, UriRef};
+
+/// An arbitrary origin for virtual time in tests.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]
+pub(crate) fn test_epoch() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// A repeatable generator for tests (SplitMix64).
+#[cfg(test)]
+pub(crate) fn seeded(mut seed: u64) -> impl FnMut() -> u64 + Send {
+    move || {
+        seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,232 @@
+//! All MSRP of one core: connections, sessions, and the roles that handle what comes.
+//!
+//! A node is fed what happens on its connections and tells what is to be done; it never waits.
+//! Everything a connection or session needs is in here, so cores share nothing but the rare
+//! connection that carries sessions of several ([`Output::Foreign`]).
+//!
+//! The order of checks of a request (RFC 4975 §7.3, §10):
+//!
+//! | check | else |
+//! |---|---|
+//! | the first `To-Path` URI is a session of ours (or AUTH) | 481 |
+//! | it is the only one (not for a URI of a `Use-Path`) | 481 |
+//! | the session is bound to this connection, or to none yet | 506 |
+//! | `From-Path` is the path in the peer's SDP | 481 |
+//! | the method is one that the role knows | 501 |
+//! | what the role says | its code |
+//!
+//! Nothing is answered with Failure-Report `no`, and never a REPORT.
+
+pub(crate) mod connection;
+mod count;
+pub(crate) mod cx;
+mod deadline;
+mod event;
+mod foreign;
+mod peer;
+pub(crate) mod receive;
+pub(crate) mod timers;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use count::Counts;
+pub use event::{Event, Input, Lost, Output};
+pub use peer::{CloseReason, ConnectError, ConnectionId, Fingerprint, Hop, Peer, Standing, Tls};
+
+use crate::endpoint::Endpoints;
+use crate::node::connection::State;
+use crate::node::cx::Cx;
+use crate::node::receive::Roles;
+use crate::relay::Relay;
+use crate::session::{FromRule, SessionKey};
+use crate::switch::Switch;
+use crate::{Framer, Limits, Marks, MsrpUri, Outbound, Path};
+
+/// Limits and periods of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeConfig {
+    /// How long an unknown peer has to present a valid request. Default 30 s (RFC 4976 §6.1).
+    pub probation: Duration,
+    /// An empty SEND goes out when nothing did for so long. Default never.
+    pub keep_alive: Option<Duration>,
+    /// What a connection may hold back.
+    pub marks: Marks,
+    /// What a message may look like.
+    pub limits: Limits,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            probation: Duration::from_secs(30),
+            keep_alive: None,
+            marks: Marks::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// All MSRP of one core.
+pub struct Node {
+    /// By the place of the connection.
+    framers: Vec<Framer>,
+    pub(crate) roles: Roles,
+}
+
+impl Node {
+    /// The node of `core`, one of `cores`. `entropy` gives 64 random bits at a time, which a peer
+    /// must not be able to guess.
+    pub fn new(
+        core: u8,
+        cores: u8,
+        now: Instant,
+        config: NodeConfig,
+        entropy: Box<dyn FnMut() -> u64 + Send>,
+    ) -> Self {
+        let cx = Cx::new((core, cores), now, config, entropy);
+        let roles = Roles {
+            cx,
+            endpoints: Endpoints::default(),
+            relay: Relay::default(),
+            switch: Switch::default(),
+        };
+        Self { framers: Vec::new(), roles }
+    }
+
+    /// A connection was accepted.
+    pub fn accept(&mut self, now: Instant, peer: Peer) -> ConnectionId {
+        let cx = &mut self.roles.cx;
+        cx.now = now;
+        let connection = cx.connections.insert(now, Some(peer), None);
+        cx.arm(connection);
+        connection
+    }
+
+    /// Feeds what happened at `now`. May be called again before the outputs are drained.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        if let Input::Octets { connection, octets } = input {
+            self.roles.cx.now = now;
+            return self.octets(connection, octets);
+        }
+        self.command(now, |roles| match input {
+            Input::Connected { connection, peer } => {
+                if let Some(found) = roles.cx.connections.get_mut(connection)
+                    && found.state == State::Connecting
+                {
+                    found.state = State::Open;
+                    found.peer = Some(Box::new(peer));
+                    found.sent = now;
+                    roles.cx.arm(connection);
+                }
+            }
+            Input::ConnectFailed { connection, error } => {
+                roles.connection_lost(connection, Lost::Unconnected(error));
+            }
+            Input::Written { connection } => roles.written(connection),
+            Input::Lost { connection } => roles.connection_lost(connection, Lost::Connection),
+            Input::Timeout => roles.timeout(),
+            Input::Octets { .. } => {}
+        });
+    }
+
+    /// The next thing to do; `None` when there is nothing left.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.roles.cx.outputs.pop_front()
+    }
+
+    /// When to call again with [`Input::Timeout`]; `None` while no timer runs. May be early.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.roles.cx.timers.next()
+    }
+
+    /// What waits to be written on `connection`, for the driver to write and take away.
+    /// [`Output::Flush`] is said again for what is added from now on.
+    pub fn outbound(&mut self, connection: ConnectionId) -> Option<&mut Outbound> {
+        let found = self.roles.cx.connections.get_mut(connection)?;
+        found.dirty = false;
+        Some(&mut found.outbound)
+    }
+
+    /// What the driver may want to know of `connection`.
+    pub fn standing(&self, connection: ConnectionId) -> Option<Standing> {
+        let found = self.roles.cx.connections.get(connection)?;
+        let in_head = self.framers.get(connection.index()).is_some_and(Framer::in_head);
+        Some(Standing { proven: found.proven, sessions: found.sessions.len(), in_head })
+    }
+
+    /// Who is at the other end of `connection`; `None` until a connection of ours stands.
+    pub fn peer(&self, connection: ConnectionId) -> Option<&Peer> {
+        self.roles.cx.connections.get(connection)?.peer.as_deref()
+    }
+
+    /// What was counted since the node began.
+    pub fn counts(&self) -> &Counts {
+        &self.roles.cx.counts
+    }
+
+    /// How many connections and sessions there are.
+    pub fn load(&self) -> (usize, usize) {
+        (self.roles.cx.connections.len(), self.roles.cx.sessions.len())
+    }
+
+    /// Our URI of `session`, for the `a=path` of our SDP.
+    pub fn uri(&self, session: SessionKey) -> Option<&MsrpUri> {
+        Some(self.roles.cx.sessions.get(session)?.own())
+    }
+
+    /// The connection that `session` is bound to.
+    pub fn connection(&self, session: SessionKey) -> Option<ConnectionId> {
+        self.roles.cx.sessions.get(session)?.connection
+    }
+
+    /// The path in the SDP of the peer of `session`, and how it is compared. A session that was
+    /// used before by another fails.
+    pub fn set_peer(&mut self, now: Instant, session: SessionKey, path: Path<'_>, rule: FromRule) {
+        self.command(now, |roles| {
+            if !roles.cx.sessions.set_peer(session, path, rule) {
+                roles.cx.fail(session, Lost::Path);
+            }
+        });
+    }
+
+    /// Makes a connection for `session`, or uses one that stands already: we are the active side
+    /// (RFC 4975 §5.4). The first request binds the session there, and goes out at once.
+    pub fn connect(&mut self, now: Instant, session: SessionKey, hop: Hop) {
+        self.command(now, |roles| roles.connect(session, hop));
+    }
+
+    /// Does something with the roles, and then what they asked for.
+    pub(crate) fn command<T>(&mut self, now: Instant, act: impl FnOnce(&mut Roles) -> T) -> T {
+        self.roles.cx.now = now;
+        let value = act(&mut self.roles);
+        self.roles.settle();
+        value
+    }
+
+    fn octets(&mut self, connection: ConnectionId, octets: &Bytes) {
+        let config = &self.roles.cx.config;
+        let Some(found) = self.roles.cx.connections.get_mut(connection) else { return };
+        if found.state != State::Open {
+            return;
+        }
+        self.roles.cx.counts.received(octets.len());
+        let limits = config.limits;
+        let index = connection.index();
+        if self.framers.len() <= index {
+            self.framers.resize_with(index + 1, || Framer::new(limits));
+        }
+        let Some(framer) = self.framers.get_mut(index) else { return };
+        if !found.framed {
+            found.framed = true;
+            *framer = Framer::new(limits);
+        }
+        let mut at = 0;
+        while let Some(piece) = framer.next(octets, &mut at) {
+            if !self.roles.piece(connection, octets, piece) {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! What a role works with: connections, sessions, time, randomness, and what is to be done.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::node::connection::{Answers, Connection, Connections, Fate, Receiving, State};
+use crate::node::timers::{Timer, Timers};
+use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost, NodeConfig, Output};
+use crate::pending::Waiting;
+use crate::session::{Session, SessionKey, Sessions};
+use crate::{Continuation, Head, Method, Outbound, Path, Start, TransactionId, write};
+
+/// The token of an empty SEND of the node itself.
+pub(super) const EMPTY: u64 = u64::MAX;
+
+/// Octets of a Message-ID that the node makes.
+pub(crate) const MESSAGE_ID_OCTETS: usize = 20;
+
+/// The common part of a node, given to every function of a role.
+///
+/// Whatever a role writes on a connection is whole frames: head, body and end-line in one go.
+pub(crate) struct Cx {
+    /// Which core this is.
+    pub(crate) core: u8,
+    /// How many there are.
+    pub(crate) cores: u8,
+    /// When what is handled now happened.
+    pub(crate) now: Instant,
+    /// Limits and periods.
+    pub(crate) config: NodeConfig,
+    /// All connections.
+    pub(crate) connections: Connections,
+    /// All sessions.
+    pub(crate) sessions: Sessions,
+    /// All deadlines.
+    pub(crate) timers: Timers,
+    /// For what peers choose: they cannot guess what it makes of it.
+    pub(crate) hasher: foldhash::quality::FixedState,
+    /// What is counted.
+    pub(crate) counts: crate::node::Counts,
+    pub(super) outputs: VecDeque<Output>,
+    /// What the node does when the role has returned.
+    pub(super) later: VecDeque<Later>,
+    entropy: Box<dyn FnMut() -> u64 + Send>,
+}
+
+/// What is done when a role has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Later {
+    /// Nobody waits for the response any longer.
+    Expired(Waiting),
+    /// A session has failed.
+    Lost(SessionKey, Lost),
+}
+
+/// Why a request was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unsent {
+    /// The session is gone, or not bound to a connection, or the peer's path is not known.
+    #[error("the session has no connection yet")]
+    Unbound,
+    /// The connection is gone or being closed.
+    #[error("the connection is gone")]
+    Gone,
+}
+
+/// Something a role says about a request or a piece of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is taken. The node answers 200 when the end of the chunk was there, if that is asked for.
+    Accept,
+    /// It is refused with this code. The node answers at once, if that is asked for; nothing more
+    /// of the chunk comes to the role.
+    Refuse(u16),
+    /// It is dealt with: the node says nothing, and nothing more of the chunk comes to the role.
+    Done,
+}
+
+impl Cx {
+    pub(super) fn new(
+        (core, cores): (u8, u8),
+        now: Instant,
+        config: NodeConfig,
+        mut entropy: Box<dyn FnMut() -> u64 + Send>,
+    ) -> Self {
+        Self {
+            core,
+            cores,
+            now,
+            connections: Connections::new(config.marks, entropy()),
+            sessions: Sessions::new(core, entropy()),
+            timers: Timers::default(),
+            hasher: foldhash::quality::FixedState::with_seed(entropy()),
+            counts: crate::node::Counts::default(),
+            outputs: VecDeque::new(),
+            later: VecDeque::new(),
+            config,
+            entropy,
+        }
+    }
+
+    /// The next 64 random bits.
+    pub(crate) fn random(&mut self) -> u64 {
+        (self.entropy)()
+    }
+
+    /// The generator itself.
+    pub(crate) fn entropy(&mut self) -> &mut (dyn FnMut() -> u64 + Send) {
+        &mut *self.entropy
+    }
+
+    /// Opens a session with a new URI at `address`.
+    pub(crate) fn open(
+        &mut self,
+        address: &crate::session::LocalAddress,
+        usage: crate::session::Usage,
+    ) -> SessionKey {
+        self.sessions.open(address, &mut *self.entropy, usage)
+    }
+
+    /// The driver has something to do.
+    pub(super) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Tells the application.
+    pub(crate) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// What waits on `connection`, to add whole frames to; it will be flushed. `None` when it is
+    /// gone or being closed.
+    pub(crate) fn outbound(&mut self, connection: ConnectionId) -> Option<&mut Outbound> {
+        let found = usable(&mut self.connections, connection)?;
+        touch(found, connection, &mut self.outputs);
+        Some(&mut found.outbound)
+    }
+
+    /// Writes a request of `session` on its connection: `write` is given the transaction identifier
+    /// and writes all of it. When a response is to be waited for, `waits` is what the role calls
+    /// the request then.
+    pub(crate) fn send(
+        &mut self,
+        key: SessionKey,
+        waits: Option<u64>,
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
+    ) -> Result<(), Unsent> {
+        let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
+        if session.request_paths().is_empty() {
+            return Err(Unsent::Unbound);
+        }
+        let connection = session.connection.ok_or(Unsent::Unbound)?;
+        self.send_on(connection, key, waits, write)
+    }
+
+    /// The same with an identifier that is `free`: it is not in the body (RFC 4975 §7.1).
+    pub(crate) fn send_free(
+        &mut self,
+        key: SessionKey,
+        waits: Option<u64>,
+        free: impl Fn(&TransactionId) -> bool,
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
+    ) -> Result<(), Unsent> {
+        let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
+        if session.request_paths().is_empty() {
+            return Err(Unsent::Unbound);
+        }
+        let connection = session.connection.ok_or(Unsent::Unbound)?;
+        let mut id = self.transaction(connection)?;
+        while !free(&id) {
+            id = self.transaction(connection)?;
+        }
+        self.send_as(&id, connection, (key, waits), write)
+    }
+
+    /// The same on a connection that need not be the session's own, to a path that need not be its
+    /// peer's.
+    pub(crate) fn send_on(
+        &mut self,
+        connection: ConnectionId,
+        key: SessionKey,
+        waits: Option<u64>,
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
+    ) -> Result<(), Unsent> {
+        let id = self.transaction(connection)?;
+        self.send_as(&id, connection, (key, waits), write)
+    }
+
+    /// The identifier of the next transaction on `connection`: 64 bits of it are new.
+    fn transaction(&mut self, connection: ConnectionId) -> Result<TransactionId, Unsent> {
+        let found = usable(&mut self.connections, connection).ok_or(Unsent::Gone)?;
+        Ok(TransactionId::new(self.core, (self.entropy)(), found.pending.next()))
+    }
+
+    fn send_as(
+        &mut self,
+        id: &TransactionId,
+        connection: ConnectionId,
+        (key, waits): (SessionKey, Option<u64>),
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
+    ) -> Result<(), Unsent> {
+        let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
+        let found = usable(&mut self.connections, connection).ok_or(Unsent::Gone)?;
+        write(&mut found.outbound, &id.octets(), session);
+        found.sent = self.now;
+        touch(found, connection, &mut self.outputs);
+        if let Some(token) = waits {
+            let end = found.outbound.queued_total();
+            if let Some(oldest) = found.pending.sent(self.now, (key, token), id.random, end) {
+                self.later.push_back(Later::Expired(oldest));
+            }
+            if found.pending.len() == 1 {
+                self.arm(connection);
+            }
+        }
+        Ok(())
+    }
+
+    /// `session` has something to write, and is given its turn when its connection has room.
+    /// Whether it is bound to one.
+    pub(crate) fn wait_for_room(&mut self, key: SessionKey) -> bool {
+        let connection = self.sessions.get(key).and_then(|session| session.connection);
+        let found = connection.and_then(|connection| usable(&mut self.connections, connection));
+        if let Some(found) = found {
+            found.senders.push_back(key);
+            return true;
+        }
+        false
+    }
+
+    /// Whose turn it is to write on `connection`; nobody's when it has no room. There is room while
+    /// no more than the low mark waits: a response is not behind more than that.
+    pub(crate) fn next_sender(&mut self, connection: ConnectionId) -> Option<SessionKey> {
+        let found = usable(&mut self.connections, connection)?;
+        if found.outbound.below_low() { found.senders.pop_front() } else { None }
+    }
+
+    /// Answers the request with `head` with `code`, if it wants that: a SEND with Failure-Report
+    /// `no` never, with `partial` only when it failed, a REPORT never (RFC 4975 §7.2, §7.1.2).
+    pub(crate) fn answer(
+        &mut self,
+        connection: ConnectionId,
+        key: SessionKey,
+        head: &Head<'_>,
+        code: u16,
+    ) {
+        let Start::Request { id, method } = head.start else { return };
+        if !Answers::to(method, head.failure_report).want(code) {
+            return;
+        }
+        let session = self.sessions.get(key);
+        let own = session.map_or(head.to_path.first(), |session| session.own().as_bytes());
+        let to = match method {
+            Method::Send => head.from_path.first(),
+            _ => head.from_path.as_bytes(),
+        };
+        if code == 200
+            && let Some(paths) = session.and_then(|session| session.response_paths(to))
+        {
+            let Some(found) = usable(&mut self.connections, connection) else { return };
+            write_ok(found.outbound.tail(), id, paths);
+            self.counts.answered(code);
+            return touch(found, connection, &mut self.outputs);
+        }
+        let Some(found) = usable(&mut self.connections, connection) else { return };
+        write::response(found.outbound.tail(), id, code, to, own, b"");
+        self.counts.answered(code);
+        touch(found, connection, &mut self.outputs);
+    }
+
+    /// Writes a response to the path `to`, `own` being our URI.
+    pub(crate) fn respond(
+        &mut self,
+        connection: ConnectionId,
+        id: &[u8],
+        code: u16,
+        to: &[u8],
+        own: &[u8],
+        headers: &[u8],
+    ) {
+        let Some(found) = usable(&mut self.connections, connection) else { return };
+        write::response(found.outbound.tail(), id, code, to, own, headers);
+        self.counts.answered(code);
+        touch(found, connection, &mut self.outputs);
+    }
+
+    /// Answers the chunk that was being received on `connection`, if it wants that.
+    pub(super) fn answer_rest(&mut self, connection: ConnectionId, rest: &Receiving, code: u16) {
+        let Fate::Session(key) = rest.fate else { return };
+        let Some(session) = self.sessions.get(key) else { return };
+        if !rest.answers.want(code) {
+            return;
+        }
+        let Some(to) = rest.to.as_deref().or_else(|| session.peer().map(Path::first)) else {
+            return;
+        };
+        let Some(found) = usable(&mut self.connections, connection) else { return };
+        let (id, own) = (rest.id(), session.own().as_bytes());
+        write::response(found.outbound.tail(), id, code, to, own, b"");
+        self.counts.answered(code);
+        touch(found, connection, &mut self.outputs);
+    }
+
+    /// Writes an empty SEND of `session`: it binds the session at the peer, or keeps the connection
+    /// alive (RFC 4975 §5.4, §7.1).
+    pub(crate) fn send_empty(&mut self, session: SessionKey) -> Result<(), Unsent> {
+        let message_id = self.message_id();
+        self.send(session, Some(EMPTY), |out, id, session| {
+            let out = out.tail();
+            for part in [b"MSRP ", id, b" SEND", session.request_paths()] {
+                out.extend_from_slice(part);
+            }
+            write::header(out, "Message-ID", &message_id);
+            write::header(out, "Byte-Range", b"1-0/0");
+            write::end_line(out, id, Continuation::Last);
+        })
+    }
+
+    /// A new Message-ID: 100 random bits (RFC 4975 §7.1.1: highly unlikely to be repeated).
+    pub(crate) fn message_id(&mut self) -> [u8; MESSAGE_ID_OCTETS] {
+        let mut bits = u128::from(self.random()) | (u128::from(self.random()) << 64);
+        [(); MESSAGE_ID_OCTETS].map(|()| {
+            let digit = (bits & 31) as u8;
+            bits >>= 5;
+            if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+        })
+    }
+
+    /// The driver is to close `connection`. What waits is written as far as it goes at once.
+    pub(crate) fn close(&mut self, connection: ConnectionId, why: CloseReason) {
+        let Some(found) = self.connections.get_mut(connection) else { return };
+        if found.state != State::Closing {
+            found.state = State::Closing;
+            self.outputs.push_back(Output::Close(connection, why));
+        }
+    }
+
+    /// `session` has failed: its role is told, then the application, and it is gone.
+    pub(crate) fn fail(&mut self, session: SessionKey, why: Lost) {
+        self.later.push_back(Later::Lost(session, why));
+    }
+
+    /// The session is over, and its role knows: it is gone, and a connection of ours that nobody
+    /// needs any longer is closed.
+    pub(crate) fn end(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.remove(key)
+            && let Some(connection) = session.connection
+        {
+            self.unbind(connection, key);
+        }
+    }
+
+    /// Connects `session` to `hop`, over a connection that stands already when there is one
+    /// (RFC 4975 §5.4).
+    pub(crate) fn connect(&mut self, key: SessionKey, hop: Hop) -> Option<ConnectionId> {
+        self.sessions.get(key)?;
+        let connection = self.connect_to(hop);
+        self.bind(connection, key);
+        Some(connection)
+    }
+
+    /// A connection to `hop`: one that stands already, or a new one that can be written to at once.
+    pub(crate) fn connect_to(&mut self, hop: Hop) -> ConnectionId {
+        self.connections.to(&hop).unwrap_or_else(|| {
+            let connection = self.connections.insert(self.now, None, Some(hop.clone()));
+            self.outputs.push_back(Output::Connect { connection, to: Box::new(hop) });
+            connection
+        })
+    }
+
+    /// The first request for a session whose peer is not known yet: its path is the one that the
+    /// SDP has to have.
+    pub(super) fn claim(&mut self, key: SessionKey, from: Path<'_>) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && session.peer().is_none()
+        {
+            session.set_peer(from);
+            session.claimed = true;
+        }
+    }
+
+    /// What becomes of the rest of a chunk.
+    pub(super) fn receive(&mut self, connection: ConnectionId, receiving: Receiving) {
+        if let Some(found) = self.connections.get_mut(connection) {
+            found.receiving = Some(receiving);
+        }
+    }
+
+    /// Binds `session` to `connection`.
+    pub(crate) fn bind(&mut self, connection: ConnectionId, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let before = session.connection.replace(connection);
+        if before == Some(connection) {
+            return;
+        }
+        if let Some(before) = before {
+            self.unbind(before, key);
+        }
+        if let Some(found) = self.connections.get_mut(connection) {
+            found.sessions.push(key);
+            found.proven = true;
+        }
+    }
+
+    fn unbind(&mut self, connection: ConnectionId, key: SessionKey) {
+        let Some(found) = self.connections.get_mut(connection) else { return };
+        if let Some(at) = found.sessions.iter().position(|&other| other == key) {
+            found.sessions.swap_remove(at);
+        }
+        found.sessions.shrink_to_fit();
+        if found.sessions.is_empty() && found.hop.is_some() {
+            self.close(connection, CloseReason::Unused);
+        }
+    }
+
+    /// Nothing is read from `source` until `sink` has room again.
+    pub(crate) fn hold_back(&mut self, source: ConnectionId, sink: ConnectionId) {
+        let Some(found) = self.connections.get_mut(sink) else { return };
+        if !found.held_back.contains(&source) {
+            found.held_back.push(source);
+            self.hold(source);
+        }
+    }
+
+    /// One reason more not to read from `source`, until [`let_go`](Self::let_go).
+    pub(crate) fn hold(&mut self, source: ConnectionId) {
+        let Some(held) = self.connections.get_mut(source) else { return };
+        held.holds += 1;
+        if held.holds == 1 {
+            self.outputs.push_back(Output::Pause(source));
+        }
+    }
+
+    /// One reason less not to read from `source`.
+    pub(crate) fn let_go(&mut self, source: ConnectionId) {
+        let Some(held) = self.connections.get_mut(source) else { return };
+        if held.holds == 1 {
+            self.outputs.push_back(Output::Resume(source));
+        }
+        held.holds = held.holds.saturating_sub(1);
+    }
+
+    /// Calls the timer of `connection` when its next deadline comes.
+    pub(crate) fn arm(&mut self, connection: ConnectionId) {
+        let Some(found) = self.connections.get_mut(connection) else { return };
+        let Some(due) = super::deadline::next(found, &self.config) else { return };
+        if found.armed.is_none_or(|armed| due < armed) {
+            found.armed = Some(due);
+            self.timers.arm(due, Timer::Connection(connection));
+        }
+    }
+}
+
+/// `connection`, unless it is gone or being closed.
+fn usable(connections: &mut Connections, connection: ConnectionId) -> Option<&mut Connection> {
+    connections.get_mut(connection).filter(|found| found.state != State::Closing)
+}
+
+/// Writes a 200 with the paths of a session.
+fn write_ok(out: &mut Vec<u8>, id: &[u8], paths: &[u8]) {
+    out.reserve(2 * id.len() + paths.len() + 32);
+    for part in [b"MSRP ", id, b" 200 OK", paths, b"-------", id, b"$\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Says `Flush`, unless it was said.
+fn touch(found: &mut Connection, id: ConnectionId, outputs: &mut VecDeque<Output>) {
+    if !found.dirty {
+        found.dirty = true;
+        outputs.push_back(Output::Flush(id));
+    }
+}
