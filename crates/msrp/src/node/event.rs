@@ -100,6 +100,18 @@ pub enum Event {
     Switch(crate::switch::Event),
 }
 
+impl Event {
+    /// The session it is about; `None` when it is about none.
+    pub fn session(&self) -> Option<SessionKey> {
+        match self {
+            Self::Bound { session } | Self::Lost { session, .. } => Some(*session),
+            Self::Endpoint(event) => Some(event.session()),
+            Self::Relay(event) => event.session(),
+            Self::Switch(event) => event.session(),
+        }
+    }
+}
+
 /// Why a session has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
