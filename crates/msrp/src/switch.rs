@@ -3,18 +3,10 @@
 use crate::node::Lost;
 use crate::node::cx::{Cx, Verdict};
 use crate::node::receive::{Chunk, More};
-use crate::session::SessionKey;
 
 /// Something of a room that the application has to know.
 #[derive(Debug)]
 pub enum Event {}
-
-impl Event {
-    /// The session it is about.
-    pub fn session(&self) -> Option<SessionKey> {
-        match *self {}
-    }
-}
 
 /// The rooms of a node.
 #[derive(Debug, Default)]
