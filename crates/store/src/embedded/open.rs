@@ -287,10 +287,7 @@ fn check_ours(transaction: &WriteTransaction, path: &Path) -> Result<(), OpenErr
 
 impl Shared {
     /// Runs `work` on the database, opening it again first if the disk failed before.
-    pub(super) fn with_database<T>(
-        &self,
-        work: impl FnOnce(&Open) -> T,
-    ) -> Result<T, StoreError> {
+    pub(super) fn with_database<T>(&self, work: impl FnOnce(&Open) -> T) -> Result<T, StoreError> {
         loop {
             let handle = self.database.read().unwrap_or_else(PoisonError::into_inner);
             if let Handle::Open(open) = &*handle {
@@ -312,8 +309,8 @@ impl Shared {
         if retry.is_some_and(|retry| now < retry) {
             return Err(why.clone());
         }
-        let opened = (self.opener)()
-            .and_then(|files| guarded(|| prepare_again(files, &self.config)));
+        let opened =
+            (self.opener)().and_then(|files| guarded(|| prepare_again(files, &self.config)));
         match opened {
             Ok((open, waiting)) => {
                 // What the failed commit left is only known now.

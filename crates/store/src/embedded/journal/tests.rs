@@ -184,8 +184,7 @@ fn a_later_version_is_refused() {
 #[test]
 fn the_bound_is_told_and_reached() {
     let disk = disk(head_block(&MARK.identity));
-    let mut journal =
-        Journal::open(disk.journal(), Some(MARK), [9; 16], 3 * BLOCK).unwrap();
+    let mut journal = Journal::open(disk.journal(), Some(MARK), [9; 16], 3 * BLOCK).unwrap();
     assert_eq!(journal.room(), 2 * BLOCK as usize - FRAME_HEAD);
     journal.append(frame(&vec![1; journal.room()])).unwrap();
     assert_eq!(journal.room(), 0);

@@ -9,7 +9,9 @@ use super::super::{Embedded, EmbeddedConfig};
 use super::disk::Disk;
 use super::{ALICE, config, sealed};
 use crate::conformance::{binding, item, quota};
-use crate::{Accepted, Inboxes, Millis, NewItem, Profile, Profiles, Registrations, Seq, StoreError};
+use crate::{
+    Accepted, Inboxes, Millis, NewItem, Profile, Profiles, Registrations, Seq, StoreError,
+};
 
 fn open(disk: &Arc<Disk>) -> Embedded {
     let narrow = EmbeddedConfig { journal_octets_max: 64 << 10, ..EmbeddedConfig::new("unused") };

@@ -30,7 +30,8 @@ fn left_by(start: &[Vec<u8>; 2], events: &[Event], mut luck: u64) -> [Vec<u8>; 2
             Event::Told(_) => {}
         }
     }
-    for event in [DATABASE, JOURNAL].into_iter().flat_map(|file| std::mem::take(&mut pending[file])) {
+    for event in [DATABASE, JOURNAL].into_iter().flat_map(|file| std::mem::take(&mut pending[file]))
+    {
         luck = luck.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // Everything, nothing, or a part in units of the disk.
         match luck >> 61 {
