@@ -17,17 +17,17 @@
 //! played here answers to the address the datagram came from, as RFC 3581 does with `rport`. For
 //! a server that sends from its listening port the two are the same.
 
-mod clock;
+pub(crate) mod clock;
 mod command;
 mod echo;
 mod engine;
 mod link;
 mod measure;
 mod message;
-mod options;
+pub(crate) mod options;
 mod pending;
 mod plan;
-mod process;
+pub(crate) mod process;
 mod report;
 mod search;
 mod template;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use parlance_lab::{demo, load};
+use parlance_lab::{demo, load, msrp_load};
 
 /// Tools that stand on the other side of Parlance.
 #[derive(Debug, Parser)]
@@ -18,6 +18,10 @@ struct Arguments {
 enum Tool {
     /// Pager-mode load: S-CSCF and next hop on one thread.
     Load(Box<load::Options>),
+    /// MSRP load: both ends of sessions through a relay, or of rooms at a switch.
+    MsrpLoad(Box<msrp_load::Options>),
+    /// What an MSRP relay or switch would cost without a protocol: the floor of such loads.
+    MsrpFloor(msrp_load::FloorOptions),
     /// The service in ten seconds: a message delivered, one refused, one deferred and pushed.
     Demo,
 }
@@ -26,6 +30,8 @@ fn main() -> ExitCode {
     let out = &mut io::stdout().lock();
     let outcome: Result<(), Box<dyn std::error::Error>> = match Arguments::parse().tool {
         Tool::Load(options) => load::command(&options, out).map_err(Into::into),
+        Tool::MsrpLoad(options) => msrp_load::command(&options, out).map_err(Into::into),
+        Tool::MsrpFloor(options) => msrp_load::floor(&options, out).map_err(Into::into),
         Tool::Demo => demo::command(out).map_err(Into::into),
     };
     match outcome {

@@ -16,8 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::admission::{Admission, Full};
-use crate::connection::{Batch, Connection, Path};
+use crate::connection::{Admission, Batch, Connection, Full, Path};
 use crate::rate::prefix;
 use crate::shared::Shared;
 use crate::{Peer, Refused, TransmitError};

@@ -24,6 +24,15 @@ pub(crate) struct Usage {
     pub(crate) rss_bytes: u64,
 }
 
+/// Memory they hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// Resident; pages that processes share count once for each.
+    pub(crate) rss_bytes: u64,
+    /// Resident and mapped by no other process.
+    pub(crate) private_bytes: u64,
+}
+
 /// The fields of `/proc/PID/stat` that matter here (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
@@ -64,6 +73,27 @@ impl Processes {
         let micros = ticks * 1_000_000 / self.ticks_per_second.max(1);
         Usage { cpu: Duration::from_micros(micros), rss_bytes: pages * self.page_bytes }
     }
+
+    /// What memory they hold now; one that has ended counts nothing.
+    pub(crate) fn memory(&self) -> Memory {
+        let rollup = |pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+        let each = self.pids.iter().filter_map(|pid| rollup(*pid)).map(|text| memory(&text));
+        each.fold(Memory::default(), |all, one| Memory {
+            rss_bytes: all.rss_bytes + one.rss_bytes,
+            private_bytes: all.private_bytes + one.private_bytes,
+        })
+    }
+}
+
+/// Reads the text of `/proc/PID/smaps_rollup` (proc_pid_smaps(5)).
+fn memory(text: &str) -> Memory {
+    let kib = |name: &str| {
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix(name));
+        let value = rows.next().and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok());
+        value.unwrap_or(0_u64)
+    };
+    let private = kib("Private_Clean:") + kib("Private_Dirty:") + kib("Private_Hugetlb:");
+    Memory { rss_bytes: kib("Rss:") << 10, private_bytes: private << 10 }
 }
 
 fn stat(pid: i32) -> Option<Stat> {
@@ -156,6 +186,8 @@ mod tests {
         let processes = Processes::find(&[own], None);
         assert!(processes.count() >= 1);
         assert!(processes.usage().rss_bytes > 100_000);
+        let memory = processes.memory();
+        assert!(memory.private_bytes > 50_000 && memory.private_bytes <= memory.rss_bytes);
         let gone = Processes { pids: BTreeSet::from([i32::MAX]), ..processes };
         assert_eq!(gone.usage(), Usage::default());
     }

@@ -2,13 +2,12 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use redb::ReadableTable;
+use redb::{ReadableTable, Table};
 
 use super::Embedded;
 use super::inbox_records::Head;
 use super::keys;
 use super::people::{NAMES, PROFILE, REGISTRATION};
-use super::redo::Logged;
 use super::seal::Sealer;
 use super::tables::Tables;
 use crate::StoreError;
@@ -129,7 +128,7 @@ impl Tables<'_> {
 }
 
 fn reseal_named(
-    table: &mut Logged<'_, &'static str, &'static [u8]>,
+    table: &mut Table<'_, &'static str, &'static [u8]>,
     seal: &Sealer,
     what: &'static str,
     after: Option<&str>,
