@@ -230,6 +230,3 @@ impl Node {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ mod outbound;
 mod table;
 
 pub(crate) use outbound::{Batch, Outbound, Queued};
-pub(crate) use table::{Admission, Full, Path, Table};
+pub(crate) use table::{Path, Table};
 
 /// One TCP or TLS connection, from when it is first wanted until it is gone.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ const CLOSED: &str = "parlance_sip_connections_closed_total";
 
 /// Tells the recorder what each metric means. To be called once, after it is installed.
 pub fn describe_metrics() {
+    crate::msrp::describe_metrics();
     let count = [
         (RECEIVED, "SIP messages received and framed, by transport"),
         (TRANSMITTED, "SIP messages written to the network, by transport"),
@@ -107,7 +108,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        let alarm = |counter, what| Alarm { counter, what, epoch: Instant::now(), next: 0.into() };
+        let alarm = Alarm::new;
         Self {
             udp: TransportMeter::new(Transport::Udp),
             tcp: TransportMeter::new(Transport::Tcp),
@@ -171,6 +172,11 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
+    /// An alarm that counts with `counter` and says `what` in the log.
+    pub(crate) fn new(counter: Counter, what: &'static str) -> Self {
+        Self { counter, what, epoch: Instant::now(), next: 0.into() }
+    }
+
     /// Counts one, and logs it with whom it concerns.
     pub(crate) fn raise(&self, who: std::net::IpAddr) {
         self.counter.increment(1);

@@ -219,7 +219,7 @@ impl Net {
     /// # Errors
     /// Every file that is unusable; then nothing changes.
     pub fn reload_tls(&self) -> Result<(), Vec<TlsError>> {
-        let read = |bound: &Bound| TlsConfigs::read(&bound.config, &self.shared.tls_client);
+        let read = |bound: &Bound| TlsConfigs::of(&bound.config, &self.shared.tls_client);
         let (mut configs, mut errors) = (Vec::new(), Vec::new());
         for read in self.shared.bound.iter().map(read) {
             match read {
@@ -276,7 +276,7 @@ fn bind_one(
     config: &NetConfig,
 ) -> Result<(Bound, Option<tokio::net::TcpListener>), BindReason> {
     let id = ListenerId(u16::try_from(position).map_err(|_| BindReason::TooMany)?);
-    let tls = TlsConfigs::read(listener, &config.tls_client)?;
+    let tls = TlsConfigs::of(listener, &config.tls_client)?;
     let (address, udp, stream) = match listener.transport {
         Transport::Udp => {
             let udp = Udp::bind(id, listener.address, config.udp_receive_buffer_octets)?;

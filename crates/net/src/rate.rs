@@ -51,6 +51,17 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// Takes `units` tokens that may not be there; how long until there is one again.
+    fn charge(&mut self, now: Instant, limit: &RateLimit, units: u32) -> Duration {
+        let per_second = limit.per_second.max(1);
+        let capacity = Duration::from_secs(u64::from(limit.burst.max(1))) / per_second;
+        let cost = Duration::from_secs(u64::from(units)) / per_second;
+        self.full_at = self.full_at.max(now) + cost;
+        (self.full_at - now).saturating_sub(capacity)
+    }
+}
+
 impl Buckets {
     pub(crate) fn new(limit: RateLimit) -> Self {
         Self { limit, sources: HashMap::new(), shared: None, swept: None }
@@ -60,6 +71,12 @@ impl Buckets {
     pub(crate) fn take(&mut self, now: Instant, source: IpAddr) -> Result<(), Duration> {
         let limit = self.limit;
         self.bucket(now, source).take(now, &limit)
+    }
+
+    /// Counts `units` from `source` that have come already; how long until more may.
+    pub(crate) fn charge(&mut self, now: Instant, source: IpAddr, units: u32) -> Duration {
+        let limit = self.limit;
+        self.bucket(now, source).charge(now, &limit, units)
     }
 
     fn bucket(&mut self, now: Instant, source: IpAddr) -> &mut Bucket {

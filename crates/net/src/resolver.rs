@@ -112,6 +112,49 @@ impl Resolver {
         self.search(self.begin(hop, random)).await
     }
 
+    /// The addresses of a host, in the order to try them: an address is itself, a name has what
+    /// the configuration or its A and AAAA records say (RFC 4975 §6.1). Empty: there are none, or
+    /// the DNS did not answer in time.
+    pub async fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if let Ok(address) = bare.unwrap_or(host).parse() {
+            return vec![address];
+        }
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        let question = Question::Address(name);
+        let answer = match self.configured(&question) {
+            Some(answer) => answer,
+            None => {
+                let asked = ask(Arc::clone(&self.dns), self.config.timeout, question);
+                // An answer lost with its runtime is none.
+                self.runtime.spawn(asked).await.map_or(Answer::Failed, |(_, answer)| answer)
+            }
+        };
+        let Answer::Address(mut addresses) = answer else { return Vec::new() };
+        let policy = &self.config.policy;
+        addresses.retain(|address| if address.is_ipv4() { policy.ipv4 } else { policy.ipv6 });
+        addresses
+    }
+
+    /// The hosts and ports that the SRV records of a service of `host` name, in the order to try
+    /// them; none when there are no records. `service` is like `_msrps._tcp`.
+    pub async fn services(&self, service: &str, host: &str) -> Vec<(String, u16)> {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let question = Question::Srv(format!("{service}.{host}"));
+        let answer = match self.configured(&question) {
+            Some(answer) => answer,
+            None => {
+                let asked = ask(Arc::clone(&self.dns), self.config.timeout, question);
+                self.runtime.spawn(asked).await.map_or(Answer::Failed, |(_, answer)| answer)
+            }
+        };
+        let Answer::Srv(mut records) = answer else { return Vec::new() };
+        // Of one priority, those with more weight first: the load of relays is no concern here.
+        records.sort_by_key(|record| (record.priority, std::cmp::Reverse(record.weight)));
+        let place = |record: Srv| (record.target.trim_end_matches('.').to_owned(), record.port);
+        records.into_iter().map(place).collect()
+    }
+
     fn begin(&self, hop: NextHop, random: u64) -> Locate {
         Locate::new(hop, self.config.policy.clone(), &mut || random)
     }

@@ -16,7 +16,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::connection::{Admission, Batch, Connection, Full, Path};
+use crate::admission::{Admission, Full};
+use crate::connection::{Batch, Connection, Path};
 use crate::rate::prefix;
 use crate::shared::Shared;
 use crate::{Peer, Refused, TransmitError};

@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::{Listener, TlsClient, TlsServer};
 
 /// Where Linux distributions keep the root certificates they trust.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Whom a verified certificate names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,27 +57,33 @@ pub(crate) struct TlsConfigs {
 }
 
 impl TlsConfigs {
-    /// Reads what `listener` needs; `None` when it does not speak TLS.
-    pub(crate) fn read(listener: &Listener, client: &TlsClient) -> Result<Option<Self>, TlsError> {
+    /// Reads what the SIP `listener` needs; `None` when it does not speak TLS.
+    pub(crate) fn of(listener: &Listener, client: &TlsClient) -> Result<Option<Self>, TlsError> {
         if listener.transport != parlance_sip::Transport::Tls {
             return Ok(None);
         }
         let tls = listener.tls.as_ref().ok_or(TlsError::NotConfigured)?;
+        Self::read(tls, client).map(Some)
+    }
+
+    /// Reads the files of one TLS listener.
+    pub(crate) fn read(tls: &TlsServer, client: &TlsClient) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let identity = Identity::read(tls)?;
         let server = server_config(tls, &identity, &provider)?;
         let client = client_config(client, tls, identity, provider)?;
-        Ok(Some(Self { server: Arc::new(server), client: Arc::new(client) }))
+        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
     }
 }
 
-struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+/// Our certificate with what leads to its root, and its key.
+pub(crate) struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 impl Identity {
-    fn read(tls: &TlsServer) -> Result<Self, TlsError> {
+    pub(crate) fn read(tls: &TlsServer) -> Result<Self, TlsError> {
         let key = PrivateKeyDer::from_pem_file(&tls.key)
             .map_err(|error| TlsError::File { path: tls.key.clone(), error })?;
         Ok(Self { chain: certificates(&tls.certificate)?, key })
@@ -113,24 +119,29 @@ fn client_config(
     identity: Identity,
     provider: Arc<CryptoProvider>,
 ) -> Result<ClientConfig, TlsError> {
-    let roots = match &client.roots {
-        Some(path) => root_store(path)?,
-        None => root_store(Path::new(SYSTEM_ROOTS)).unwrap_or_else(|error| {
-            tracing::warn!(%error, "no system roots: no TLS server will be accepted");
-            RootCertStore::empty()
-        }),
-    };
     ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(VERSIONS)
         .expect("the provider has cipher suites for both versions")
-        .with_root_certificates(roots)
+        .with_root_certificates(server_roots(client)?)
         .with_client_auth_cert(identity.chain, identity.key)
         .map_err(unusable(&tls.certificate))
 }
 
-const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+/// The roots that servers are verified against.
+pub(crate) fn server_roots(client: &TlsClient) -> Result<RootCertStore, TlsError> {
+    match &client.roots {
+        Some(path) => root_store(path),
+        None => Ok(root_store(Path::new(SYSTEM_ROOTS)).unwrap_or_else(|error| {
+            tracing::warn!(%error, "no system roots: no TLS server will be accepted");
+            RootCertStore::empty()
+        })),
+    }
+}
 
-fn root_store(path: &Path) -> Result<RootCertStore, TlsError> {
+pub(crate) const VERSIONS: &[&rustls::SupportedProtocolVersion] =
+    &[&version::TLS13, &version::TLS12];
+
+pub(crate) fn root_store(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     // A system bundle may hold a root this library does not know how to read; the others count.
     let (added, _) = roots.add_parsable_certificates(certificates(path)?);
@@ -152,7 +163,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
-fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> TlsError + '_ {
+pub(crate) fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> TlsError + '_ {
     move |error| TlsError::Unusable { path: path.to_owned(), error: error.to_string() }
 }
 
@@ -222,10 +233,10 @@ mod tests {
             transport: parlance_sip::Transport::Tls,
             tls: Some(tls),
         };
-        let error = TlsConfigs::read(&listener, &TlsClient::default()).unwrap_err();
+        let error = TlsConfigs::of(&listener, &TlsClient::default()).unwrap_err();
         assert!(error.to_string().starts_with("/nowhere/key.pem: "), "{error}");
         let bare = Listener { tls: None, ..listener };
-        let error = TlsConfigs::read(&bare, &TlsClient::default()).unwrap_err();
+        let error = TlsConfigs::of(&bare, &TlsClient::default()).unwrap_err();
         assert!(matches!(error, TlsError::NotConfigured));
     }
 }

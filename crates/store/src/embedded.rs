@@ -1,19 +1,22 @@
-//! The embedded store: one file, durable, with group commit.
+//! The embedded store: a database and its journal, durable, with group commit.
 //!
-//! A change is in the file and on the disk (fsync) when its future resolves. The file is locked by
-//! the process that has it open. After a failure of the disk the file is opened again before the
-//! next group, at most once a second, so that a full disk needs no restart once there is room.
+//! A change is in the journal and on the disk (fsync) when its future resolves; the database has it
+//! in memory at once and on the disk when the journal is full. The files are locked by the process
+//! that has them open. After a failure of the database it is opened again before the next group, at
+//! most once a second, so that a full disk needs no restart once there is room.
 
 mod cache;
 mod codec;
 mod dedup;
 mod inbox_records;
 mod inboxes;
+mod journal;
 mod keys;
 mod migrate;
 mod open;
 mod people;
 mod queue;
+mod redo;
 mod reseal;
 mod seal;
 mod tables;
@@ -23,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
-use redb::{Database, ReadTransaction};
+use redb::ReadTransaction;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -34,7 +37,8 @@ use crate::{AuditLimits, Profile, Registration, StoreError, UserId};
 /// How the embedded store works.
 #[derive(Clone, Debug)]
 pub struct EmbeddedConfig {
-    /// The file; made when there is none. Its directory must exist.
+    /// The database; made when there is none. Its directory must exist. The journal lies beside
+    /// it, with the extension `journal`; a copy of a store that was not closed needs both.
     pub path: PathBuf,
     /// Keys of encryption at rest (AES-256-GCM): the first seals, all open. Empty (default):
     /// nothing is sealed. A key may be left out once [`Embedded::reseal`] has rewritten what it
@@ -47,6 +51,9 @@ pub struct EmbeddedConfig {
     pub cache_entries: usize,
     /// Memory for pages of the file, in octets; default 512 MiB.
     pub page_cache_octets: usize,
+    /// Largest journal, in octets; default 64 MiB. When it is full, a group waits until the
+    /// database is written. More makes that rarer and longer, as a start after a crash.
+    pub journal_octets_max: u64,
     /// Most operations that wait for a commit; default 8,192. More are refused as `Busy`.
     pub queue_max: usize,
     /// Most octets of the payloads among them; default 64 MiB. More are refused as `Busy`.
@@ -65,6 +72,7 @@ impl EmbeddedConfig {
             keys: Vec::new(),
             cache_entries: 262_144,
             page_cache_octets: 512 << 20,
+            journal_octets_max: 64 << 20,
             queue_max: 8192,
             queue_octets_max: 64 << 20,
             group_max: 1024,
@@ -97,6 +105,14 @@ pub enum OpenError {
     /// It is damaged.
     #[error("the store is damaged ({0}): restore it from a copy, or move it away to start empty")]
     Corrupt(String),
+    /// Its journal is not there, or is not the right one.
+    #[error("the journal {path} {why}")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// Records are sealed with a key that is not configured.
     #[error("records of the store are sealed with key {0}, which is not configured: configure it")]
     KeyMissing(u32),
@@ -119,8 +135,8 @@ pub struct Embedded {
     shared: Arc<Shared>,
 }
 
-/// Opens the database underneath; called again after a failure of the disk.
-type Opener = Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>;
+/// Opens the files; called again after a failure of the disk.
+type Opener = Box<dyn Fn() -> Result<open::Files, OpenError> + Send + Sync>;
 
 /// Most readers of the file at a time; the others wait. Local value: enough to keep a disk busy,
 /// few enough to leave the blocking threads to others.

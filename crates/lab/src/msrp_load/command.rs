@@ -240,6 +240,7 @@ fn set_up(options: &Options, legs: &Legs, watch: &mut Watch) -> Result<Engine, M
         pace,
         count: (options.count > 0).then_some(options.count),
         verify: options.verify,
+        quiet: options.quiet,
         sample: options.sample,
         tick: Duration::from_micros(u64::from(options.tick)),
     };
@@ -252,9 +253,11 @@ fn set_up(options: &Options, legs: &Legs, watch: &mut Watch) -> Result<Engine, M
         carry(number, carried, options.relay.is_some(), &mut sessions, &mut links, &rules.run)?;
     }
     let most = options.senders.unwrap_or(usize::MAX);
+    let active = groups.iter().take(options.active.unwrap_or(usize::MAX));
+    let active: usize = active.map(|group| group.members.len()).sum();
     let sends = |(number, session): (usize, &Session)| {
         let sends = usize::from(session.author.at) < most && session.members > 1;
-        sends.then(|| u32::try_from(number).ok()).flatten()
+        (sends && number < active).then(|| u32::try_from(number).ok()).flatten()
     };
     let senders = sessions.iter().enumerate().filter_map(sends).collect();
     let mut engine = Engine::new(rules, links, sessions, senders)?;
@@ -486,11 +489,11 @@ mod tests {
 
     #[test]
     fn few_may_send_and_at_a_rate() {
-        let legs = laid(1, 4, 0);
+        let legs = laid(2, 4, 0);
         let report = played(&legs, |options| {
             (options.count, options.rate, options.tick) = (0, 500.0, 200);
             (options.duration, options.warm_up) = (0.3, 0.1);
-            options.senders = Some(1);
+            (options.senders, options.active) = (Some(1), Some(1));
         });
         assert_eq!((report.clean, report.senders), (true, 1), "{report}");
         assert!((300.0..700.0).contains(&report.sent_rate), "{report}");

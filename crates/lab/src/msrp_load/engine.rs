@@ -36,6 +36,8 @@ pub(crate) struct Rules {
     /// Messages of each sender; `None` is without end.
     pub(crate) count: Option<u32>,
     pub(crate) verify: bool,
+    /// What is received is never answered.
+    pub(crate) quiet: bool,
     pub(crate) sample: u32,
     pub(crate) tick: Duration,
 }
@@ -112,18 +114,6 @@ impl Engine {
         for at in 0..self.senders.len() {
             let sender = self.senders.get(at).copied().unwrap_or(0);
             self.enqueue(sender);
-        }
-    }
-
-    /// Sends the SENDs that bind every session.
-    pub(crate) fn bind(&mut self) {
-        for number in 0..self.sessions.len() {
-            let Some(session) = self.sessions.get(number) else { continue };
-            let link = session.link;
-            if let Some(link) = self.links.get_mut(index(link)) {
-                link.push(|out| self.rules.run.bind(&session.author, out));
-            }
-            self.touch(link);
         }
     }
 
@@ -243,7 +233,7 @@ impl Engine {
     }
 
     fn is_full(link: &Link) -> bool {
-        link.waiting() > WAITING_OCTETS_MAX || link.lost
+        link.waiting() > WAITING_OCTETS_MAX || link.blocked || link.lost
     }
 
     /// Open loop: what is due is sent, each sender in its turn.

@@ -160,10 +160,6 @@ impl Link {
         self.socket.as_fd()
     }
 
-    pub(crate) fn local(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
     /// Octets waiting to be written.
     pub(crate) fn waiting(&self) -> usize {
         self.out.len() - self.written

@@ -44,6 +44,9 @@ pub struct Options {
     /// with 1 only the first. Default all.
     #[arg(long)]
     pub senders: Option<usize>,
+    /// Only members of so many groups send, and the others stay silent beside them. Default all.
+    #[arg(long)]
+    pub active: Option<usize>,
     /// Closed loop: messages each sender has on the way; one is on the way until all recipients
     /// have it and, with Failure-Report yes, it is answered.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -66,6 +69,9 @@ pub struct Options {
     /// Senders also ask for success reports, which are counted.
     #[arg(long)]
     pub success_report: bool,
+    /// Recipients answer nothing, whatever a SEND asks for; senders still wait for answers.
+    #[arg(long)]
+    pub quiet: bool,
     /// Sessions carried by one connection.
     #[arg(long, default_value_t = 1)]
     pub share: usize,

@@ -65,6 +65,7 @@ impl Engine {
         }
         if let Some(answer) = &session.answer
             && answer.wanted
+            && !self.rules.quiet
             && let Some(link) = self.links.get_mut(index(link))
         {
             link.push(|out| answer.write(frame.id, out));

@@ -8,6 +8,7 @@ use parlance_sip::{ConnectionId, ListenerId, Target, Transport};
 
 use super::{Connection, Outbound};
 use crate::ConnectionLimits;
+use crate::admission::{Admission, Admissions, Full};
 
 /// What two requests must share to share a connection.
 ///
@@ -26,6 +27,7 @@ pub(crate) struct Path {
 #[derive(Debug)]
 pub(crate) struct Table {
     limits: ConnectionLimits,
+    admissions: Arc<Admissions>,
     entries: Mutex<Entries>,
 }
 
@@ -33,46 +35,13 @@ pub(crate) struct Table {
 struct Entries {
     by_id: HashMap<ConnectionId, Arc<Connection>>,
     by_path: HashMap<Path, Arc<Connection>>,
-    admitted: usize,
-    by_source: HashMap<IpAddr, usize>,
     last_id: u64,
-    closed: bool,
-}
-
-/// Why there is no room for another connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
-    /// There are as many as allowed, or none are taken any more.
-    Total,
-    /// That source has as many as allowed.
-    Source,
-}
-
-/// Room for one connection, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    table: Arc<Table>,
-    source: Option<IpAddr>,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let mut entries = self.table.entries();
-        entries.admitted = entries.admitted.saturating_sub(1);
-        if let Some(source) = self.source {
-            let left = entries.by_source.get(&source).map_or(0, |count| count.saturating_sub(1));
-            if left == 0 {
-                entries.by_source.remove(&source);
-            } else {
-                entries.by_source.insert(source, left);
-            }
-        }
-    }
 }
 
 impl Table {
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
-        Self { limits, entries: Mutex::default() }
+        let admissions = Admissions::new(limits.total_max, limits.per_source_max);
+        Self { limits, admissions: Arc::new(admissions), entries: Mutex::default() }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -81,33 +50,14 @@ impl Table {
     }
 
     /// Makes room for one connection; `source` is whom it counts against, if anybody.
-    pub(crate) fn admit(self: &Arc<Self>, source: Option<IpAddr>) -> Result<Admission, Full> {
-        self.admit_into(&mut self.entries(), source)
-    }
-
-    fn admit_into(
-        self: &Arc<Self>,
-        entries: &mut Entries,
-        source: Option<IpAddr>,
-    ) -> Result<Admission, Full> {
-        if entries.closed || entries.admitted >= self.limits.total_max {
-            return Err(Full::Total);
-        }
-        if let Some(source) = source {
-            let count = entries.by_source.get(&source).copied().unwrap_or(0);
-            if count >= self.limits.per_source_max {
-                return Err(Full::Source);
-            }
-            entries.by_source.insert(source, count + 1);
-        }
-        entries.admitted += 1;
-        Ok(Admission { table: Arc::clone(self), source })
+    pub(crate) fn admit(&self, source: Option<IpAddr>) -> Result<Admission, Full> {
+        self.admissions.admit(source)
     }
 
     /// The connection to send to `target` on: the one it names, else one with the same path, else
     /// a new one, which the caller must then open.
     pub(crate) fn obtain(
-        self: &Arc<Self>,
+        &self,
         target: &Target,
         path: &Path,
     ) -> Result<(Arc<Connection>, Option<Admission>), Full> {
@@ -117,7 +67,7 @@ impl Table {
         if let Some(connection) = named.or_else(|| entries.by_path.get(path)) {
             return Ok((Arc::clone(connection), None));
         }
-        let admission = self.admit_into(&mut entries, None)?;
+        let admission = self.admissions.admit(None)?;
         Ok((self.insert_into(&mut entries, path, true), Some(admission)))
     }
 
@@ -155,9 +105,8 @@ impl Table {
 
     /// Admits nothing any more, and returns what there is.
     pub(crate) fn close(&self) -> Vec<Arc<Connection>> {
-        let mut entries = self.entries();
-        entries.closed = true;
-        entries.by_id.values().cloned().collect()
+        self.admissions.close();
+        self.entries().by_id.values().cloned().collect()
     }
 
     /// Whether no connection has anything to write.
@@ -196,24 +145,6 @@ mod tests {
             listener: ListenerId(0),
             connection,
         }
-    }
-
-    // Covers: SEC-012
-    #[test]
-    fn room_is_bounded_and_given_back() {
-        let table = table(3, 2);
-        let source = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
-        let first = table.admit(source(1)).unwrap();
-        let _second = table.admit(source(1)).unwrap();
-        assert_eq!(table.admit(source(1)).unwrap_err(), Full::Source);
-        let _other = table.admit(source(2)).unwrap();
-        assert_eq!(table.admit(source(3)).unwrap_err(), Full::Total);
-        assert_eq!(table.admit(None).unwrap_err(), Full::Total);
-        drop(first);
-        let _again = table.admit(source(1)).unwrap();
-        table.close();
-        assert_eq!(table.admit(None).unwrap_err(), Full::Total, "closed");
-        assert_eq!(table.entries().by_source.len(), 2, "a refused source is not remembered");
     }
 
     #[test]

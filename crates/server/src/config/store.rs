@@ -13,7 +13,8 @@ section! {
     /// What must survive: registrations, profiles, stored messages, the audit trail. One process
     /// has it open.
     pub struct Store {
-        /// Directory of the data; made when it is not there. Relative to the working directory.
+        /// Directory of the data; made when it is not there. Relative to the working directory. A
+        /// copy of a store in use needs all its files, of the same moment.
         pub path: PathBuf = PathBuf::from("./parlance-data");
         /// Key that seals what is stored (AES-256-GCM): 64 hexadecimal digits, or `ID:DIGITS` with
         /// an ID of 1 to 4294967295 (1 when there is none). Better in the environment
@@ -26,6 +27,10 @@ section! {
         pub cache_entries: u64 = 262_144, in 1_024..=67_108_864;
         /// Memory for pages of the file, in octets.
         pub page_cache_octets: u64 = 268_435_456, in 1_048_576..=1_099_511_627_776;
+        /// Largest journal of changes that are not in the database yet, in octets. When it is full,
+        /// changes wait until the database is written: more makes that rarer and longer, as a
+        /// start after a crash.
+        pub journal_octets_max: u64 = 67_108_864, in 1_048_576..=68_719_476_736;
         /// Changes that wait for a commit, at most; one more fails, and its request gets 480 with
         /// Retry-After.
         pub queue_max: u64 = 8_192, in 16..=1_048_576;
@@ -55,6 +60,7 @@ impl Store {
             keys: self.keys()?,
             cache_entries: size(self.cache_entries),
             page_cache_octets: size(self.page_cache_octets),
+            journal_octets_max: self.journal_octets_max,
             queue_max: size(self.queue_max),
             queue_octets_max: size(self.queue_octets_max),
             group_max: size(self.group_max),

@@ -55,8 +55,9 @@ impl Edits {
         self.uri = Some(self.keep(uri));
     }
 
-    /// Removes every field called `name`.
+    /// Removes every field called `name`, also what earlier changes made of it.
     pub fn remove(&mut self, message: &Message, name: HeaderName) {
+        self.forget(message, name);
         for (index, field) in message.index.fields.iter().enumerate() {
             if field.name == name {
                 self.changes.push(Change { field: index, kind: Kind::Remove });
@@ -99,10 +100,10 @@ impl Edits {
     }
 
     /// Gives the header `name` one value: the first field takes it, others go, a missing one is
-    /// appended.
+    /// appended. Earlier changes of it do not count any more.
     pub fn set(&mut self, message: &Message, name: HeaderName, value: impl fmt::Display) {
-        let text = self.keep(value);
-        let mut text = Some(text);
+        self.forget(message, name);
+        let mut text = Some(self.keep(value));
         for (index, field) in message.index.fields.iter().enumerate() {
             if field.name == name {
                 let kind = text.take().map_or(Kind::Remove, |text| Kind::Value { text });
@@ -112,6 +113,16 @@ impl Edits {
         if let Some(text) = text {
             self.changes.push(Change { field: END, kind: Kind::Insert { name, text } });
         }
+    }
+
+    /// Drops the earlier changes of the header `name`.
+    fn forget(&mut self, message: &Message, name: HeaderName) {
+        self.changes.retain(|change| match &change.kind {
+            Kind::Insert { name: inserted, .. } => *inserted != name,
+            Kind::Remove | Kind::Value { .. } | Kind::Trim { .. } => {
+                message.index.fields.get(change.field).is_none_or(|field| field.name != name)
+            }
+        });
     }
 
     /// Replaces the first value of the list header `name`, leaving the others.
@@ -184,7 +195,7 @@ impl Edits {
                     if let Some(field) = message.index.fields.get(change.field) {
                         let value_at = usize::from(field.value.at);
                         copy(out, at..value_at);
-                        at = value_at + octets;
+                        at = at.max(value_at + octets);
                     }
                 }
             }
@@ -314,6 +325,30 @@ mod tests {
             "MESSAGE sip:bob@h SIP/2.0|Route: <sip:q>|Require: x|Route: <sip:b;lr>|\
              Record-Route: <sip:x>|Via: SIP/2.0/UDP h;branch=z9hG4bK1|route :<sip:c>|\
              Max-Forwards:68|X-Odd:B|Content-Length: 2||hi",
+        );
+    }
+    // Covers: CORE-067
+    #[test]
+    fn the_last_change_of_a_header_counts() {
+        let set = |name, value| {
+            move |message: &Message, edits: &mut Edits| edits.set(message, name, value)
+        };
+        check(
+            |message, edits| {
+                set(HeaderName::Route, "<sip:y>")(message, edits);
+                edits.append(HeaderName::Route, "<sip:w>");
+                set(HeaderName::Route, "<sip:z>")(message, edits);
+                edits.remove_values(message, HeaderName::Via, 1);
+                set(HeaderName::Via, "SIP/2.0/UDP me;branch=z9hG4bK2")(message, edits);
+                set(HeaderName::Expires, "60")(message, edits);
+                set(HeaderName::Expires, "70")(message, edits);
+                set(HeaderName::MaxForwards, "67")(message, edits);
+                edits.remove(message, HeaderName::MaxForwards);
+                edits.body(message, Bytes::from_static(b"hello"));
+                edits.body(message, Bytes::from_static(b"hey"));
+            },
+            "MESSAGE sip:bob@h SIP/2.0|Route: <sip:z>|Record-Route: <sip:x>|\
+             Via: SIP/2.0/UDP me;branch=z9hG4bK2|X-Odd:B|Content-Length: 3|Expires: 70||hey",
         );
     }
 }

@@ -99,7 +99,7 @@ impl Tables<'_> {
         second.copy_from_slice(&message.until.0.to_be_bytes());
         for key in &message.keys {
             let replaced = self.inbox.insert(keys::dedup(user, key).as_slice(), row.as_slice())?;
-            state.spilled += u64::from(replaced.is_none());
+            state.spilled += u64::from(!replaced);
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ fn body_context<'a>(user: &'a str, seq: &'a [u8; 8]) -> [&'a [u8]; 3] {
 
 impl Tables<'_> {
     pub(super) fn state(&self, user: &str) -> Result<Option<State>, StoreError> {
-        State::load(&self.inbox, user)
+        State::load(&*self.inbox, user)
     }
 
     pub(super) fn save(&mut self, user: &str, state: &State) -> Result<(), StoreError> {

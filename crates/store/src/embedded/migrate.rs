@@ -4,6 +4,7 @@
 //! |---------|----------------------------------------------------------------------------------|
 //! | 1       | registrations, profiles, names, inboxes, bodies, audit trail                     |
 //! | 2       | the agenda: what lapses, is due, expires and ages out, in the order of time      |
+//! | 3       | the journal, in a file beside: an older program would lose what is in it         |
 //!
 //! A file of a later version than ours is refused: an older program would not keep what it does
 //! not know. Fields added to JSON records need no new version.
@@ -18,13 +19,14 @@ use super::tables::{META, Tables};
 use crate::{Millis, Registration, Seq, StoreError};
 
 /// The version this program writes.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 
 /// One step from a version to the next.
 type Step = fn(&mut Tables<'_>) -> Result<(), StoreError>;
 
 /// From version 1 to 2, and so on.
-const STEPS: [Step; SCHEMA as usize - 1] = [|tables| tables.rebuild_agenda().map(|_| ())];
+const STEPS: [Step; SCHEMA as usize - 1] =
+    [|tables| tables.rebuild_agenda().map(|_| ()), |_| Ok(())];
 
 /// The version of the file; a new file has none.
 fn found(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<u32>, OpenError> {
@@ -47,20 +49,20 @@ pub(super) fn check_schema(transaction: &WriteTransaction) -> Result<(), OpenErr
 impl Tables<'_> {
     /// Brings the file to [`SCHEMA`], in the transaction in hand. A new file is given it at once.
     pub(super) fn migrate(&mut self) -> Result<(), OpenError> {
-        let found = found(&self.meta)?.unwrap_or(SCHEMA);
+        let found = found(&*self.meta)?.unwrap_or(SCHEMA);
         let done = usize::try_from(found).unwrap_or(0).saturating_sub(1);
         for (step, work) in STEPS.iter().enumerate().skip(done) {
             tracing::info!(from = step + 1, to = step + 2, "migrating the store");
             work(self)?;
         }
         let schema = SCHEMA.to_be_bytes();
-        self.meta.insert("schema", schema.as_slice()).map_err(StoreError::from)?;
+        self.meta.insert("schema", schema.as_slice())?;
         Ok(())
     }
 
     /// Writes the agenda anew from the records.
     pub(super) fn rebuild_agenda(&mut self) -> Result<u64, StoreError> {
-        self.agenda.retain(|_, ()| false)?;
+        self.agenda.retain_in::<&[u8]>(.., |_, ()| false)?;
         let mut entries: Vec<(Agenda, Millis, String, Option<Seq>)> = Vec::new();
         for row in self.registrations.iter()? {
             let (user, row) = row?;

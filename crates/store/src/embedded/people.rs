@@ -3,12 +3,13 @@
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-use redb::{ReadableTable, Table};
+use redb::ReadableTable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Embedded;
 use super::keys::Agenda;
+use super::redo::Logged;
 use super::seal::Sealer;
 use super::tables::{
     AGENDA, Change, OWNERS, PROFILES, REGISTRATIONS, Tables, due_entries, read_owner, readable,
@@ -44,7 +45,7 @@ fn decode<T: DeserializeOwned>(
 }
 
 fn save<T: Serialize>(
-    table: &mut Table<'_, &'static str, &'static [u8]>,
+    table: &mut Logged<'_, &'static str, &'static [u8]>,
     seal: &Sealer,
     what: &'static str,
     user: &str,
@@ -62,14 +63,14 @@ pub(super) const NAMES: &str = "names";
 
 impl Tables<'_> {
     fn learnt_names(&self, user: &UserId) -> Result<Vec<String>, StoreError> {
-        Ok(load(&self.learnt, self.seal, NAMES, user.as_str())?.unwrap_or_default())
+        Ok(load(&*self.learnt, self.seal, NAMES, user.as_str())?.unwrap_or_default())
     }
 
     fn bind(&mut self, binding: &Binding, now: Millis) -> Result<Bound, StoreError> {
         binding.check()?;
         let user = &binding.user;
         let known: Option<Registration> =
-            load(&self.registrations, self.seal, REGISTRATION, user.as_str())?;
+            load(&*self.registrations, self.seal, REGISTRATION, user.as_str())?;
         let id = RegistrationId(self.counters.registrations.saturating_add(1));
         let Some(bound) = Registration::after(known.as_ref(), binding, id, now) else {
             return Ok(Bound::Stale);
@@ -99,7 +100,7 @@ impl Tables<'_> {
         lapsed: Option<Millis>,
     ) -> Result<Option<Arc<Registration>>, StoreError> {
         let known: Option<Registration> =
-            load(&self.registrations, self.seal, REGISTRATION, user.as_str())?;
+            load(&*self.registrations, self.seal, REGISTRATION, user.as_str())?;
         let Some(known) = known else { return Ok(None) };
         if lapsed.is_some_and(|now| !known.has_lapsed(now)) {
             return Ok(None);
@@ -121,7 +122,7 @@ impl Tables<'_> {
     fn put(&mut self, profile: Profile) -> Result<Arc<Profile>, StoreError> {
         profile.check()?;
         let user = profile.user.clone();
-        let known: Option<Profile> = load(&self.profiles, self.seal, PROFILE, user.as_str())?;
+        let known: Option<Profile> = load(&*self.profiles, self.seal, PROFILE, user.as_str())?;
         let profile = profile.over(known.as_ref())?;
         let old = known.map(|known| known.names().map(str::to_owned).collect::<Vec<_>>());
         let new: Vec<_> = profile.names().map(str::to_owned).collect();
@@ -132,7 +133,7 @@ impl Tables<'_> {
 
     fn create_default(&mut self, user: &UserId, now: Millis) -> Result<Creation, StoreError> {
         check_identity(user.as_str())?;
-        if let Some(known) = load(&self.profiles, self.seal, PROFILE, user.as_str())? {
+        if let Some(known) = load(&*self.profiles, self.seal, PROFILE, user.as_str())? {
             return Ok(Creation::Existing(Arc::new(known)));
         }
         claim_own(self, user)?;
@@ -142,7 +143,7 @@ impl Tables<'_> {
 
     fn remove(&mut self, user: &UserId) -> Result<bool, StoreError> {
         let registration = self.unbind(user, None)?;
-        let profile: Option<Profile> = load(&self.profiles, self.seal, PROFILE, user.as_str())?;
+        let profile: Option<Profile> = load(&*self.profiles, self.seal, PROFILE, user.as_str())?;
         self.profiles.remove(user.as_str())?;
         self.changes.push(Change::Profile(user.clone(), None));
         let learnt = self.learnt_names(user)?;

@@ -1,5 +1,5 @@
 //! Group commit: operations wait in a bounded queue, one committer at a time takes what is there
-//! into one transaction, and all are answered when it is on the disk.
+//! into one transaction, and all are answered when it is in the journal and on the disk.
 //!
 //! The committer runs under `spawn_blocking` and ends when the queue is empty. While it waits for
 //! the disk the next group collects, so groups grow with the load by themselves; and before it
@@ -11,11 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use redb::Durability;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::Shared;
+use super::redo::Redo;
 use super::tables::Tables;
+use super::{Shared, open};
 use crate::StoreError;
 
 /// Longest wait for a group to gather; local value, about what a good disk takes to sync.
@@ -216,40 +218,79 @@ impl Shared {
             // Damaged pages may make the database underneath panic.
             let tried = catch_unwind(AssertUnwindSafe(|| self.try_commit(&mut group)));
             let damaged = || StoreError::Corrupt("inconsistent pages".into());
-            match tried.unwrap_or_else(|_| Err((None, damaged()))) {
+            match tried.unwrap_or_else(|_| Err(Failed::Database(damaged()))) {
                 Ok(()) => return group.into_iter().for_each(|job| job.answer(None)),
-                Err((Some(at), StoreError::Corrupt(why))) if at < group.len() => {
+                Err(Failed::Operation(at, StoreError::Corrupt(why))) if at < group.len() => {
                     tracing::error!(why, "damaged data in the store");
                     group.swap_remove(at).answer(Some(StoreError::Corrupt(why)));
                 }
-                Err((_, failure)) => {
+                Err(Failed::Applying(failure)) => {
                     self.distrust(&failure);
-                    tracing::error!(%failure, operations = group.len(), "the store failed");
-                    metrics::counter!("parlance_store_failed_groups_total").increment(1);
-                    return group.into_iter().for_each(|job| job.answer(Some(failure.clone())));
+                    tracing::error!(%failure, "the store failed; the next opening takes the journal");
+                    return group.into_iter().for_each(|job| job.answer(None));
+                }
+                Err(Failed::Journal(failure)) => return refuse(group, failure),
+                Err(Failed::Operation(_, failure) | Failed::Database(failure)) => {
+                    self.distrust(&failure);
+                    return refuse(group, failure);
                 }
             }
         }
     }
 
-    /// One transaction. On failure nothing of it is kept; the number is that of the operation
-    /// that failed.
-    fn try_commit(&self, group: &mut [Box<dyn Job>]) -> Result<(), (Option<usize>, StoreError)> {
-        self.with_database(|database| {
-            let transaction = database.begin_write().map_err(|error| (None, error.into()))?;
-            let finished = {
-                let mut tables =
-                    Tables::open(&transaction, &self.seal).map_err(|error| (None, error))?;
-                for (at, job) in group.iter_mut().enumerate() {
-                    job.apply(&mut tables).map_err(|error| (Some(at), error))?;
-                }
-                tables.forget_old_keys().map_err(|error| (None, error))?;
-                tables.finish().map_err(|error| (None, error))?
-            };
-            transaction.commit().map_err(|error| (None, error.into()))?;
+    /// One transaction. On failure nothing of it is kept, except when applying failed.
+    fn try_commit(&self, group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+        let committed = self.with_database(|open| {
+            let mut journal = open.journal();
+            let mut transaction = open.database.begin_write()?;
+            let redo = Redo::new(journal.room());
+            let mut tables = Tables::open(&transaction, &self.seal, &redo)?;
+            for (at, job) in group.iter_mut().enumerate() {
+                job.apply(&mut tables).map_err(|error| Failed::Operation(at, error))?;
+            }
+            tables.forget_old_keys()?;
+            let finished = tables.finish()?;
+            if redo.overflowed() {
+                let mark = journal.mark().next(false);
+                tables.set_journal(mark)?;
+                drop(tables);
+                open::commit_durably(transaction)?;
+                journal.begin(mark);
+                self.apply(finished);
+                return Ok(());
+            }
+            drop(tables);
+            let Some(frame) = redo.into_frame() else { return Ok(transaction.abort()?) };
+            transaction.set_durability(Durability::None)?;
+            journal.append(frame).map_err(Failed::Journal)?;
+            let applied = transaction.commit();
             self.apply(finished);
-            Ok(())
-        })
-        .unwrap_or_else(|error| Err((None, error)))
+            applied.map_err(|error| Failed::Applying(error.into()))
+        });
+        committed.unwrap_or_else(|error| Err(Failed::Database(error)))
     }
+}
+
+/// How a group failed.
+enum Failed {
+    /// The operation of this number met it.
+    Operation(usize, StoreError),
+    /// The journal did not take the group, and the database is as before.
+    Journal(StoreError),
+    /// The database failed, and is not to be used any more.
+    Database(StoreError),
+    /// Likewise, but the group is in the journal, and so done.
+    Applying(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for Failed {
+    fn from(error: E) -> Failed {
+        Failed::Database(error.into())
+    }
+}
+
+fn refuse(group: Vec<Box<dyn Job>>, failure: StoreError) {
+    tracing::error!(%failure, operations = group.len(), "the store failed");
+    metrics::counter!("parlance_store_failed_groups_total").increment(1);
+    group.into_iter().for_each(|job| job.answer(Some(failure.clone())));
 }

@@ -2,12 +2,13 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use redb::{ReadableTable, Table};
+use redb::ReadableTable;
 
 use super::Embedded;
 use super::inbox_records::Head;
 use super::keys;
 use super::people::{NAMES, PROFILE, REGISTRATION};
+use super::redo::Logged;
 use super::seal::Sealer;
 use super::tables::Tables;
 use crate::StoreError;
@@ -128,7 +129,7 @@ impl Tables<'_> {
 }
 
 fn reseal_named(
-    table: &mut Table<'_, &'static str, &'static [u8]>,
+    table: &mut Logged<'_, &'static str, &'static [u8]>,
     seal: &Sealer,
     what: &'static str,
     after: Option<&str>,

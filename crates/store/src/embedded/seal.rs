@@ -89,7 +89,7 @@ impl Sealer {
             epochs.insert(*number, Epoch::read(keys, *number, row)?);
         }
         let Some(first) = keys.first() else {
-            return Ok((Sealer { epochs, current: None, counter: AtomicU64::new(0) }, None));
+            return Ok((Sealer { epochs, ..Sealer::none() }, None));
         };
         let number = rows.iter().map(|(number, _)| *number).max().unwrap_or(0).checked_add(1);
         let number = number.ok_or(OpenError::Randomness)?;
@@ -102,6 +102,11 @@ impl Sealer {
         let mut row = Writer::new(1).u32(first.id).u64(high).u64(low).into_octets();
         row.extend_from_slice(&check);
         Ok((sealer, Some((number, row))))
+    }
+
+    /// One without keys: it seals nothing, and opens what is not sealed.
+    pub(super) fn none() -> Sealer {
+        Sealer { epochs: HashMap::new(), current: None, counter: AtomicU64::new(0) }
     }
 
     /// The record for `plain`; `context` names where it will lie.

@@ -7,17 +7,19 @@
 
 use std::sync::Arc;
 
-use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
 use super::codec::{Reader, Writer};
+use super::journal::Mark;
 use super::keys::{self, Agenda};
+use super::redo::{Logged, Redo};
 use super::seal::Sealer;
 use crate::names::{Owner, Owners};
 use crate::{Millis, Profile, Registration, Seq, StoreError, UserId};
 
 type Octets = &'static [u8];
 
-/// `schema` and `counters`.
+/// `schema`, `counters` and `journal`.
 pub(super) const META: TableDefinition<&str, Octets> = TableDefinition::new("meta");
 /// Sealing epochs.
 pub(super) const EPOCHS: TableDefinition<u32, Octets> = TableDefinition::new("epochs");
@@ -38,6 +40,9 @@ pub(super) const BODIES: TableDefinition<u64, Octets> = TableDefinition::new("bo
 pub(super) const AGENDA: TableDefinition<Octets, ()> = TableDefinition::new("agenda");
 /// The audit trail, by number.
 pub(super) const AUDIT: TableDefinition<u64, Octets> = TableDefinition::new("audit");
+
+/// The row of [`META`] with what the database tells about its journal.
+const JOURNAL: &str = "journal";
 
 /// What a commit changes in the memory beside the file.
 #[derive(Debug)]
@@ -83,16 +88,16 @@ impl Counters {
 
 /// All tables in one write transaction.
 pub(super) struct Tables<'t> {
-    pub(super) meta: Table<'t, &'static str, Octets>,
-    pub(super) epochs: Table<'t, u32, Octets>,
-    pub(super) registrations: Table<'t, &'static str, Octets>,
-    pub(super) profiles: Table<'t, &'static str, Octets>,
-    pub(super) learnt: Table<'t, &'static str, Octets>,
-    pub(super) owners: Table<'t, &'static str, Octets>,
-    pub(super) inbox: Table<'t, Octets, Octets>,
-    pub(super) bodies: Table<'t, u64, Octets>,
-    pub(super) agenda: Table<'t, Octets, ()>,
-    pub(super) audit: Table<'t, u64, Octets>,
+    pub(super) meta: Logged<'t, &'static str, Octets>,
+    pub(super) epochs: Logged<'t, u32, Octets>,
+    pub(super) registrations: Logged<'t, &'static str, Octets>,
+    pub(super) profiles: Logged<'t, &'static str, Octets>,
+    pub(super) learnt: Logged<'t, &'static str, Octets>,
+    pub(super) owners: Logged<'t, &'static str, Octets>,
+    pub(super) inbox: Logged<'t, Octets, Octets>,
+    pub(super) bodies: Logged<'t, u64, Octets>,
+    pub(super) agenda: Logged<'t, Octets, ()>,
+    pub(super) audit: Logged<'t, u64, Octets>,
     pub(super) counters: Counters,
     written: Counters,
     pub(super) seal: &'t Sealer,
@@ -105,23 +110,24 @@ impl<'t> Tables<'t> {
     pub(super) fn open(
         transaction: &'t WriteTransaction,
         seal: &'t Sealer,
+        redo: &'t Redo,
     ) -> Result<Tables<'t>, StoreError> {
-        let meta = transaction.open_table(META)?;
+        let meta = Logged::new(transaction.open_table(META)?, 0, redo);
         let counters = match meta.get("counters")? {
             Some(row) => Counters::read(row.value())?,
             None => Counters::default(),
         };
         Ok(Tables {
             meta,
-            epochs: transaction.open_table(EPOCHS)?,
-            registrations: transaction.open_table(REGISTRATIONS)?,
-            profiles: transaction.open_table(PROFILES)?,
-            learnt: transaction.open_table(LEARNT)?,
-            owners: transaction.open_table(OWNERS)?,
-            inbox: transaction.open_table(INBOX)?,
-            bodies: transaction.open_table(BODIES)?,
-            agenda: transaction.open_table(AGENDA)?,
-            audit: transaction.open_table(AUDIT)?,
+            epochs: Logged::new(transaction.open_table(EPOCHS)?, 1, redo),
+            registrations: Logged::new(transaction.open_table(REGISTRATIONS)?, 2, redo),
+            profiles: Logged::new(transaction.open_table(PROFILES)?, 3, redo),
+            learnt: Logged::new(transaction.open_table(LEARNT)?, 4, redo),
+            owners: Logged::new(transaction.open_table(OWNERS)?, 5, redo),
+            inbox: Logged::new(transaction.open_table(INBOX)?, 6, redo),
+            bodies: Logged::new(transaction.open_table(BODIES)?, 7, redo),
+            agenda: Logged::new(transaction.open_table(AGENDA)?, 8, redo),
+            audit: Logged::new(transaction.open_table(AUDIT)?, 9, redo),
             counters,
             written: counters,
             seal,
@@ -131,11 +137,25 @@ impl<'t> Tables<'t> {
     }
 
     /// Writes what is kept once for the group; to be called before the commit.
-    pub(super) fn finish(mut self) -> Result<Finished, StoreError> {
+    pub(super) fn finish(&mut self) -> Result<Finished, StoreError> {
         if self.counters != self.written {
             self.meta.insert("counters", self.counters.write().as_slice())?;
+            self.written = self.counters;
         }
-        Ok(Finished { changes: self.changes, waiting: self.bodies.len()? })
+        let changes = std::mem::take(&mut self.changes);
+        Ok(Finished { changes, waiting: self.bodies.len()? })
+    }
+
+    /// What the database tells about its journal; a new one, and one from before there were
+    /// journals, tells nothing.
+    pub(super) fn journal(&self) -> Result<Option<Mark>, StoreError> {
+        self.meta.get(JOURNAL)?.map(|row| Mark::read(row.value())).transpose()
+    }
+
+    /// Tells it; for a durable commit only.
+    pub(super) fn set_journal(&mut self, mark: Mark) -> Result<(), StoreError> {
+        self.meta.insert(JOURNAL, mark.write().as_slice())?;
+        Ok(())
     }
 
     pub(super) fn note(

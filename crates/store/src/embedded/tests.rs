@@ -1,8 +1,10 @@
 //! The embedded store: the suite, restarts, refusals at opening, failing disks, crashes.
 
 mod crash;
+pub(super) mod disk;
 mod faults;
 mod model;
+mod power;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -177,7 +179,7 @@ fn a_later_version_is_refused() {
     let path = config(directory.path()).path;
     tamper(&path, |transaction| set_schema(transaction, 99));
     let refused = error(config(directory.path()));
-    assert!(matches!(refused, OpenError::Newer { found: 99, known: 2 }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 99, known: 3 }), "{refused:?}");
     assert!(refused.to_string().contains("run the later version"), "{refused}");
     tamper(&path, |transaction| set_schema(transaction, 0));
     assert!(matches!(error(config(directory.path())), OpenError::Corrupt(_)));
@@ -198,8 +200,11 @@ async fn sealed_content_is_not_in_the_file() {
     let profile = Profile { blocked_content, ..Profile::new(ALICE.into(), Millis(0)) };
     store.put(profile).await.unwrap();
     drop(store);
-    let octets = std::fs::read(config(directory.path()).path).unwrap();
-    assert!(!octets.windows(10).any(|window| window == b"the-secret"));
+    for file in ["store.redb", "store.journal"] {
+        let octets = std::fs::read(directory.path().join(file)).unwrap();
+        assert!(octets.len() > 4096, "{file} was written");
+        assert!(!octets.windows(10).any(|window| window == b"the-secret"), "{file}");
+    }
     assert!(matches!(error(config(directory.path())), OpenError::KeyMissing(1)));
     let wrong = EmbeddedConfig { keys: vec![SealKey::new(1, [9; 32])], ..config(directory.path()) };
     assert!(matches!(error(wrong), OpenError::WrongKey(1)));

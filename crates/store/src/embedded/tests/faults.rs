@@ -1,83 +1,27 @@
 //! Disks that fail or fill up, and files with damaged octets.
 
-use std::io;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use redb::backends::InMemoryBackend;
-use redb::{Builder, StorageBackend};
 use tempfile::TempDir;
 
-use super::super::{Embedded, EmbeddedConfig, OpenError};
+use super::super::{Embedded, EmbeddedConfig};
+use super::disk::Disk;
 use super::{ALICE, config, sealed};
 use crate::conformance::{binding, item, quota};
-use crate::{Accepted, Inboxes, Millis, Profile, Profiles, Registrations, Seq, StoreError};
-
-/// A disk that survives its database and takes only so many more octets.
-#[derive(Debug, Default)]
-struct Disk {
-    content: Mutex<Vec<u8>>,
-    /// Octets it still takes; negative: every write fails.
-    room: AtomicI64,
-    opened: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Device(Arc<Disk>);
-
-impl Device {
-    fn room(&self, wanted: usize) -> io::Result<()> {
-        match self.0.room.fetch_sub(wanted as i64, Ordering::SeqCst) >= wanted as i64 {
-            true => Ok(()),
-            false => Err(io::ErrorKind::StorageFull.into()),
-        }
-    }
-}
-
-impl StorageBackend for Device {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.content.lock().unwrap().len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let content = self.0.content.lock().unwrap();
-        out.copy_from_slice(&content[offset as usize..offset as usize + out.len()]);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.room(0)?;
-        self.0.content.lock().unwrap().resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.room(0)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.room(data.len())?;
-        let mut content = self.0.content.lock().unwrap();
-        content[offset as usize..offset as usize + data.len()].copy_from_slice(data);
-        Ok(())
-    }
-}
+use crate::{
+    Accepted, Inboxes, Millis, NewItem, Profile, Profiles, Registrations, Seq, StoreError,
+};
 
 fn open(disk: &Arc<Disk>) -> Embedded {
-    let disk = disk.clone();
-    let opener = move || {
-        disk.opened.fetch_add(1, Ordering::SeqCst);
-        let database = Builder::new().create_with_backend(Device(disk.clone()));
-        database.map_err(|error| OpenError::Store(error.into()))
-    };
-    Embedded::open_with(EmbeddedConfig::new("unused"), Box::new(opener)).unwrap()
+    let narrow = EmbeddedConfig { journal_octets_max: 64 << 10, ..EmbeddedConfig::new("unused") };
+    disk.try_open(narrow).unwrap()
 }
 
 // Covers: DF-016, DF-017
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_refuses_loses_nothing_and_recovers() {
     let disk = Arc::new(Disk::default());
-    disk.room.store(i64::MAX, Ordering::SeqCst);
     let store = open(&disk);
     store.bind(binding(ALICE), Millis(0)).await.unwrap();
     let mut acknowledged = Vec::new();
@@ -119,16 +63,17 @@ async fn a_full_disk_refuses_loses_nothing_and_recovers() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_disk_is_left_alone_for_a_while() {
     let disk = Arc::new(Disk::default());
-    disk.room.store(i64::MAX, Ordering::SeqCst);
     let store = open(&disk);
     disk.room.store(-1, Ordering::SeqCst);
+    // Past the journal, into the database.
+    let big = |number| NewItem { payload: vec![7; 100_000].into(), ..item(ALICE, number) };
     for number in 0..50 {
-        assert!(store.accept(item(ALICE, number), quota(), Millis(0)).await.is_err());
+        assert!(store.accept(big(number), quota(), Millis(0)).await.is_err());
     }
     let opened = disk.opened.load(Ordering::SeqCst);
     assert!(opened <= 3, "opened {opened} times");
     tokio::time::advance(std::time::Duration::from_secs(2)).await;
-    assert!(store.accept(item(ALICE, 0), quota(), Millis(0)).await.is_err());
+    assert!(store.accept(big(0), quota(), Millis(0)).await.is_err());
     assert!(disk.opened.load(Ordering::SeqCst) > opened, "tried again");
 }
 
@@ -225,14 +170,4 @@ async fn damaged_files_never_panic_the_caller() {
     }
     std::panic::set_hook(quiet);
     assert!(refused > 5, "{refused}");
-}
-
-#[test]
-fn the_database_underneath_can_be_any() {
-    let opener = || {
-        let database = Builder::new().create_with_backend(InMemoryBackend::new());
-        database.map_err(|error| OpenError::Store(error.into()))
-    };
-    let store = Embedded::open_with(EmbeddedConfig::new("unused"), Box::new(opener)).unwrap();
-    assert_eq!(store.waiting(), 0);
 }

@@ -1,0 +1,308 @@
+//! One core: a thread with its event queue, its node and its connections.
+//!
+//! A turn: wait; take what is ready, a read of each connection and the letters; let the node time
+//! out; do what it says; write each connection that has something to say once.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use parlance_msrp::{ConnectionId, Input, Node, Output};
+
+use super::AtCore;
+use super::buffers::Buffers;
+use super::common::Common;
+use super::events::Sinks;
+use super::letter::Letter;
+use super::link::{LinkRef, Links};
+
+mod accept;
+mod close;
+mod flush;
+mod opening;
+mod read;
+mod share;
+mod sweep;
+
+/// Events taken at once.
+const EVENTS_MAX: usize = 512;
+
+/// How often what was written is looked at again in one turn, before others have theirs.
+const ROUNDS_MAX: usize = 4;
+
+/// How long a letter or an event waits that there was no room for.
+const RETRY: Duration = Duration::from_millis(1);
+
+pub(crate) const WAKE: Token = Token(0);
+
+/// Listeners, then links.
+const FIRST: usize = 1;
+
+/// One core.
+pub(crate) struct Core {
+    number: u8,
+    common: Arc<Common>,
+    poll: Poll,
+    node: Node,
+    listeners: Vec<Listening>,
+    links: Links,
+    buffers: Buffers,
+    sinks: Sinks,
+    /// Links that may have something to read.
+    readable: VecDeque<usize>,
+    /// Connections that have something to write.
+    dirty: Vec<ConnectionId>,
+    /// Links that are not read until then.
+    resting: BinaryHeap<Reverse<(Instant, LinkRef)>>,
+    /// Links whose socket another core has.
+    shared: HashMap<(u8, LinkRef), usize>,
+    /// Letters that a core had no room for, by core.
+    outbox: Vec<VecDeque<Letter>>,
+    letters: VecDeque<Letter>,
+    now: Instant,
+    tick: Instant,
+    every: Duration,
+    /// When everything ends at the latest.
+    end: Option<Instant>,
+}
+
+struct Listening {
+    socket: TcpListener,
+    /// There may be connections that could not be accepted.
+    waiting: bool,
+}
+
+impl Core {
+    pub(crate) fn new(
+        number: u8,
+        common: Arc<Common>,
+        poll: Poll,
+        node: Node,
+        listeners: Vec<TcpListener>,
+        sinks: Sinks,
+    ) -> std::io::Result<Self> {
+        let mut listening = Vec::with_capacity(listeners.len());
+        for (mut socket, place) in listeners.into_iter().zip(FIRST..) {
+            poll.registry().register(&mut socket, Token(place), Interest::READABLE)?;
+            listening.push(Listening { socket, waiting: false });
+        }
+        let now = clock();
+        let every = sweep::interval(&common.limits);
+        Ok(Self {
+            number,
+            outbox: common.mailboxes.iter().map(|_| VecDeque::new()).collect(),
+            common,
+            poll,
+            node,
+            listeners: listening,
+            links: Links::default(),
+            buffers: Buffers::default(),
+            sinks,
+            readable: VecDeque::new(),
+            dirty: Vec::new(),
+            resting: BinaryHeap::new(),
+            shared: HashMap::new(),
+            letters: VecDeque::new(),
+            now,
+            tick: now + every,
+            every,
+            end: None,
+        })
+    }
+
+    /// Runs until it is told to end.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.is_over() {
+            let patience = self.patience();
+            match self.poll.poll(&mut events, Some(patience)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, core = self.number, "the event queue is broken");
+                    break;
+                }
+            }
+            self.now = clock();
+            let mut woken = false;
+            for event in &events {
+                match event.token() {
+                    WAKE => woken = true,
+                    Token(place) => self.handle_event(place, event),
+                }
+            }
+            if woken {
+                self.read_letters();
+            }
+            self.read_ready();
+            self.time_out();
+            self.settle();
+        }
+        if let Some(mailbox) = self.common.mailbox(self.number) {
+            mailbox.close();
+        }
+    }
+
+    /// How long nothing happens by itself.
+    fn patience(&self) -> Duration {
+        if !self.readable.is_empty() || !self.dirty.is_empty() {
+            return Duration::ZERO;
+        }
+        let mut due = self.tick;
+        if let Some(node) = self.node.poll_timeout() {
+            due = due.min(node);
+        }
+        if let Some(Reverse((rested, _))) = self.resting.peek() {
+            due = due.min(*rested);
+        }
+        if self.sinks.is_waiting() || self.outbox.iter().any(|letters| !letters.is_empty()) {
+            due = due.min(self.now + RETRY);
+        }
+        due.saturating_duration_since(clock())
+    }
+
+    fn handle_event(&mut self, place: usize, event: &mio::event::Event) {
+        let listeners = FIRST + self.listeners.len();
+        if place < listeners {
+            return self.accept(place - FIRST);
+        }
+        let key = place - listeners;
+        let ended = event.is_read_closed() || event.is_error();
+        self.handle_ready(key, event.is_readable() || ended, event.is_writable() || ended, ended);
+    }
+
+    /// The token of a link.
+    fn token(&self, key: usize) -> Token {
+        Token(FIRST + self.listeners.len() + key)
+    }
+
+    fn read_letters(&mut self) {
+        let emptied = std::mem::take(&mut self.letters);
+        let Some(mailbox) = self.common.mailbox(self.number) else { return };
+        let mut letters = mailbox.take(emptied);
+        for letter in letters.drain(..) {
+            self.handle_letter(letter);
+        }
+        // A burst must not hold its memory for ever.
+        letters.shrink_to(256);
+        self.letters = letters;
+    }
+
+    fn handle_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Run(command) => command(&mut AtCore {
+                node: &mut self.node,
+                now: self.now,
+                core: self.number,
+                sinks: &mut self.sinks,
+            }),
+            Letter::Moved(moved) => self.take_over(*moved),
+            Letter::Resolved(link, addresses) => self.resolved(link, addresses),
+            Letter::ToGuest(home, link, share) => self.handle_home(home, link, share),
+            Letter::ToHome(guest, link, share) => self.handle_guest(guest, link, share),
+            Letter::Refuse => self.refuse(),
+            Letter::End(limit) => {
+                self.refuse();
+                self.end = Some(limit);
+            }
+        }
+    }
+
+    /// Sends a letter to another core; when that has no room it is sent later.
+    fn post(&mut self, core: u8, letter: Letter) {
+        let Some(outbox) = self.outbox.get_mut(usize::from(core)) else { return };
+        if !outbox.is_empty() {
+            return outbox.push_back(letter);
+        }
+        if let Some(mailbox) = self.common.mailbox(core)
+            && let Err(super::mailbox::Returned::Full(letter)) = mailbox.send(letter)
+        {
+            outbox.push_back(letter);
+        }
+    }
+
+    /// Sends again what could not be sent.
+    fn post_again(&mut self) {
+        for (outbox, mailbox) in self.outbox.iter_mut().zip(&self.common.mailboxes) {
+            while let Some(letter) = outbox.pop_front() {
+                if let Err(super::mailbox::Returned::Full(letter)) = mailbox.send(letter) {
+                    outbox.push_front(letter);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn time_out(&mut self) {
+        if self.node.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.node.handle_input(self.now, Input::Timeout);
+        }
+        while let Some(Reverse((rested, link))) = self.resting.peek().copied()
+            && rested <= self.now
+        {
+            self.resting.pop();
+            if let Some(key) = self.links.resolve(link) {
+                self.release(key, |holds| holds.rate = None);
+            }
+        }
+        self.post_again();
+        for session in self.sinks.give_again() {
+            self.hold_session(session, false);
+        }
+        if self.tick <= self.now {
+            self.tick = self.now + self.every;
+            self.sweep();
+        }
+    }
+
+    /// Does what the node says, and writes, until there is nothing more to do at once.
+    fn settle(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            self.drain();
+            if self.dirty.is_empty() {
+                return;
+            }
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for id in dirty.drain(..) {
+                self.flush(id);
+            }
+            if self.dirty.is_empty() {
+                self.dirty = dirty;
+            }
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Flush(id) => self.dirty.push(id),
+                Output::Connect { connection, to } => self.connect(connection, *to),
+                Output::Pause(id) => self.pause(id),
+                Output::Resume(id) => {
+                    if let Some(key) = self.links.key_of(id) {
+                        self.release(key, |holds| holds.sink = false);
+                    }
+                }
+                Output::Close(id, why) => self.close(id, why),
+                Output::Foreign { connection, core, octets } => {
+                    self.give(connection, core, octets);
+                }
+                Output::Event(event) => {
+                    if let Some(session) = self.sinks.give(event, &self.common.meter) {
+                        self.hold_session(session, true);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock of this thread; no runtime is at hand")]
+pub(crate) fn clock() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,152 @@
+//! Reading: one read of each connection that is ready, then the next one.
+
+use std::cmp::Reverse;
+
+use bytes::Bytes;
+use parlance_msrp::{ConnectionId, Input, SessionKey};
+
+use super::Core;
+use crate::msrp::link::{Holds, LinkRef, Way};
+use crate::msrp::meter::Ended;
+use crate::msrp::socket::Got;
+
+impl Core {
+    /// The event queue says something about a link.
+    pub(super) fn handle_ready(&mut self, key: usize, read: bool, write: bool, ended: bool) {
+        let Some(link) = self.links.get(key) else { return };
+        link.finished |= ended;
+        match link.way {
+            Way::Opening(_) if write => self.step(key),
+            Way::Shaking(..) => self.shake(key),
+            Way::Fresh(..) | Way::Open(_) | Way::Closing(_) | Way::Closed(_) => {
+                if write && link.stalled.is_some() {
+                    self.dirty.extend(link.id);
+                }
+                if read {
+                    self.mark_readable(key);
+                }
+            }
+            Way::Opening(_) | Way::Shared(_) | Way::Gone => {}
+        }
+    }
+
+    /// There may be something to read on a link.
+    pub(super) fn mark_readable(&mut self, key: usize) {
+        let Some(link) = self.links.get(key) else { return };
+        link.readable = true;
+        if !link.queued && !link.holds.any() {
+            link.queued = true;
+            self.readable.push_back(key);
+        }
+    }
+
+    /// One read of each link that is ready.
+    pub(super) fn read_ready(&mut self) {
+        for _ in 0..self.readable.len() {
+            let Some(key) = self.readable.pop_front() else { return };
+            let Some(link) = self.links.get(key) else { continue };
+            link.queued = false;
+            if link.readable && !link.holds.any() {
+                self.read(key);
+            }
+        }
+    }
+
+    fn read(&mut self, key: usize) {
+        let mut buffer = self.buffers.take();
+        let Some(link) = self.links.get(key) else { return self.buffers.give_back(buffer) };
+        let socket = match &mut link.way {
+            Way::Fresh(socket, _)
+            | Way::Open(socket)
+            | Way::Closing(socket)
+            | Way::Closed(socket) => socket,
+            Way::Opening(_) | Way::Shaking(..) | Way::Shared(_) | Way::Gone => {
+                return self.buffers.give_back(buffer);
+            }
+        };
+        match socket.read(&mut buffer) {
+            Ok(Got::Octets(octets, more)) => {
+                let more = more || link.finished;
+                let whole = buffer.freeze();
+                let read = whole.slice(..octets);
+                self.take_in(key, &read, more);
+                drop(read);
+                self.buffers.lend(whole);
+            }
+            Ok(Got::Message(octets)) => {
+                self.buffers.give_back(buffer);
+                self.take_in(key, &octets, true);
+            }
+            Ok(Got::Nothing) => {
+                link.readable = false;
+                self.buffers.give_back(buffer);
+            }
+            Ok(Got::End) | Err(_) => {
+                self.buffers.give_back(buffer);
+                self.end_link(key, Ended::ByPeer);
+            }
+        }
+    }
+
+    /// Octets came on a link.
+    fn take_in(&mut self, key: usize, octets: &Bytes, more: bool) {
+        let Some(link) = self.links.get(key) else { return };
+        link.readable = more;
+        link.heard = self.now;
+        link.received += octets.len() as u64;
+        let (source, listener, serial) = (link.source(), link.listener, link.serial);
+        self.common.meter_of(listener).received_octets.increment(octets.len() as u64);
+        if let Some(wait) = self.common.charge(source, octets.len()) {
+            self.common.meter.paused_rate.raise(source);
+            link.holds.rate = Some(self.now + wait);
+            self.resting.push(Reverse((self.now + wait, LinkRef { key, serial })));
+        }
+        match &link.way {
+            Way::Fresh(..) => self.sort(key, octets),
+            Way::Open(_) => {
+                if let Some(connection) = link.id {
+                    self.node.handle_input(self.now, Input::Octets { connection, octets });
+                }
+            }
+            // What comes after the end is only for the peer to be able to say it.
+            Way::Closing(_) | Way::Closed(_) => {}
+            Way::Opening(_) | Way::Shaking(..) | Way::Shared(_) | Way::Gone => {}
+        }
+        if more {
+            self.mark_readable(key);
+        }
+    }
+
+    /// What a connection brings cannot be passed on.
+    pub(super) fn pause(&mut self, id: ConnectionId) {
+        let Some(key) = self.links.key_of(id) else { return };
+        let Some(link) = self.links.get(key) else { return };
+        if !link.holds.sink {
+            link.holds.sink = true;
+            self.common.meter.paused_sink.increment(1);
+        }
+    }
+
+    /// Nobody takes the events of a session, or somebody does again.
+    pub(super) fn hold_session(&mut self, session: SessionKey, hold: bool) {
+        let Some(key) = self.node.connection(session).and_then(|id| self.links.key_of(id)) else {
+            return;
+        };
+        if !hold {
+            return self.release(key, |holds| holds.events = holds.events.saturating_sub(1));
+        }
+        if let Some(link) = self.links.get(key) {
+            link.holds.events += 1;
+        }
+    }
+
+    /// One reason not to read a link is gone.
+    pub(super) fn release(&mut self, key: usize, which: impl FnOnce(&mut Holds)) {
+        let Some(link) = self.links.get(key) else { return };
+        which(&mut link.holds);
+        if link.readable {
+            self.mark_readable(key);
+        }
+        self.released(key);
+    }
+}

@@ -1,0 +1,93 @@
+//! Where the events of sessions go.
+
+use std::collections::{HashMap, VecDeque};
+
+use parlance_msrp::{Event, SessionKey};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::meter::Meter;
+
+/// Takes the events of one session, or of many. Bounded by whoever made it.
+pub type Sink = mpsc::Sender<Event>;
+
+/// Events that wait for a sink that is full, at most; one more is lost and counted. Local limit:
+/// what brings the next event of a session is not read meanwhile.
+const WAITING_MAX: usize = 64;
+
+/// The sinks of one core.
+#[derive(Default)]
+pub(crate) struct Sinks {
+    by_session: HashMap<SessionKey, Subscribed>,
+    /// Sessions with events that wait.
+    full: Vec<SessionKey>,
+}
+
+struct Subscribed {
+    sink: Sink,
+    waiting: VecDeque<Event>,
+}
+
+impl Sinks {
+    /// The events of `session` go to `sink` from now on.
+    pub(crate) fn subscribe(&mut self, session: SessionKey, sink: Sink) {
+        self.by_session.insert(session, Subscribed { sink, waiting: VecDeque::new() });
+    }
+
+    /// Gives an event to whom it belongs. The session to be held back when there is no room.
+    pub(crate) fn give(&mut self, event: Event, meter: &Meter) -> Option<SessionKey> {
+        let session = event.session()?;
+        let over = matches!(event, Event::Lost { .. });
+        let subscribed = self.by_session.get_mut(&session)?;
+        let mut held = None;
+        let refused = match subscribed.waiting.is_empty() {
+            true => match subscribed.sink.try_send(event) {
+                Ok(()) | Err(TrySendError::Closed(_)) => None,
+                Err(TrySendError::Full(event)) => Some(event),
+            },
+            false => Some(event),
+        };
+        if let Some(event) = refused {
+            if subscribed.waiting.is_empty() {
+                self.full.push(session);
+                held = Some(session);
+            }
+            if subscribed.waiting.len() < WAITING_MAX {
+                subscribed.waiting.push_back(event);
+            } else {
+                meter.events_lost.increment(1);
+            }
+        } else if over {
+            self.by_session.remove(&session);
+        }
+        held
+    }
+
+    /// Whether events wait for room.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// Gives what waits; the sessions that need not be held back any more.
+    pub(crate) fn give_again(&mut self) -> Vec<SessionKey> {
+        let mut freed = Vec::new();
+        let by_session = &mut self.by_session;
+        self.full.retain(|session| {
+            let Some(subscribed) = by_session.get_mut(session) else { return false };
+            let mut over = false;
+            while let Some(event) = subscribed.waiting.pop_front() {
+                over = matches!(event, Event::Lost { .. });
+                if let Err(TrySendError::Full(event)) = subscribed.sink.try_send(event) {
+                    subscribed.waiting.push_front(event);
+                    return true;
+                }
+            }
+            freed.push(*session);
+            if over {
+                by_session.remove(session);
+            }
+            false
+        });
+        freed
+    }
+}
