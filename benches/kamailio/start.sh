@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Starts the benchmark's Kamailio and prints the pid of its first process; the workers are its
-# children. usage: start.sh PORT. RELAY_IP (127.0.0.1), RELAY_CHILDREN (2), RELAY_SHM_MB (3584),
-# RELAY_RUN.
+# children. usage: start.sh PORT [CONFIG [KAMAILIO ARGUMENTS...]]; CONFIG is relay (the default, a
+# registrar and MESSAGE relay) or msrp (an MSRP relay).
+# RELAY_IP (127.0.0.1), RELAY_CHILDREN (2), RELAY_SHM_MB (3584), RELAY_RUN.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-port=${1:?usage: start.sh PORT}
+port=${1:?usage: start.sh PORT [CONFIG [KAMAILIO ARGUMENTS...]]}
+config=${2:-relay}
+shift $(($# < 2 ? $# : 2))
 ip=${RELAY_IP:-127.0.0.1}
 run=${RELAY_RUN:-${TMPDIR:-/tmp}/parlance-relay-$port}
 
@@ -21,13 +24,13 @@ mkdir -p "$run/runtime"
 
 # This much shared memory (MiB) holds every transaction of a run, touched at the start so that no page
 # fault falls into a measurement. tlsf is the quickest of its three allocators here.
-setsid kamailio -DD -E -m "${RELAY_SHM_MB:-3584}" -M 32 --atexit=no -x tlsf -X tlsf -f "$here/relay.cfg" \
+setsid kamailio -DD -E -m "${RELAY_SHM_MB:-3584}" -M 32 --atexit=no -x tlsf -X tlsf -f "$here/$config.cfg" \
     -Y "$run/runtime" -A "RELAY_UDP=udp:$ip:$port" -A "RELAY_TCP=tcp:$ip:$port" \
-    -A "CHILDREN=${RELAY_CHILDREN:-2}" >"$run/log" 2>&1 </dev/null &
+    -A "CHILDREN=${RELAY_CHILDREN:-2}" "$@" >"$run/log" 2>&1 </dev/null &
 pid=$!
 echo "$pid" >"$run/pid"
 for _ in {1..300}; do
-    running "$pid" && [ -n "$(ss -Hlnu "src $ip and sport = :$port")" ] && {
+    running "$pid" && [ -n "$(ss -Hlntu "src $ip and sport = :$port")" ] && {
         echo "$pid"
         exit 0
     }

@@ -31,10 +31,11 @@ const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 #[rustfmt::skip]
 const DOUBLED: &[(&str, usize, &str)] = &[
     ("base64",         2, "metrics-exporter-prometheus is a version behind pem (of rcgen, in tests)"),
-    ("block-buffer",   2, "rsip: md-5 0.9 and sha2 0.9"),
+    ("block-buffer",   3, "rsip: md-5 0.9 and sha2 0.9; tungstenite: sha1 0.10"),
     ("bstr",           2, "sdp-rs: 0.2"),
     ("cpufeatures",    2, "rsip: sha2 0.9"),
-    ("digest",         2, "rsip: md-5 0.9 and sha2 0.9"),
+    ("crypto-common",  2, "tungstenite: sha1 0.10"),
+    ("digest",         3, "rsip: md-5 0.9 and sha2 0.9; tungstenite: sha1 0.10"),
     ("getrandom",      3, "rsip: uuid 0.8; metrics-exporter-prometheus: rand 0.9"),
     ("hashbrown",      2, "metrics-exporter-prometheus: metrics-util"),
     ("md-5",           2, "rsip: 0.9"),

@@ -284,7 +284,9 @@ fn resident() -> f64 {
 /// Opens a copy of a file in use: what a crash leaves.
 fn start_after_crash(directory: &Path, sealed: bool) {
     let copy = TempDir::new_in(directory).expect("the directory is writable");
-    std::fs::copy(directory.join("store"), copy.path().join("store")).expect("there is room");
+    for file in ["store", "store.journal"] {
+        std::fs::copy(directory.join(file), copy.path().join(file)).expect("there is room");
+    }
     let before = now();
     let store = Embedded::open(settings(copy.path(), sealed)).expect("the file is whole");
     let spent = before.elapsed().as_secs_f64();
