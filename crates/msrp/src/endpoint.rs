@@ -16,6 +16,8 @@ mod command;
 mod receiving;
 mod sending;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,6 +46,12 @@ pub struct Accepts {
     pub wrapped: MediaRanges,
     /// The most octets of a message; `None` is no limit.
     pub octets_max: Option<u64>,
+}
+
+/// Octets of memory of a quiet session, next to its URIs.
+#[cfg(test)]
+pub(crate) fn session_octets() -> usize {
+    size_of::<session::Endpoint>()
 }
 
 /// What every endpoint takes: the containers (RFC 4975 §7.3.1, §8.6).
@@ -414,6 +422,13 @@ impl Endpoints {
             endpoint.ready(cx);
         }
         self.go_on(cx, place);
+    }
+
+    /// The response to what came is written: the REPORTs for it go.
+    pub(crate) fn report_now(&mut self, cx: &mut Cx, place: u32) {
+        if let Some(endpoint) = self.sessions.get_mut(place as usize) {
+            endpoint.report_now(cx);
+        }
     }
 
     /// The session has failed, and is gone when this returns.

@@ -71,3 +71,6 @@ pub(crate) fn seeded(mut seed: u64) -> impl FnMut() -> u64 + Send {
         mixed ^ (mixed >> 31)
     }
 }
+
+#[cfg(test)]
+mod tests;

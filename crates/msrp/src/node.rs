@@ -230,3 +230,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

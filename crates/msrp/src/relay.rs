@@ -10,6 +10,13 @@ use crate::session::{SessionKey, Usage};
 #[derive(Debug)]
 pub enum Event {}
 
+impl Event {
+    /// The session it is about.
+    pub fn session(&self) -> Option<SessionKey> {
+        match *self {}
+    }
+}
+
 /// The relay of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Relay {}

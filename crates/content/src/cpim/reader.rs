@@ -285,6 +285,14 @@ impl Envelope {
                 .is_some_and(|media| media.eq_ignore_ascii_case(crate::imdn::MEDIA_TYPE))
     }
 
+    /// The first `From` and `To` as a body of their own, without content: it tells which message is
+    /// meant (RFC 7701 §6.2).
+    pub fn from_and_to(&self, octets: &[u8]) -> Vec<u8> {
+        let from = octets.get(self.from_value.clone()).unwrap_or_default();
+        let to = octets.get(self.to_value.clone()).unwrap_or_default();
+        [b"From: ", from, b"\r\nTo: ", to, b"\r\n\r\n"].concat()
+    }
+
     /// Appends `octets`, the beginning of the body with at least its headers, where the sender is
     /// `uri` without display name; no other octet changes.
     ///

@@ -272,19 +272,31 @@ impl Endpoint {
         self.seen.insert(&cx.hasher, &description.message_id);
         if description.success_report && self.config.success_reports == SuccessReports::Received {
             let range = ByteRange { start: 1, end: Some(length), total: Some(length) };
-            self.report(cx, &description.message_id, Some(range), 200);
+            self.report_later(cx, description.message_id.clone(), range);
+        }
+    }
+
+    fn report_later(&mut self, cx: &mut Cx, message_id: Box<[u8]>, range: ByteRange) {
+        self.reports.push((message_id, range));
+        cx.report_later(self.key());
+    }
+
+    /// Sends the success REPORTs that had to wait for the response.
+    pub(super) fn report_now(&mut self, cx: &mut Cx) {
+        for (message_id, range) in std::mem::take(&mut self.reports) {
+            self.report(cx, &message_id, Some(range), 200);
         }
     }
 
     /// A chunk of a message that had come is reported as the first time.
-    fn report_again(&self, cx: &mut Cx, message_id: Box<[u8]>, place: Place, octets: u64) {
+    fn report_again(&mut self, cx: &mut Cx, message_id: Box<[u8]>, place: Place, octets: u64) {
         match self.config.success_reports {
             SuccessReports::Received => {
                 let end = place.start + octets;
                 let start = if octets == 0 { 1 } else { place.start + 1 };
                 let end = if octets == 0 { 0 } else { end };
                 let range = ByteRange { start, end: Some(end), total: place.total };
-                self.report(cx, &message_id, Some(range), 200);
+                self.report_later(cx, message_id, range);
             }
             SuccessReports::ByApplication => {
                 let session = self.key();

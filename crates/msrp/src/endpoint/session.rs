@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::receiving::{Current, Partial};
 use super::sending::{Outgoing, Written};
 use super::{Accepts, Dropped, EndpointConfig, Event, Failure, MessageKey};
+use crate::header::ByteRange;
 use crate::node;
 use crate::node::cx::Cx;
 use crate::node::timers::Timer;
@@ -36,6 +37,8 @@ pub(super) struct Endpoint {
     pub(super) current: Option<Current>,
     /// Messages that came.
     pub(super) seen: Seen,
+    /// Success REPORTs that follow the response.
+    pub(super) reports: Vec<(Box<[u8]>, ByteRange)>,
     /// When the timer is called.
     armed: Option<Instant>,
     /// Messages that are not written, or not all of them; the next to write first.
@@ -58,6 +61,7 @@ impl Endpoint {
             partials: Vec::new(),
             current: None,
             seen,
+            reports: Vec::new(),
             armed: None,
             queue: VecDeque::new(),
             written: VecDeque::new(),

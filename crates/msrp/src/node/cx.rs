@@ -51,6 +51,8 @@ pub(super) enum Later {
     Expired(Waiting),
     /// A session has failed.
     Lost(SessionKey, Lost),
+    /// An endpoint or a switch has REPORTs to send, after the response.
+    Report(SessionKey),
 }
 
 /// Why a request was not written.
@@ -338,6 +340,11 @@ impl Cx {
     /// `session` has failed: its role is told, then the application, and it is gone.
     pub(crate) fn fail(&mut self, session: SessionKey, why: Lost) {
         self.later.push_back(Later::Lost(session, why));
+    }
+
+    /// The role of `session` has REPORTs to send once the response is written.
+    pub(crate) fn report_later(&mut self, session: SessionKey) {
+        self.later.push_back(Later::Report(session));
     }
 
     /// The session is over, and its role knows: it is gone, and a connection of ours that nobody

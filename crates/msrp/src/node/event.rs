@@ -101,12 +101,13 @@ pub enum Event {
 }
 
 impl Event {
-    /// The session it is about; `None` for what is about none, or about a room.
+    /// The session it is about; `None` when it is about none.
     pub fn session(&self) -> Option<SessionKey> {
         match self {
             Self::Bound { session } | Self::Lost { session, .. } => Some(*session),
             Self::Endpoint(event) => Some(event.session()),
-            Self::Relay(_) | Self::Switch(_) => None,
+            Self::Relay(event) => event.session(),
+            Self::Switch(event) => event.session(),
         }
     }
 }

@@ -16,6 +16,9 @@ impl Cx {
         body: &[u8],
         end: Option<Continuation>,
     ) {
+        if let Some(found) = self.connections.get_mut(connection) {
+            found.proven = true;
+        }
         let mut octets = Vec::with_capacity(head.raw.len() + body.len() + 64);
         octets.put_slice(head.raw);
         octets.put_slice(body);

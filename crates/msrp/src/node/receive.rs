@@ -301,7 +301,7 @@ impl Roles {
     }
 
     /// The session is bound: its role may send, and the application knows.
-    pub(super) fn bound(&mut self, key: SessionKey, usage: Usage) {
+    pub(crate) fn bound(&mut self, key: SessionKey, usage: Usage) {
         self.cx.event(Event::Bound { session: key });
         match usage {
             Usage::Endpoint(place) => self.endpoints.bound(&mut self.cx, place),
@@ -350,6 +350,15 @@ impl Roles {
             match later {
                 Later::Expired(waiting) => self.unanswered(waiting),
                 Later::Lost(key, why) => self.lost(key, why),
+                Later::Report(key) => {
+                    match self.cx.sessions.get(key).map(|session| session.usage) {
+                        Some(Usage::Endpoint(place)) => {
+                            self.endpoints.report_now(&mut self.cx, place);
+                        }
+                        Some(Usage::Leg(leg)) => self.switch.report_now(&mut self.cx, leg),
+                        Some(Usage::Pair(_) | Usage::Grant(_)) | None => {}
+                    }
+                }
             }
         }
     }

@@ -40,6 +40,8 @@ fn reads_the_examples_which_have_no_empty_line() {
     assert_eq!(text(RFC7701_9_3, envelope.to.clone()), to);
     assert_eq!(text(RFC7701_9_3, envelope.to_value.clone()), format!("<{to}>"));
     assert_eq!(envelope.media_type(RFC7701_9_3), Some("text/plain"));
+    let expect = format!("From: <sip:alice@atlanta.example.com>\r\nTo: <{to}>\r\n\r\n");
+    assert_eq!(envelope.from_and_to(RFC7701_9_3), expect.as_bytes());
     assert_eq!(&RFC7701_9_3[envelope.content..], b"Hello guys, how are you today?");
     let envelope = read(RFC5438_01).unwrap();
     assert_eq!(text(RFC5438_01, envelope.from), "im:alice@example.com");

@@ -1,0 +1,181 @@
+//! What the focus asks of the switch (RFC 7701 §5).
+
+use std::time::Instant;
+
+use parlance_sip::sdp::{Chatroom, MediaRanges};
+
+use super::identity::Identity;
+use super::leg::{Leg, Pseudonym};
+use super::media::Accepts;
+use super::room::Room;
+use super::{
+    Counts, JoinError, LegConfig, Nickname, RoomConfig, RoomError, RoomId, Switch, SwitchConfig,
+};
+use crate::node::cx::Cx;
+use crate::session::{LocalAddress, Usage};
+use crate::{Node, SessionKey};
+
+impl Node {
+    /// Sets how all rooms are treated, from now on.
+    pub fn set_switch(&mut self, config: SwitchConfig) {
+        self.roles.switch.config = config;
+    }
+
+    /// Opens a room.
+    ///
+    /// # Errors
+    /// [`RoomError`]: the configuration is wrong.
+    pub fn open_room(&mut self, now: Instant, policy: RoomConfig) -> Result<RoomId, RoomError> {
+        self.command(now, |roles| roles.switch.open_room(&mut roles.cx, policy))
+    }
+
+    /// Replaces the policy of a room; what is reserved and the quarantine stay as they were.
+    /// Nothing happens to a room that is not there.
+    ///
+    /// # Errors
+    /// [`RoomError`]: the configuration is wrong; the old one stays.
+    pub fn set_room(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        policy: RoomConfig,
+    ) -> Result<(), RoomError> {
+        self.command(now, |roles| roles.switch.set_room(room, policy))
+    }
+
+    /// Ends all sessions of a room, and the room.
+    pub fn close_room(&mut self, now: Instant, room: RoomId) {
+        self.command(now, |roles| roles.switch.close_room(&mut roles.cx, room));
+    }
+
+    /// Lets a session of a participant into a room, with a new URI at `address`. Its path is set
+    /// and its connection made as for any other session.
+    ///
+    /// # Errors
+    /// [`JoinError`]: nothing has changed.
+    pub fn add_leg(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        address: &LocalAddress,
+        config: &LegConfig,
+    ) -> Result<SessionKey, JoinError> {
+        self.command(now, |roles| roles.switch.add_leg(&mut roles.cx, room, address, config))
+    }
+
+    /// The SDP of a participant has changed: `a=chatroom`, which a later SDP may leave out and
+    /// switch off what it stands for (RFC 7701 §8), and the types that are taken.
+    pub fn set_leg(
+        &mut self,
+        now: Instant,
+        leg: SessionKey,
+        chatroom: Option<Chatroom>,
+        (accept_types, accept_wrapped_types): (MediaRanges, MediaRanges),
+    ) {
+        self.command(now, |roles| {
+            if let Some(leg) = roles.switch.leg_mut(&roles.cx, leg) {
+                leg.chatroom = chatroom;
+                leg.accepts = Accepts::new(accept_types, accept_wrapped_types);
+            }
+        });
+    }
+
+    /// Takes a session out of its room and ends it. What it has begun is aborted, what waits for it
+    /// on its connection is still written.
+    pub fn remove_leg(&mut self, now: Instant, leg: SessionKey) {
+        self.command(now, |roles| roles.switch.remove_leg(&mut roles.cx, leg));
+    }
+
+    /// The nickname of a session of a room.
+    pub fn nickname(&self, leg: SessionKey) -> Option<&Nickname> {
+        let place = self.roles.switch.place(&self.roles.cx, leg)?;
+        self.roles.switch.legs.get(place as usize)?.nickname.as_ref()
+    }
+
+    /// What one session has sent.
+    pub fn leg_counts(&self, leg: SessionKey) -> Option<Counts> {
+        let place = self.roles.switch.place(&self.roles.cx, leg)?;
+        Some(self.roles.switch.legs.get(place as usize)?.counts)
+    }
+
+    /// What was sent in a room.
+    pub fn room_counts(&self, room: RoomId) -> Option<Counts> {
+        let found = self.roles.switch.rooms.get(room.index as usize)?;
+        (found.generation == room.generation).then_some(found.counts)
+    }
+}
+
+impl Switch {
+    fn open_room(&mut self, cx: &mut Cx, policy: RoomConfig) -> Result<RoomId, RoomError> {
+        self.generation = self.generation.wrapping_add(1);
+        let room = Room::new(policy, self.generation, cx.random())?;
+        let index = u32::try_from(self.rooms.insert(room)).unwrap_or(u32::MAX);
+        Ok(RoomId { index, generation: self.generation })
+    }
+
+    fn set_room(&mut self, room: RoomId, policy: RoomConfig) -> Result<(), RoomError> {
+        let identity = Identity::new(&policy.uris)?;
+        if let Some(found) = self.room_mut(room) {
+            found.identity = identity;
+            found.policy = policy;
+        }
+        Ok(())
+    }
+
+    fn close_room(&mut self, cx: &mut Cx, room: RoomId) {
+        let Some(found) = self.room_mut(room) else { return };
+        // Nobody is told of messages that others have begun: they all leave.
+        for place in std::mem::take(&mut found.legs) {
+            if let Some(leg) = self.legs.try_remove(place as usize) {
+                cx.end(leg.session);
+            }
+        }
+        self.rooms.try_remove(room.index as usize);
+    }
+
+    fn add_leg(
+        &mut self,
+        cx: &mut Cx,
+        id: RoomId,
+        address: &LocalAddress,
+        config: &LegConfig,
+    ) -> Result<SessionKey, JoinError> {
+        let max = self.config.legs_max;
+        let place = u32::try_from(self.legs.vacant_key()).unwrap_or(u32::MAX);
+        let room = self.room_mut(id).ok_or(JoinError::NoSuchRoom)?;
+        if room.legs.len() >= max {
+            return Err(JoinError::Full);
+        }
+        let identity = Identity::new(&config.uris)?;
+        let pseudonym = config.pseudonym.as_deref().map(Pseudonym::new).transpose()?;
+        let participant = room.join(config, &identity, pseudonym.as_ref(), place)?;
+        let session = cx.open(address, Usage::Leg(place));
+        let leg = Leg::new(config, session, (id.index, participant), identity, pseudonym);
+        self.legs.insert(leg);
+        Ok(session)
+    }
+
+    fn remove_leg(&mut self, cx: &mut Cx, leg: SessionKey) {
+        if let Some(place) = self.place(cx, leg) {
+            self.take_out(cx, place);
+            cx.end(leg);
+        }
+    }
+
+    fn room_mut(&mut self, room: RoomId) -> Option<&mut Room> {
+        let found = self.rooms.get_mut(room.index as usize)?;
+        (found.generation == room.generation).then_some(found)
+    }
+
+    fn leg_mut(&mut self, cx: &Cx, leg: SessionKey) -> Option<&mut Leg> {
+        let place = self.place(cx, leg)?;
+        self.legs.get_mut(place as usize)
+    }
+
+    fn place(&self, cx: &Cx, leg: SessionKey) -> Option<u32> {
+        match cx.sessions.get(leg)?.usage {
+            Usage::Leg(place) => Some(place),
+            Usage::Endpoint(_) | Usage::Pair(_) | Usage::Grant(_) => None,
+        }
+    }
+}

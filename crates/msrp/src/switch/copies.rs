@@ -1,0 +1,202 @@
+//! Writing one chunk to many: what all have in common once, what is each one's own in between.
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::SwitchConfig;
+use super::leg::Leg;
+use super::queue::Waiting;
+use super::room::Target;
+use crate::header::{ByteRange, FailureReport};
+use crate::node::cx::Cx;
+use crate::{Continuation, Outbound, SHARED_OCTETS_MIN};
+
+/// Octets of a request besides the common part and the paths: `MSRP`, `SEND`, the transaction
+/// identifier twice, the end-line.
+const FRAME_OCTETS: usize = 96;
+
+/// A chunk as all its recipients get it, but for start line, paths and end-line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copies<'a> {
+    /// The header fields, the empty line, and as much of the body as is copied.
+    pub(super) common: &'a [u8],
+    /// The rest of the body, by reference.
+    pub(super) rest: &'a [u8],
+    /// What `rest` is a slice of.
+    pub(super) octets: &'a Bytes,
+    /// How the chunk ends.
+    pub(super) flag: Continuation,
+    /// What a response is told by, when one is waited for.
+    pub(super) waits: Option<u64>,
+}
+
+/// What became of one copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// It is on its way.
+    Sent,
+    /// The participant is gone, or has not connected yet.
+    Gone,
+    /// Too much waits already.
+    Full,
+}
+
+/// What an empty body is a slice of.
+static NOTHING: Bytes = Bytes::new();
+
+impl<'a> Copies<'a> {
+    /// An empty chunk that ends a message with `#`.
+    pub(super) fn abort(common: &'a [u8]) -> Self {
+        Self { common, rest: b"", octets: &NOTHING, flag: Continuation::Abort, waits: None }
+    }
+
+    /// Writes one for each of `targets`. Who did not get it is taken out; those for whom too much
+    /// waits are put into `full`.
+    pub(super) fn send(
+        &self,
+        cx: &mut Cx,
+        legs: &mut Slab<Leg>,
+        config: &SwitchConfig,
+        targets: &mut Vec<Target>,
+        full: &mut Vec<Target>,
+    ) {
+        targets.retain(|target| match self.send_one(cx, legs, config, *target) {
+            Copied::Sent => true,
+            Copied::Gone => false,
+            Copied::Full => {
+                full.push(*target);
+                false
+            }
+        });
+    }
+
+    /// Writes one for `target`.
+    pub(super) fn send_one(
+        &self,
+        cx: &mut Cx,
+        legs: &mut Slab<Leg>,
+        config: &SwitchConfig,
+        target: Target,
+    ) -> Copied {
+        let Some(leg) = legs.get_mut(target.leg as usize) else { return Copied::Gone };
+        let Some(session) = cx.sessions.get(target.session) else { return Copied::Gone };
+        let paths = session.request_paths().len();
+        let connection = session.connection.and_then(|id| cx.connections.get(id));
+        let Some(connection) = connection else { return Copied::Gone };
+        let on = Waiting {
+            queued: connection.outbound.queued_total(),
+            waiting: connection.outbound.len() as u64,
+            pinned: connection.outbound.pinned() as u64,
+            shared: connection.sessions.len() > 1,
+        };
+        let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
+        if !leg.queue.admit(on, octets as u64, config.queue_octets_max as u64) {
+            return Copied::Full;
+        }
+        let sent = cx.send(target.session, self.waits, |out, id, session| {
+            self.write(out, id, session.request_paths());
+        });
+        if sent.is_ok() { Copied::Sent } else { Copied::Gone }
+    }
+
+    /// Writes one for `target` however much waits: what is small and once in a while.
+    pub(super) fn send_anyway(&self, cx: &mut Cx, target: Target) {
+        // Whoever is gone needs it no more.
+        let _ = cx.send(target.session, self.waits, |out, id, session| {
+            self.write(out, id, session.request_paths());
+        });
+    }
+
+    fn write(&self, out: &mut Outbound, id: &[u8], paths: &[u8]) {
+        let tail = out.tail();
+        tail.reserve(FRAME_OCTETS + paths.len() + self.common.len());
+        for part in [b"MSRP ", id, b" SEND", paths, self.common] {
+            tail.extend_from_slice(part);
+        }
+        if !self.rest.is_empty() {
+            out.share_part(self.octets, self.rest);
+        }
+        let tail = out.tail();
+        for part in [b"\r\n-------", id, &[self.flag.octet()], b"\r\n"] {
+            tail.extend_from_slice(part);
+        }
+    }
+}
+
+/// Writes the header fields of a copy and the empty line.
+///
+/// `Success-Report` is absent, which is no (RFC 4975 §7.1.1): the switch reports for itself
+/// (RFC 7701 §6.3).
+pub(super) fn headers(
+    out: &mut Vec<u8>,
+    id: &[u8],
+    range: ByteRange,
+    failure_report: FailureReport,
+) {
+    out.clear();
+    for part in [b"Message-ID: ", id, b"\r\nByte-Range: "] {
+        out.extend_from_slice(part);
+    }
+    decimal(out, Some(range.start));
+    out.push(b'-');
+    decimal(out, range.end);
+    out.push(b'/');
+    decimal(out, range.total);
+    out.extend_from_slice(match failure_report {
+        FailureReport::Yes => b"",
+        FailureReport::Partial => b"\r\nFailure-Report: partial",
+        FailureReport::No => b"\r\nFailure-Report: no",
+    });
+    out.extend_from_slice(b"\r\nContent-Type: message/cpim\r\n\r\n");
+}
+
+/// Appends `body` to the common part when it is small; gives what is to be shared.
+pub(super) fn copy_small<'a>(common: &mut Vec<u8>, body: &'a [u8]) -> &'a [u8] {
+    if body.len() >= SHARED_OCTETS_MIN {
+        return body;
+    }
+    common.extend_from_slice(body);
+    b""
+}
+
+/// A number, or `*`.
+fn decimal(out: &mut Vec<u8>, number: Option<u64>) {
+    let Some(mut number) = number else { return out.push(b'*') };
+    let at = out.len();
+    while {
+        out.push(b'0' + u8::try_from(number % 10).unwrap_or(0));
+        number /= 10;
+        number > 0
+    } {}
+    if let Some(digits) = out.get_mut(at..) {
+        digits.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: MSRP-067
+    #[test]
+    fn writes_headers() {
+        let range = ByteRange { start: 1, end: None, total: None };
+        let far = ByteRange { start: 1040, end: Some(u64::MAX), total: Some(u64::MAX) };
+        #[rustfmt::skip]
+        let table = [
+            (range, FailureReport::Yes,     "1-*/*",                                             ""),
+            (range, FailureReport::Partial, "1-*/*",      "\r\nFailure-Report: partial"),
+            (far,   FailureReport::No,      "1040-18446744073709551615/18446744073709551615", "\r\nFailure-Report: no"),
+        ];
+        for (range, failure_report, written, asked) in table {
+            let mut out = b"what was there".to_vec();
+            headers(&mut out, b"99s9s2", range, failure_report);
+            let expect = format!(
+                "Message-ID: 99s9s2\r\nByte-Range: {written}{asked}\r\n\
+                 Content-Type: message/cpim\r\n\r\n"
+            );
+            assert_eq!(String::from_utf8(out).unwrap(), expect);
+            assert_eq!(range.to_string(), written);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What a switch tells the focus.
+
+use super::{Nickname, RoomId};
+use crate::session::SessionKey;
+
+/// Something in a room that the focus has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A participant has another nickname, or none (RFC 7701 §7): it goes into the conference
+    /// information.
+    Nickname {
+        /// Which room.
+        room: RoomId,
+        /// Which session.
+        leg: SessionKey,
+        /// What it is called now.
+        nickname: Option<Nickname>,
+    },
+    /// A participant did not take its messages and was taken out of the room; the session has
+    /// ended. The focus says BYE with a Reason of 503 (MSRP-070).
+    Slow {
+        /// Which room.
+        room: RoomId,
+        /// Which session.
+        leg: SessionKey,
+    },
+}
+
+impl Event {
+    /// The session it is about.
+    pub fn session(&self) -> Option<SessionKey> {
+        match self {
+            Self::Nickname { leg, .. } | Self::Slow { leg, .. } => Some(*leg),
+        }
+    }
+}
+
+/// What was sent, without what only says that somebody is writing (RFC 3994) and without
+/// disposition notifications (RFC 5438): what history and charging count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Whole messages.
+    pub messages: u64,
+    /// Octets of them, the wrapper included.
+    pub octets: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, octets: u64) {
+        self.messages += 1;
+        self.octets += octets;
+    }
+}

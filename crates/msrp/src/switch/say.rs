@@ -1,0 +1,115 @@
+//! What the room itself says: reports and the welcome (RFC 7701 §6.3, §8).
+
+use parlance_content::cpim::Builder;
+
+use super::Switch;
+use super::copies::{Copies, copy_small, headers};
+use super::room::Target;
+use crate::header::ByteRange;
+use crate::node::cx::Cx;
+use crate::{Continuation, write};
+
+/// Most participants that a welcome names; the others are counted. Local limit.
+const NAMED_MAX: usize = 50;
+
+/// A REPORT that a message has come.
+#[derive(Debug)]
+pub(super) struct Report {
+    leg: u32,
+    id: Box<[u8]>,
+    length: u64,
+    body: Option<Box<[u8]>>,
+}
+
+impl Report {
+    fn write(&self, out: &mut Vec<u8>, id: &[u8], paths: &[u8]) {
+        let range = ByteRange { start: 1, end: Some(self.length), total: Some(self.length) };
+        for part in [b"MSRP ", id, b" REPORT", paths] {
+            out.extend_from_slice(part);
+        }
+        write::header(out, "Message-ID", &self.id);
+        write::header(out, "Byte-Range", range.to_string().as_bytes());
+        write::header(out, "Status", b"000 200 OK");
+        let Some(body) = &self.body else {
+            return write::end_line(out, id, Continuation::Last);
+        };
+        write::header(out, "Content-Type", b"message/cpim");
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body);
+        write::body_end(out, id, Continuation::Last);
+    }
+}
+
+impl Switch {
+    /// The sender is to hear that all of a message has come, if it wants to (RFC 4975 §7.1.2). The
+    /// report about a private message says whose it is: `body` (RFC 7701 §6.2).
+    pub(super) fn report_received(
+        &mut self,
+        cx: &mut Cx,
+        at: u32,
+        wanted: bool,
+        (id, length): (&[u8], u64),
+        body: Option<Box<[u8]>>,
+    ) {
+        if let Some(leg) = self.legs.get(at as usize).filter(|_| wanted) {
+            self.reports.push(Report { leg: at, id: id.into(), length, body });
+            cx.report_later(leg.session);
+        }
+    }
+
+    /// Writes the reports of a leg; the response is written.
+    pub(crate) fn report_now(&mut self, cx: &mut Cx, at: u32) {
+        let Some(leg) = self.legs.get(at as usize) else { return };
+        for report in self.reports.extract_if(.., |report| report.leg == at) {
+            // A sender that is gone by now needs no report.
+            let _ = cx.send(leg.session, None, |out, id, session| {
+                report.write(out.tail(), id, session.request_paths());
+            });
+        }
+    }
+
+    /// Tells a participant whose client knows nothing of chat rooms that this is one, and who is in
+    /// it (RFC 7701 §8).
+    pub(super) fn welcome(&mut self, cx: &mut Cx, at: u32) {
+        let Some(leg) = self.legs.get_mut(at as usize) else { return };
+        let Some(room) = self.rooms.get_mut(leg.room as usize) else { return };
+        let media = room.media.number("text/plain");
+        if leg.chatroom.is_some() || !room.policy.welcome || !leg.accepts.takes(media, "text/plain")
+        {
+            return;
+        }
+        let target = Target { leg: at, session: leg.session };
+        let participant = leg.participant;
+        let mut text = format!("This is the chat room {}. Taking part:", room.uri());
+        let mut others = 0;
+        for place in &room.legs {
+            let Some(leg) = self.legs.get(*place as usize) else { continue };
+            if leg.participant == participant {
+                continue;
+            }
+            others += 1;
+            if others <= NAMED_MAX {
+                let uri = leg.shown_uri(room.uri_of(leg.participant));
+                text.push_str(if others == 1 { " " } else { ", " });
+                text.push_str(uri);
+            }
+        }
+        match others.saturating_sub(NAMED_MAX) {
+            0 if others == 0 => text.push_str(" nobody else."),
+            0 => text.push('.'),
+            more => text.push_str(&format!(" and {more} more.")),
+        }
+        let head = Builder::new().from("", room.uri()).to("", room.uri_of(participant));
+        let fields = [("Content-Type", "text/plain; charset=utf-8")];
+        let Ok(body) = head.build(&fields, text.as_bytes()) else { return };
+        let id = cx.message_id();
+        let length = body.len() as u64;
+        let range = ByteRange { start: 1, end: None, total: Some(length) };
+        let common = &mut self.scratch.common;
+        headers(common, &id, range, self.config.failure_report);
+        let rest = copy_small(common, &body);
+        let flag = Continuation::Last;
+        let copies = Copies { common, rest, octets: &body, flag, waits: None };
+        copies.send_anyway(cx, target);
+    }
+}
