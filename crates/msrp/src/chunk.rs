@@ -102,7 +102,7 @@ fn write_range(out: &mut Vec<u8>, place: Place, octets: usize) {
         },
         total: place.total,
     };
-    write::header(out, "Byte-Range", range.to_string().as_bytes());
+    write::byte_range(out, range);
 }
 
 #[cfg(test)]
@@ -148,6 +148,8 @@ mod tests {
         assert_eq!(range(0, Some(5000), 2048), "Byte-Range: 1-2048/5000\r\n");
         assert_eq!(range(0, Some(5000), 2049), "Byte-Range: 1-*/5000\r\n");
         assert_eq!(range(2048, None, 5), "Byte-Range: 2049-2053/*\r\n");
+        let end = u64::MAX - 1;
+        assert_eq!(range(end - 1, Some(end), 1), format!("Byte-Range: {end}-{end}/{end}\r\n"));
         assert_eq!(range(0, Some(0), 0), "Byte-Range: 1-0/0\r\n");
         assert_eq!(range(2048, None, 0), "Byte-Range: 1-0/*\r\n");
     }

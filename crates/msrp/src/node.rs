@@ -111,16 +111,7 @@ impl Node {
             return self.octets(connection, octets);
         }
         self.command(now, |roles| match input {
-            Input::Connected { connection, peer } => {
-                if let Some(found) = roles.cx.connections.get_mut(connection)
-                    && found.state == State::Connecting
-                {
-                    found.state = State::Open;
-                    found.peer = Some(Box::new(peer));
-                    found.sent = now;
-                    roles.cx.arm(connection);
-                }
-            }
+            Input::Connected { connection, peer } => roles.connected(connection, peer),
             Input::ConnectFailed { connection, error } => {
                 roles.connection_lost(connection, Lost::Unconnected(error));
             }

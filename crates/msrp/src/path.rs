@@ -14,6 +14,11 @@ impl<'a> Path<'a> {
         Self(value.trim_ascii())
     }
 
+    /// The path that `value` is, which has no white space around it.
+    pub(crate) fn of(value: &'a [u8]) -> Self {
+        Self(value)
+    }
+
     /// The value as it stands.
     pub fn as_bytes(self) -> &'a [u8] {
         self.0

@@ -33,7 +33,7 @@ impl<'a> Report<'a> {
         }
         write::header(out, "Message-ID", self.message_id);
         if let Some(range) = self.range {
-            write::header(out, "Byte-Range", range.to_string().as_bytes());
+            write::byte_range(out, range);
         }
         let status = Status { namespace: 0, code: self.code, comment };
         write::header(out, "Status", status.to_string().as_bytes());

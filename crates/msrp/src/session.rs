@@ -119,6 +119,8 @@ pub(crate) struct Session {
     paths: Box<[u8]>,
     /// Octets of the peer's path in it.
     peer_octets: u32,
+    /// Whether that is one URI.
+    single: bool,
     generation: u32,
 }
 
@@ -135,7 +137,7 @@ impl Session {
     pub(crate) fn peer(&self) -> Option<Path<'_>> {
         let start = TO_PATH.len();
         let end = start + self.peer_octets as usize;
-        self.paths.get(start..end).map(Path::new)
+        self.paths.get(start..end).map(Path::of)
     }
 
     /// `\r\nTo-Path: ..\r\nFrom-Path: ..\r\n` of a request; empty before the peer's path is known.
@@ -143,11 +145,10 @@ impl Session {
         &self.paths
     }
 
-    /// The same for a response to `to`, when it is the same: the peer's path is this one URI
-    /// (RFC 4975 §7.2).
-    pub(crate) fn response_paths(&self, to: &[u8]) -> Option<&[u8]> {
-        let end = TO_PATH.len() + self.peer_octets as usize;
-        (self.paths.get(TO_PATH.len()..end) == Some(to)).then_some(&self.paths)
+    /// The same for a response to what came from `from`, when it is the same: the peer's path is
+    /// this one URI (RFC 4975 §7.2).
+    pub(crate) fn response_paths(&self, from: Path<'_>) -> Option<&[u8]> {
+        (self.single && self.peer() == Some(from)).then_some(&self.paths)
     }
 
     /// Whether a request with this `From-Path` is of the peer: the same octets, or equivalent URIs
@@ -171,6 +172,7 @@ impl Session {
         let own = self.own.as_bytes();
         let peer = path.as_bytes();
         self.paths = [TO_PATH, peer, FROM_PATH, own, b"\r\n"].concat().into();
+        self.single = path.is_single();
         self.peer_octets = u32::try_from(peer.len()).unwrap_or(u32::MAX);
     }
 }
@@ -231,6 +233,7 @@ impl Sessions {
             own,
             paths: Box::default(),
             peer_octets: 0,
+            single: false,
             generation,
         });
         let index = u32::try_from(index).unwrap_or(u32::MAX);
@@ -390,9 +393,10 @@ mod tests {
             b"\r\nTo-Path: msrp://alice.example.com:7777/iau3;tcp\r\nFrom-Path: \
               msrp://bob.example.com:8888/9di4;tcp\r\n"
         );
-        assert_eq!(session.response_paths(peer.first()), Some(session.request_paths()));
-        assert_eq!(session.response_paths(b"msrp://a:7/a;tcp"), None);
-        sessions.set_peer(key, Path::new(b"msrp://r:9/r;tcp msrp://a:7/a;tcp"), FromRule::Whole);
-        assert_eq!(sessions.get(key).unwrap().response_paths(b"msrp://r:9/r;tcp"), None);
+        assert_eq!(session.response_paths(peer), Some(session.request_paths()));
+        assert_eq!(session.response_paths(Path::new(b"msrp://a:7/a;tcp")), None);
+        let path = Path::new(b"msrp://r:9/r;tcp msrp://a:7/a;tcp");
+        sessions.set_peer(key, path, FromRule::Whole);
+        assert_eq!(sessions.get(key).unwrap().response_paths(path), None);
     }
 }

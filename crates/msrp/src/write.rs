@@ -1,5 +1,6 @@
 //! Writing requests and responses (RFC 4975 §7.1, §7.2).
 
+use crate::header::ByteRange;
 use crate::{Continuation, Method, TransactionId};
 
 /// Writes the start line and the paths of a request; the header fields follow.
@@ -11,6 +12,35 @@ pub fn request(out: &mut Vec<u8>, id: &[u8], method: Method<'_>, to: &[u8], from
 /// Writes a header field.
 pub fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     extend(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
+}
+
+/// Writes a `Byte-Range`.
+pub fn byte_range(out: &mut Vec<u8>, range: ByteRange) {
+    let ByteRange { start, end, total } = range;
+    out.extend_from_slice(b"Byte-Range: ");
+    for (number, after) in [(Some(start), b"-"), (end, b"/"), (total, b"\r")] {
+        match number {
+            Some(number) => decimal(out, number),
+            None => out.push(b'*'),
+        }
+        out.extend_from_slice(after);
+    }
+    out.push(b'\n');
+}
+
+/// Writes the digits of `number`.
+pub(crate) fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut from = digits.len();
+    for (at, place) in digits.iter_mut().enumerate().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        from = at;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(from..).unwrap_or_default());
 }
 
 /// Writes the end-line: at once after the last header field, or after [`body_end`].

@@ -1,8 +1,10 @@
 //! Messages that go (RFC 4975 §7.1.1).
 
 use std::collections::VecDeque;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 
 use super::session::Endpoint;
 use super::{Event, Failure, Message, MessageKey, SendError};
@@ -373,11 +375,14 @@ impl Endpoint {
     }
 }
 
-/// Whether `id` is in the content that is made of `parts`: then it cannot end it (RFC 4975 §7.1).
+/// Whether the end-line of `id` is in the content that is made of `parts`: then it cannot end it
+/// (RFC 4975 §7.1).
 fn occurs(id: &TransactionId, parts: &[Bytes]) -> bool {
+    static HYPHENS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"-------"));
+    let in_one = |octets: &[u8]| HYPHENS.find(octets).is_some() && id.occurs_in(octets);
     match parts {
         [] => false,
-        [part] => id.occurs_in(part),
-        parts => id.occurs_in(&parts.concat()),
+        [part] => in_one(part),
+        parts => in_one(&parts.concat()),
     }
 }

@@ -250,22 +250,25 @@ impl Cx {
         if !Answers::to(method, head.failure_report).want(code) {
             return;
         }
-        let session = self.sessions.get(key);
-        let own = session.map_or(head.to_path.first(), |session| session.own().as_bytes());
-        let to = match method {
-            Method::Send => head.from_path.first(),
-            _ => head.from_path.as_bytes(),
-        };
-        if code == 200
-            && let Some(paths) = session.and_then(|session| session.response_paths(to))
-        {
-            let Some(found) = usable(&mut self.connections, connection) else { return };
-            write_ok(found.outbound.tail(), id, paths);
-            self.counts.answered(code);
-            return touch(found, connection, &mut self.outputs);
-        }
         let Some(found) = usable(&mut self.connections, connection) else { return };
-        write::response(found.outbound.tail(), id, code, to, own, b"");
+        let session = self.sessions.get(key);
+        let paths = session.and_then(|session| session.response_paths(head.from_path));
+        match (paths, method, session) {
+            (Some(paths), Method::Send, _) if code == 200 => {
+                write_ok(found.outbound.tail(), id, paths);
+            }
+            _ => {
+                let own = match session {
+                    Some(session) => session.own().as_bytes(),
+                    None => head.to_path.first(),
+                };
+                let to = match method {
+                    Method::Send => head.from_path.first(),
+                    _ => head.from_path.as_bytes(),
+                };
+                write::response(found.outbound.tail(), id, code, to, own, b"");
+            }
+        }
         self.counts.answered(code);
         touch(found, connection, &mut self.outputs);
     }

@@ -79,7 +79,8 @@ pub enum Output {
 /// Something that the application has to know.
 #[derive(Debug)]
 pub enum Event {
-    /// The first request for a session came, or the connection for it stands: messages can go.
+    /// The first request for a session came, or the connection that we make for it stands: messages
+    /// can go.
     Bound {
         /// Which.
         session: SessionKey,

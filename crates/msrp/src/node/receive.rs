@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::endpoint::Endpoints;
 use crate::node::connection::{Answers, Fate, Receiving, State};
 use crate::node::cx::{Cx, EMPTY, Later, Verdict};
-use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost};
+use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost, Peer};
 use crate::path::session_id;
 use crate::pending::Waiting;
 use crate::relay::Relay;
@@ -108,7 +108,7 @@ impl Roles {
         }
         let Some(session) = self.cx.sessions.get(key) else { return Verdict::Refuse(481) };
         let bound = session.connection;
-        if !head.to_path.is_single() {
+        if session.own().as_bytes() != head.to_path.as_bytes() && !head.to_path.is_single() {
             return Verdict::Refuse(481);
         }
         if bound.is_some_and(|bound| bound != connection) {
@@ -273,14 +273,13 @@ impl Roles {
 
     /// The session that a `To-Path` names: the one of the last request most of the time.
     fn session_of(&mut self, id: ConnectionId, path: Path<'_>) -> Option<SessionKey> {
-        let uri = path.first();
         let found = self.cx.connections.get_mut(id)?;
         if let Some(session) = self.cx.sessions.get(found.last)
-            && session.own().as_bytes() == uri
+            && session.own().as_bytes() == path.as_bytes()
         {
             return Some(found.last);
         }
-        let key = self.cx.sessions.find(uri)?;
+        let key = self.cx.sessions.find(path.first())?;
         found.last = key;
         Some(key)
     }
@@ -322,14 +321,32 @@ impl Roles {
 
     /// We are the active side: a connection, and the first request on it.
     pub(super) fn connect(&mut self, key: SessionKey, hop: Hop) {
-        if self.cx.connect(key, hop).is_none() {
-            return;
-        }
-        if self.cx.send_empty(key).is_ok()
+        let Some(connection) = self.cx.connect(key, hop) else { return };
+        // Without a path of the peer there is nobody to send it to; who connects has one.
+        let _ = self.cx.send_empty(key);
+        let found = self.cx.connections.get(connection);
+        if found.is_some_and(|found| found.state == State::Open)
             && let Some(usage) = self.cx.sessions.get(key).map(|session| session.usage)
         {
             self.bound(key, usage);
         }
+    }
+
+    /// A connection of ours stands, and all sessions that wait for it are bound.
+    pub(super) fn connected(&mut self, id: ConnectionId, peer: Peer) {
+        let Some(found) = self.cx.connections.get_mut(id) else { return };
+        if found.state != State::Connecting {
+            return;
+        }
+        found.state = State::Open;
+        found.peer = Some(Box::new(peer));
+        found.sent = self.cx.now;
+        for key in found.sessions.clone() {
+            if let Some(usage) = self.cx.sessions.get(key).map(|session| session.usage) {
+                self.bound(key, usage);
+            }
+        }
+        self.cx.arm(id);
     }
 
     /// There is room again on a connection: who was held back for it goes on.

@@ -106,8 +106,9 @@ fn the_active_side_connects_once_and_sends_at_once() {
         .collect();
     let [(connection, to)] = &connects[..] else { panic!("{connects:?}") };
     assert_eq!(**to, hop());
-    assert_eq!(bench.said(), [Said::Bound, Said::Bound]);
+    assert_eq!(bench.said(), []);
     bench.input(Input::Connected { connection: *connection, peer: peer() });
+    assert_eq!(bench.said(), [Said::Bound, Said::Bound]);
     let written = text(&bench.written(*connection));
     let starts: Vec<_> = written.lines().filter(|line| line.ends_with(" SEND")).collect();
     assert_eq!(starts.len(), 2);
@@ -131,7 +132,7 @@ fn a_connection_that_cannot_be_made_or_is_not_answered_fails_its_sessions() {
     let connection = bench.node.connection(session).unwrap();
     let error = ConnectError::Unreachable;
     bench.input(Input::ConnectFailed { connection, error });
-    assert_eq!(bench.said(), [Said::Bound, Said::Lost(Lost::Unconnected(error))]);
+    assert_eq!(bench.said(), [Said::Lost(Lost::Unconnected(error))]);
 
     let session = bench.endpoint(OWN, PEER, |_| {});
     bench.node.connect(bench.now, session, hop());
