@@ -1,9 +1,6 @@
 //! The end-line, and finding it after a body (RFC 4975 §7.1, §7.3.1).
 
 use std::ops::Range;
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
 
 use crate::TransactionId;
 
@@ -51,19 +48,106 @@ const AFTER: usize = 3;
 /// Octets of the longest end of a body.
 const OCTETS_MAX: usize = START.len() + TransactionId::OCTETS_MAX + AFTER;
 
-static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(START));
-
-/// The flag of the end-line of `id` that `line` (with its CRLF) is.
+/// The flag of the end-line of `id` that `line`, without its CRLF, is.
 pub(crate) fn read(line: &[u8], id: &[u8]) -> Option<Continuation> {
-    let flag = line.strip_prefix(DASHES)?.strip_prefix(id)?.strip_suffix(b"\r\n")?;
-    match flag {
+    match line.strip_prefix(DASHES)?.strip_prefix(id)? {
         [flag] => Continuation::from_octet(*flag),
         _ => None,
     }
 }
 
-/// Looks for the end of one body, over as many reads as it takes; looks at each octet twice at
-/// most.
+/// What a look at some input found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The first `body` octets are body, those up to `next` the end.
+    End { body: usize, next: usize, continuation: Continuation },
+    /// The first `body` octets are body, the others may be the start of the end.
+    Open { body: usize },
+}
+
+/// Looks for the first end of the body of transaction `id` in `input`.
+///
+/// Of seven dashes, four stand at a multiple of four octets, wherever they start: 32 bits at a time
+/// are looked at, as RFC 4975 §7.3.1 says, and the octets around them only where they are dashes.
+pub(crate) fn find(input: &[u8], id: &[u8]) -> Found {
+    let (blocks, rest) = input.as_chunks::<BLOCK>();
+    for (number, block) in blocks.iter().enumerate() {
+        if has_dashes(block)
+            && let Some(found) = find_in(input, block, number * BLOCK, id)
+        {
+            return found;
+        }
+    }
+    if let Some(found) = find_in(input, rest, blocks.len() * BLOCK, id) {
+        return found;
+    }
+    // Less than START may be the first of it.
+    let tail = input.len().saturating_sub(START.len() - 1);
+    let last = input.get(tail..).unwrap_or_default();
+    let start =
+        (0..last.len()).find(|at| last.get(*at..).is_some_and(|end| START.starts_with(end)));
+    Found::Open { body: start.map_or(input.len(), |at| tail + at) }
+}
+
+/// Octets that are looked at together.
+const BLOCK: usize = 32;
+
+/// Whether one of the words of `block` is dashes.
+fn has_dashes(block: &[u8; BLOCK]) -> bool {
+    let (words, _) = block.as_chunks::<4>();
+    words
+        .iter()
+        .fold(false, |any, word| any | (u32::from_ne_bytes(*word) == u32::from_ne_bytes(*b"----")))
+}
+
+/// Looks around every word of `part`, which starts at octet `from` of `input`, that is dashes.
+fn find_in(input: &[u8], part: &[u8], from: usize, id: &[u8]) -> Option<Found> {
+    let (words, _) = part.as_chunks::<4>();
+    for (number, word) in words.iter().enumerate().filter(|(_, word)| *word == b"----") {
+        // The dashes start here or up to three octets before.
+        let at = from + number * word.len();
+        let before = input.get(..at).unwrap_or_default();
+        let dashes = before.iter().rev().take(3).take_while(|octet| **octet == b'-').count();
+        let Some(body) = at.checked_sub(dashes + 2) else { continue };
+        let end = input.get(body..).unwrap_or_default();
+        match compare(end, id) {
+            Compared::End(continuation) => {
+                let next = body + START.len() + id.len() + AFTER;
+                return Some(Found::End { body, next, continuation });
+            }
+            Compared::Open => return Some(Found::Open { body }),
+            Compared::Different => {}
+        }
+    }
+    None
+}
+
+enum Compared {
+    /// It starts with the end of the body.
+    End(Continuation),
+    /// It is the start of the end.
+    Open,
+    /// It is something else.
+    Different,
+}
+
+/// Compares `input` with the end of the body of `id`.
+fn compare(input: &[u8], id: &[u8]) -> Compared {
+    let Some(after) = input.strip_prefix(START) else {
+        return if START.starts_with(input) { Compared::Open } else { Compared::Different };
+    };
+    let Some(after) = after.strip_prefix(id) else {
+        return if id.starts_with(after) { Compared::Open } else { Compared::Different };
+    };
+    let Some((flag, after)) = after.split_first() else { return Compared::Open };
+    match (Continuation::from_octet(*flag), after) {
+        (Some(continuation), [b'\r', b'\n', ..]) => Compared::End(continuation),
+        (Some(_), [] | [b'\r']) => Compared::Open,
+        _ => Compared::Different,
+    }
+}
+
+/// Looks for the end of one body, over as many reads as it takes.
 ///
 /// CR is only the first and the last but one octet of what it looks for. So when the octets stop to
 /// match, no later one of those that did can be a start: what was held back is body.
@@ -72,20 +156,11 @@ pub(crate) struct EndLine {
     /// `CRLF ------- transact-id flag CRLF`; the flag is the one found last.
     octets: [u8; OCTETS_MAX],
     /// How many of them there are.
-    len: usize,
+    len: u8,
     /// How many of them the input so far ends with.
-    held: usize,
+    held: u8,
     /// How many of those are not part of the body in any case.
-    before: usize,
-}
-
-/// What a look at some input found.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// The first `body` octets are body, those up to `next` the end.
-    End { body: usize, next: usize, continuation: Continuation },
-    /// The first `body` octets are body, the others may be the start of the end.
-    Open { body: usize },
+    before: u8,
 }
 
 /// What became of octets that had been held back.
@@ -99,34 +174,35 @@ pub(crate) enum Resumed {
     Body { held: Range<usize> },
 }
 
-enum Compared {
-    Equal(Continuation),
-    Start,
-    Different,
-}
-
 impl EndLine {
     /// One for no transaction.
     pub(crate) fn new() -> Self {
         Self { octets: [0; OCTETS_MAX], len: 0, held: 0, before: 0 }
     }
 
-    /// Starts over for the body of transaction `id`, which has at most 32 octets, after the empty
-    /// line: its CRLF may be that of the end-line, as some write an empty body.
-    pub(crate) fn start(&mut self, id: &[u8]) {
+    /// Starts over for the body of transaction `id`, which has at most 32 octets, after `held`: the
+    /// first octets of the end. The first two of them are no body when `after_head` is said: they
+    /// end the empty line.
+    pub(crate) fn start(&mut self, id: &[u8], held: &[u8], after_head: bool) {
         let flag = START.len() + id.len();
-        self.len = flag + AFTER;
-        (self.held, self.before) = (2, 2);
-        for (place, part) in [(0, START), (START.len(), id), (flag, b"$\r\n")] {
+        for (place, part) in [(0, START), (START.len(), id), (flag, b"$\r\n"), (0, held)] {
             if let Some(place) = self.octets.get_mut(place..place + part.len()) {
                 place.copy_from_slice(part);
             }
         }
+        (self.len, self.before) = (octets(flag + AFTER), if after_head { 2 } else { 0 });
+        self.held = octets(held.len());
     }
 
-    /// The octets that are held back, as they came.
-    pub(crate) fn held(&self, octets: Range<usize>) -> &[u8] {
-        self.octets.get(octets).unwrap_or_default()
+    /// The transaction identifier.
+    fn id(&self) -> &[u8] {
+        let end = usize::from(self.len).saturating_sub(AFTER);
+        self.octets.get(START.len()..end).unwrap_or_default()
+    }
+
+    /// The octets that were held back, as they came.
+    pub(crate) fn octets(&self, held: Range<usize>) -> &[u8] {
+        self.octets.get(held).unwrap_or_default()
     }
 
     /// Whether octets are held back.
@@ -136,73 +212,116 @@ impl EndLine {
 
     /// Goes on with octets that were held back.
     pub(crate) fn resume(&mut self, input: &[u8]) -> Resumed {
-        let held = self.before..self.held;
-        for (at, octet) in input.iter().enumerate() {
-            if !self.step(*octet) {
+        let held = usize::from(self.before)..usize::from(self.held);
+        let flag = usize::from(self.len).saturating_sub(AFTER);
+        for (number, octet) in input.iter().enumerate() {
+            let place = usize::from(self.held);
+            let Some(expected) = self.octets.get_mut(place) else { break };
+            if place == flag && Continuation::from_octet(*octet).is_some() {
+                *expected = *octet;
+            }
+            if *expected != *octet {
                 (self.held, self.before) = (0, 0);
                 return Resumed::Body { held };
             }
+            self.held += 1;
             if self.held == self.len {
                 self.held = 0;
-                return Resumed::End { next: at + 1, continuation: self.flag() };
+                let flag = self.octets.get(flag).copied().unwrap_or_default();
+                let continuation = Continuation::from_octet(flag).unwrap_or(Continuation::Last);
+                return Resumed::End { next: number + 1, continuation };
             }
         }
         Resumed::Held
     }
 
-    /// Looks through `input` while nothing is held back.
+    /// Looks through `input` while nothing is held back; holds back what may be the start of the
+    /// end.
     pub(crate) fn find(&mut self, input: &[u8]) -> Found {
-        let mut at = 0;
-        while let Some(found) = FINDER.find(input.get(at..).unwrap_or_default()) {
-            at += found;
-            match self.compare(input.get(at..).unwrap_or_default()) {
-                Compared::Equal(continuation) => {
-                    return Found::End { body: at, next: at + self.len, continuation };
-                }
-                Compared::Start => return Found::Open { body: at },
-                Compared::Different => at += START.len(),
+        let found = find(input, self.id());
+        if let Found::Open { body } = found {
+            let start = input.get(body..).unwrap_or_default();
+            if let Some(place) = self.octets.get_mut(..start.len()) {
+                place.copy_from_slice(start);
             }
+            self.held = octets(start.len());
         }
-        // Fewer octets than START may be the first of it.
-        let tail = input.len().saturating_sub(START.len() - 1).max(at);
-        for cr in memchr::memchr_iter(b'\r', input.get(tail..).unwrap_or_default()) {
-            if let Compared::Start = self.compare(input.get(tail + cr..).unwrap_or_default()) {
-                return Found::Open { body: tail + cr };
+        found
+    }
+}
+
+/// No count here is more than [`OCTETS_MAX`].
+fn octets(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same, looked for in the plainest way.
+    fn plain(input: &[u8], id: &[u8]) -> Found {
+        let ends =
+            [Continuation::Last, Continuation::More, Continuation::Abort].map(|continuation| {
+                (continuation, [START, id, &[continuation.octet()], b"\r\n"].concat())
+            });
+        for body in 0..=input.len() {
+            for (continuation, end) in &ends {
+                if input[body..].starts_with(end) {
+                    let (next, continuation) = (body + end.len(), *continuation);
+                    return Found::End { body, next, continuation };
+                }
+                if body < input.len() && end.starts_with(&input[body..]) {
+                    return Found::Open { body };
+                }
             }
         }
         Found::Open { body: input.len() }
     }
 
-    /// Compares `input` from its first octet; holds it back when it ends too early to say.
-    fn compare(&mut self, input: &[u8]) -> Compared {
-        self.held = 0;
-        for octet in input {
-            if !self.step(*octet) {
-                self.held = 0;
-                return Compared::Different;
-            }
-            if self.held == self.len {
-                self.held = 0;
-                return Compared::Equal(self.flag());
-            }
+    #[test]
+    fn flags_are_read() {
+        for flag in [Continuation::Last, Continuation::More, Continuation::Abort] {
+            assert_eq!(Continuation::from_octet(flag.octet()), Some(flag));
+            let line = [b"-------abcd", &[flag.octet()][..]].concat();
+            assert_eq!(read(&line, b"abcd"), Some(flag));
         }
-        Compared::Start
+        for line in
+            ["", "-------abcd", "-------abcd!", "-------abcd$$", "------abcd$", "-------abce$"]
+        {
+            assert_eq!(read(line.as_bytes(), b"abcd"), None, "{line}");
+        }
     }
 
-    /// Whether `octet` is the next one.
-    fn step(&mut self, octet: u8) -> bool {
-        let is_flag = self.held + AFTER == self.len;
-        let Some(expected) = self.octets.get_mut(self.held) else { return false };
-        if is_flag && Continuation::from_octet(octet).is_some() {
-            *expected = octet;
+    #[test]
+    fn finds_the_end_wherever_it_stands() {
+        for id in ["abcd", "a2345678901234567890123456789.-="] {
+            for before in 0..100 {
+                let mut input = vec![b'-'; before];
+                input.extend(format!("\r\n-------{id}$\r\nafter").as_bytes());
+                let next = before + START.len() + id.len() + AFTER;
+                let end = Found::End { body: before, next, continuation: Continuation::Last };
+                assert_eq!(find(&input, id.as_bytes()), end, "{before}");
+                for cut in before + 1..next {
+                    let open = Found::Open { body: before };
+                    assert_eq!(find(&input[..cut], id.as_bytes()), open, "{before}, {cut}");
+                }
+            }
         }
-        let same = *expected == octet;
-        self.held += usize::from(same);
-        same
     }
 
-    fn flag(&self) -> Continuation {
-        let flag = self.len.checked_sub(AFTER).and_then(|at| self.octets.get(at));
-        flag.and_then(|octet| Continuation::from_octet(*octet)).unwrap_or(Continuation::Last)
+    proptest! {
+        #[test]
+        fn finds_what_the_plainest_way_finds(
+            words in prop::collection::vec(prop::sample::select(vec![
+                "\r\n", "\r", "\n", "-", "--", "----", "-------", "abcd", "$", "+\r\n", "x",
+                "\r\n-------", "\r\n-------abcd", "\r\n-------abcd#", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            ]), 0..30),
+        ) {
+            let input = words.concat().into_bytes();
+            prop_assert_eq!(find(&input, b"abcd"), plain(&input, b"abcd"));
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use crate::end_line::{EndLine, Found, Resumed};
+use crate::end_line::{self, EndLine, Found, Resumed};
 use crate::head::{self, Scanned};
 use crate::{Continuation, Head, HeadError, MalformedHead};
 
@@ -174,7 +174,7 @@ impl Framer {
             }
             Scanned::Broken(_) => {}
         }
-        self.place.head(&self.limits, rest, scanned, input, at)
+        self.place.head(&self.limits, rest, scanned, false, input, at)
     }
 
     /// Reads the head in `cut` when there is enough of it.
@@ -183,7 +183,7 @@ impl Framer {
             return None;
         }
         let scanned = head::scan(&self.cut, &self.limits);
-        self.place.head(&self.limits, &self.cut, scanned, input, at)
+        self.place.head(&self.limits, &self.cut, scanned, true, input, at)
     }
 
     /// Adds to a head that was cut; whether there is now enough of it to say what it is.
@@ -195,14 +195,11 @@ impl Framer {
             let taken = end.map_or(rest.len(), |end| end + 1);
             self.cut.extend_from_slice(rest.get(..taken).unwrap_or_default());
             *at += taken;
-            let line = self.cut.get(self.line_at..).unwrap_or_default();
-            let is_first = self.line_at == 0;
-            let enough = match end {
-                Some(_) if is_first => !head::is_start_line(line),
-                Some(_) => head::is_last_line(&self.cut, line),
-                None => is_first && !head::may_start(line),
+            let is_enough = match end {
+                Some(_) => head::is_enough(&self.cut, self.line_at),
+                None => self.line_at == 0 && !head::may_start(&self.cut),
             };
-            if enough || self.cut.len() >= self.limits.head_octets_max {
+            if is_enough || self.cut.len() >= self.limits.head_octets_max {
                 return true;
             }
             if end.is_some() {
@@ -214,12 +211,14 @@ impl Framer {
 }
 
 impl Place {
-    /// Gives a head that was read in `octets`, with as much body as `input` has from `*at`.
+    /// Gives the head that was `scanned` in `octets`, with as much body as `input` has from `*at`.
+    /// When it is not cut, `octets` are those before `*at`.
     fn head<'a>(
         &'a mut self,
         limits: &Limits,
         octets: &'a [u8],
         scanned: Scanned<'a>,
+        is_cut: bool,
         input: &'a [u8],
         at: &mut usize,
     ) -> Option<Piece<'a>> {
@@ -228,12 +227,12 @@ impl Place {
             Scanned::Broken(error) => return Some(self.broken(error)),
             Scanned::Open => return None,
         };
-        let start = head.as_ref().map_or_else(|(head, _)| head.start, |head| head.start);
         let mut read = Read { body: &[], end, state: State::Start };
         if end.is_none() {
-            self.end_line.start(start.id());
+            let start = head.as_ref().map_or_else(|(head, _)| head.start, |head| head.start);
             self.room = if start.is_send() { usize::MAX } else { limits.other_body_octets_max };
-            read = read_body(&mut self.end_line, &mut self.room, input, at);
+            let (end_line, room) = (&mut self.end_line, &mut self.room);
+            read = first_body(end_line, room, start.id(), is_cut, input, at);
         }
         self.state = read.state;
         match head {
@@ -298,6 +297,35 @@ impl Place {
     }
 }
 
+/// Reads the first of the body of transaction `id`. The CRLF of the empty line before it may be
+/// the one before the end-line too: some write an empty body so.
+fn first_body<'a>(
+    end_line: &'a mut EndLine,
+    room: &mut usize,
+    id: &[u8],
+    is_cut: bool,
+    input: &'a [u8],
+    at: &mut usize,
+) -> Read<'a> {
+    if is_cut {
+        end_line.start(id, b"\r\n", true);
+        return read_body(end_line, room, input, at);
+    }
+    let from = at.saturating_sub(b"\r\n".len());
+    let rest = input.get(from..).unwrap_or_default();
+    let (body, next, end) = match end_line::find(rest, id) {
+        Found::End { body, next, continuation } => (body, next, Some(continuation)),
+        Found::Open { body } => {
+            let held = rest.get(body..).unwrap_or_default();
+            end_line.start(id, held, body == 0);
+            (body, rest.len(), None)
+        }
+    };
+    let body = input.get(*at..from + body).unwrap_or_default();
+    *at = from + next;
+    within(body, end, room)
+}
+
 /// Reads body from octet `*at` of `input`, up to its end or to `room` octets.
 fn read_body<'a>(
     end_line: &'a mut EndLine,
@@ -317,7 +345,7 @@ fn read_body<'a>(
                 return Read { body: &[], end: None, state: State::Body };
             }
             Resumed::Body { held } if held.is_empty() => {}
-            Resumed::Body { held } => return within(end_line.held(held), None, room),
+            Resumed::Body { held } => return within(end_line.octets(held), None, room),
         }
     }
     match end_line.find(rest) {

@@ -193,3 +193,101 @@ impl Buf for Outbound {
         self.shrink();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Everything that waits, as the slices of one write have it.
+    fn slices(out: &Outbound, count: usize) -> Vec<u8> {
+        let mut slices = vec![IoSlice::new(b""); count];
+        let used = out.chunks_vectored(&mut slices);
+        slices[..used].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn small_is_copied_and_large_shared() {
+        let mut out = Outbound::default();
+        let read = Bytes::from(vec![b'r'; 64 * 1024]);
+        out.tail().extend_from_slice(b"head");
+        out.share_part(&read, &read[..SHARED_OCTETS_MIN - 1]);
+        assert_eq!((out.len(), out.pinned()), (4 + SHARED_OCTETS_MIN - 1, out.len()));
+        out.share_part(&read, &read[..SHARED_OCTETS_MIN]);
+        // A part holds all that it is a part of.
+        assert_eq!(out.pinned(), 4 + SHARED_OCTETS_MIN - 1 + read.len());
+        out.share(Bytes::from_static(b"end"));
+        assert_eq!(out.len(), 4 + 2 * SHARED_OCTETS_MIN - 1 + 3);
+        let mut used = [IoSlice::new(b""); 8];
+        assert_eq!(out.chunks_vectored(&mut used), 3);
+        assert_eq!(used[1].as_ptr(), read.as_ptr(), "not a copy");
+        assert_eq!(out.chunks_vectored(&mut used[..1]), 1);
+    }
+
+    #[test]
+    fn gives_its_memory_back() {
+        let mut out = Outbound::default();
+        out.tail().extend_from_slice(&[0; 1000]);
+        out.share(Bytes::from(vec![0; 5000]));
+        out.advance(6000);
+        assert!(out.is_empty());
+        assert_eq!((out.small.capacity(), out.shared.capacity(), out.pinned()), (0, 0, 0));
+        assert_eq!((out.written_total(), out.queued_total()), (6000, 6000));
+    }
+
+    #[test]
+    fn what_is_written_is_not_kept_for_long() {
+        let mut out = Outbound::default();
+        for _ in 0..1000 {
+            out.tail().extend_from_slice(&[1; 1000]);
+            out.advance(if out.len() > 1500 { 1000 } else { 1 });
+        }
+        assert!(out.small.len() <= 2 * out.len() + 1, "{} for {}", out.small.len(), out.len());
+    }
+
+    #[test]
+    fn marks_are_above_and_below() {
+        let mut out = Outbound::new(Marks { high: 100, low: 10 });
+        assert!(!out.above_high() && out.below_low());
+        out.tail().extend_from_slice(&[0; 100]);
+        assert!(!out.above_high() && !out.below_low());
+        out.tail().push(0);
+        assert!(out.above_high());
+        out.advance(91);
+        assert!(out.below_low() && out.len() == 10);
+        // More than waits cannot have been written.
+        out.advance(11);
+        assert_eq!(out.written_total(), 101);
+    }
+
+    proptest! {
+        /// What is written is what was appended, in order, whatever the parts and the writes.
+        #[test]
+        fn keeps_the_order(
+            steps in prop::collection::vec((0..3_u8, 0..9000_usize, 0..12_000_usize), 0..30),
+        ) {
+            let (mut out, mut expected, mut written) = (Outbound::default(), Vec::new(), Vec::new());
+            for (number, (kind, octets, write)) in steps.into_iter().enumerate() {
+                let part = Bytes::from(vec![u8::try_from(number).unwrap(); octets]);
+                match kind {
+                    0 => out.tail().extend_from_slice(&part),
+                    1 => out.share(part.clone()),
+                    _ => out.share_part(&part, &part),
+                }
+                expected.extend_from_slice(&part);
+                prop_assert_eq!(out.queued_total(), expected.len() as u64);
+                let waits = slices(&out, 100);
+                prop_assert_eq!(waits.len(), out.remaining());
+                prop_assert!(waits.starts_with(out.chunk()) && out.has_remaining() != out.chunk().is_empty());
+                prop_assert!(out.pinned() >= out.len());
+                let write = write.min(waits.len());
+                written.extend_from_slice(&waits[..write]);
+                out.advance(write);
+                prop_assert_eq!(out.written_total(), written.len() as u64);
+            }
+            written.extend(slices(&out, 100));
+            prop_assert_eq!(written, expected);
+        }
+    }
+}

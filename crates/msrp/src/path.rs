@@ -24,6 +24,11 @@ impl<'a> Path<'a> {
         self.0
     }
 
+    /// Whether there is no URI.
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The leftmost URI: the next hop of a `To-Path`, the previous one of a `From-Path`.
     pub fn first(self) -> &'a [u8] {
         let end = memchr::memchr(b' ', self.0).unwrap_or(self.0.len());
@@ -62,4 +67,66 @@ pub fn session_id(uri: &[u8]) -> Option<&[u8]> {
     let rest = authority.get(memchr::memchr(b'/', authority)? + 1..)?;
     let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
     rest.get(..end).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn takes_paths_apart() {
+        let path = Path::new(b" msrps://a;tcp  msrps://b/x;tcp msrp://c/y;tcp ");
+        assert_eq!(path.first(), b"msrps://a;tcp");
+        assert_eq!(path.last(), b"msrp://c/y;tcp");
+        assert_eq!(path.rest().map(Path::first), Some(&b"msrps://b/x;tcp"[..]));
+        assert_eq!(path.iter().count(), 3);
+        assert!(!path.is_single() && !path.is_empty());
+        let single = Path::new(b"msrp://c/y;tcp");
+        assert_eq!(
+            (single.first(), single.last()),
+            (&b"msrp://c/y;tcp"[..], &b"msrp://c/y;tcp"[..])
+        );
+        assert!(single.is_single() && single.rest().is_none());
+        let empty = Path::new(b" ");
+        assert!(empty.is_empty() && !empty.is_single() && empty.first().is_empty());
+    }
+
+    // Covers: MSRP-014
+    #[test]
+    fn finds_session_ids() {
+        #[rustfmt::skip]
+        let table: [(&[u8], Option<&[u8]>); 8] = [
+            (b"msrp://a.example:7/jshA7we;tcp",       Some(b"jshA7we")), // RFC 4975 §4
+            (b"msrps://u@[2001:db8::9]:7/a/b+c=;tcp", Some(b"a/b+c=")),
+            (b"MSRP://a:7/x;ws;p=q",                  Some(b"x")),
+            (b"msrps://relay.example;tcp",            None),
+            (b"msrp://a:7/;tcp",                      None),
+            (b"msrp:a/b;tcp",                         None),
+            (b"",                                     None),
+            (b"/x;tcp",                               None),
+        ];
+        for (uri, id) in table {
+            assert_eq!(session_id(uri), id, "{}", uri.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_make_the_whole(uris in prop::collection::vec("[!-~]{1,9}", 1..6)) {
+            let text = uris.join(" ");
+            let path = Path::new(text.as_bytes());
+            prop_assert!(path.iter().eq(uris.iter().map(|uri| uri.as_bytes())));
+            let rest = path.rest().map_or(0, |rest| rest.iter().count());
+            prop_assert_eq!(rest + 1, uris.len());
+            prop_assert_eq!(path.is_single(), uris.len() == 1);
+        }
+
+        #[test]
+        fn never_panics(value: Vec<u8>) {
+            let path = Path::new(&value);
+            let _ = (path.first(), path.last(), path.rest(), path.iter().count(), session_id(&value));
+        }
+    }
 }

@@ -5,6 +5,19 @@ use std::fmt;
 /// Digits of base 32; lower case only, so that a peer that ignores case cannot confuse two.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
+/// Whether an octet is an `ident-char` of RFC 4975 §9.
+const IDENT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut rest: &mut [bool] = &mut table;
+    let mut octet: u8 = 0;
+    while let Some((place, after)) = rest.split_first_mut() {
+        *place = octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'+' | b'%' | b'=');
+        octet = octet.wrapping_add(1);
+        rest = after;
+    }
+    table
+};
+
 /// Digits of 8 bits: one of 5 and one of 3.
 const CORE_DIGITS: usize = 2;
 
@@ -71,10 +84,18 @@ impl TransactionId {
     /// # Errors
     /// [`TransactionIdError`]: they are not.
     pub fn check(octets: &[u8]) -> Result<(), TransactionIdError> {
-        let first = octets.first().is_some_and(u8::is_ascii_alphanumeric);
-        let length = (Self::OCTETS_MIN..=Self::OCTETS_MAX).contains(&octets.len());
-        let all = octets.iter().all(|o| o.is_ascii_alphanumeric() || b".-+%=".contains(o));
-        if first && length && all { Ok(()) } else { Err(TransactionIdError) }
+        let len = Self::len_at_start_of(octets);
+        if len == Some(octets.len()) { Ok(()) } else { Err(TransactionIdError) }
+    }
+
+    /// Octets of the `ident` of RFC 4975 §9 that `octets` start with and that no further octet of
+    /// one follows.
+    pub(crate) fn len_at_start_of(octets: &[u8]) -> Option<usize> {
+        let is_ident = |octet: &u8| IDENT.get(usize::from(*octet)).copied().unwrap_or(false);
+        let window = octets.get(..=Self::OCTETS_MAX).unwrap_or(octets);
+        let end = window.iter().position(|octet| !is_ident(octet)).unwrap_or(window.len());
+        let is_length = (Self::OCTETS_MIN..=Self::OCTETS_MAX).contains(&end);
+        (is_length && octets.first()?.is_ascii_alphanumeric()).then_some(end)
     }
 
     /// Whether the identifier stands anywhere in `body`: then it cannot end that body
@@ -108,4 +129,74 @@ fn read_digits(digits: &[u8]) -> Option<u64> {
         };
         Some(number.checked_mul(32)? | u64::from(digit))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // Covers: MSRP-001
+    #[test]
+    fn every_bit_is_in_the_octets() {
+        let bits = |id: fn(u64) -> TransactionId, count: u32| {
+            let all: BTreeSet<_> = (0..count).map(|bit| id(1 << bit).octets()).collect();
+            assert_eq!(all.len(), count as usize);
+        };
+        bits(|bit| TransactionId::new(0, bit, 0), 64);
+        bits(|bit| TransactionId::new(0, 0, bit), 64);
+        bits(|bit| TransactionId::new(u8::try_from(bit).unwrap(), 0, 0), 8);
+    }
+
+    #[test]
+    fn only_ours_are_read() {
+        let id = TransactionId::new(3, u64::MAX, 1);
+        assert_eq!(id.to_string(), "30vvvvvvvvvvvvf1000000000000");
+        let text = id.to_string();
+        for other in ["", "d93kswow", &text[1..], &text.to_uppercase(), &text.replace('3', "w")] {
+            assert_eq!(TransactionId::parse(other.as_bytes()), None, "{other}");
+        }
+        // Over 8 and over 64 bits.
+        assert_eq!(TransactionId::parse(text.replace("30", "0v").as_bytes()), None);
+        assert_eq!(TransactionId::parse(text.replace('f', "v").as_bytes()), None);
+    }
+
+    // Covers: MSRP-002
+    #[test]
+    fn is_found_in_a_body() {
+        let id = TransactionId::new(0, 1, 2);
+        assert!(id.occurs_in(format!("a\r\n-------{id}$").as_bytes()));
+        assert!(!id.occurs_in(&id.octets()[1..]));
+    }
+
+    // Covers: MSRP-001
+    #[test]
+    fn checks_what_peers_send() {
+        for id in ["a786hjs2", "49fh", "A.-+", "9%==", &"x".repeat(32)] {
+            assert_eq!(TransactionId::check(id.as_bytes()), Ok(()), "{id}");
+        }
+        for id in
+            ["", "abc", "-abc", ".abc", "ab c", "ab_c", "abc\u{e9}", "abcd\r", &"x".repeat(33)]
+        {
+            assert_eq!(TransactionId::check(id.as_bytes()), Err(TransactionIdError), "{id}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_can_be_read(core: u8, random: u64, sequence: u64) {
+            let id = TransactionId::new(core, random, sequence);
+            prop_assert_eq!(TransactionId::parse(&id.octets()), Some(id));
+            prop_assert_eq!(TransactionId::check(&id.octets()), Ok(()));
+        }
+
+        #[test]
+        fn never_panics(octets: Vec<u8>, long in prop::array::uniform28(any::<u8>())) {
+            let _ = (TransactionId::parse(&octets), TransactionId::check(&octets));
+            let _ = TransactionId::parse(&long);
+        }
+    }
 }

@@ -325,3 +325,6 @@ fn is_parameter(text: &str) -> bool {
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(crate::header::is_token_octet)
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,3 +141,55 @@ fn extend(out: &mut Vec<u8>, parts: &[&[u8]]) {
 fn code_digits(code: u16) -> [u8; 3] {
     [code / 100, code / 10, code].map(|digit| b'0' + u8::try_from(digit % 10).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO: &[u8] = b"msrp://b.example:2855/x;tcp";
+    const FROM: &[u8] = b"msrp://a.example:7/y;tcp";
+
+    // Covers: MSRP-001
+    #[test]
+    fn a_request_is_written_as_the_template_writes_it() {
+        let id = TransactionId::new(1, 2, 3).octets();
+        let mut plain = b"before".to_vec();
+        let mut templated = plain.clone();
+        request(&mut plain, &id, Method::Send, TO, FROM);
+        RequestTemplate::new(Method::Send, TO, FROM).write(&mut templated, &id);
+        assert_eq!(plain, templated);
+        header(&mut plain, "Content-Type", b"text/plain");
+        plain.extend_from_slice(b"\r\nhi");
+        body_end(&mut plain, &id, Continuation::More);
+        let text = String::from_utf8_lossy(&plain).replace("\r\n", "|");
+        let id = TransactionId::new(1, 2, 3);
+        assert_eq!(
+            text,
+            format!(
+                "beforeMSRP {id} SEND|To-Path: msrp://b.example:2855/x;tcp|From-Path: \
+                 msrp://a.example:7/y;tcp|Content-Type: text/plain||hi|-------{id}+|"
+            )
+        );
+    }
+
+    // Covers: MSRP-006
+    #[test]
+    fn a_response_is_written_as_the_template_writes_it() {
+        for code in [200, 400, 401, 403, 404, 408, 413, 415, 423, 424, 425, 428, 481, 501, 506, 999]
+        {
+            let (mut plain, mut templated) = (Vec::new(), Vec::new());
+            response(&mut plain, b"a786hjs2", code, FROM, TO, b"");
+            ResponseTemplate::new(code, FROM, TO).write(&mut templated, b"a786hjs2");
+            assert_eq!(plain, templated);
+            let start = match comment(code) {
+                Some(comment) => format!("MSRP a786hjs2 {code} {comment}\r\nTo-Path: "),
+                None => format!("MSRP a786hjs2 {code}\r\nTo-Path: "),
+            };
+            assert!(plain.starts_with(start.as_bytes()), "{start}");
+            assert!(plain.ends_with(b"\r\n-------a786hjs2$\r\n"));
+        }
+        let mut with = Vec::new();
+        response(&mut with, b"abcd", 423, FROM, TO, b"Min-Expires: 60\r\n");
+        assert!(with.ends_with(b";tcp\r\nMin-Expires: 60\r\n-------abcd$\r\n"));
+    }
+}

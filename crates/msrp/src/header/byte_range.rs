@@ -49,13 +49,10 @@ impl ByteRange {
     /// [`ByteRangeError`]: it is none, or says what cannot be.
     pub fn parse(value: &[u8]) -> Result<Self, ByteRangeError> {
         use ByteRangeError::{End, Number, Shape, Start, Total};
-        let slash = value.iter().position(|octet| *octet == b'/').ok_or(Shape)?;
-        let (range, total) = value.split_at(slash);
-        let dash = range.iter().position(|octet| *octet == b'-').ok_or(Shape)?;
-        let (start, end) = range.split_at(dash);
+        let (range, total) = split_at(value, b'/').ok_or(Shape)?;
+        let (start, end) = split_at(range, b'-').ok_or(Shape)?;
         let start = number(start).ok_or(Number)?;
-        let end = number_or_star(end.get(1..).unwrap_or_default())?;
-        let total = number_or_star(total.get(1..).unwrap_or_default())?;
+        let (end, total) = (number_or_star(end)?, number_or_star(total)?);
         let before = start.checked_sub(1).ok_or(Start)?;
         if end.is_some_and(|end| end < before) {
             return Err(End);
@@ -81,6 +78,85 @@ impl fmt::Display for ByteRange {
     }
 }
 
+fn split_at(text: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
+    let (before, after) = text.split_at_checked(text.iter().position(|octet| *octet == mark)?)?;
+    Some((before, after.get(1..)?))
+}
+
 fn number_or_star(text: &[u8]) -> Result<Option<u64>, ByteRangeError> {
     if text == b"*" { Ok(None) } else { number(text).map(Some).ok_or(ByteRangeError::Number) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // Covers: MSRP-026
+    #[test]
+    fn parses() {
+        #[rustfmt::skip]
+        let table = [
+            ("1-25/25", 1,  Some(25), Some(25)), // RFC 4975 §4
+            ("1-*/*",   1,  None,     None),
+            ("26-*/40", 26, None,     Some(40)),
+            ("1-0/0",   1,  Some(0),  Some(0)),  // nothing
+            ("1-0/*",   1,  Some(0),  None),
+            ("9-8/8",   9,  Some(8),  Some(8)),
+            ("9-*/8",   9,  None,     Some(8)),
+            ("18446744073709551615-*/*", u64::MAX, None, None),
+        ];
+        for (value, start, end, total) in table {
+            let range = ByteRange { start, end, total };
+            assert_eq!(ByteRange::parse(value.as_bytes()), Ok(range), "{value}");
+            assert_eq!(range.to_string(), value);
+        }
+        assert_eq!(ByteRange::WHOLE.to_string(), "1-*/*");
+    }
+
+    // Covers: MSRP-085
+    #[test]
+    fn refuses() {
+        use ByteRangeError::{End, Number, Shape, Start, Total};
+        #[rustfmt::skip]
+        let table = [
+            ("",                         Shape),
+            ("1-25",                     Shape),
+            ("1/25",                     Shape),
+            ("*-25/25",                  Number), // only end and total may be "*"
+            ("1-+25/25",                 Number),
+            ("-25/25",                   Number),
+            ("1-/25",                    Number),
+            ("1-25/",                    Number),
+            ("1-25/25/25",               Number),
+            ("1- 25/25",                 Number),
+            ("1-18446744073709551616/*", Number), // over 64 bits
+            ("0-25/25",                  Start),
+            ("0-0/0",                    Start),
+            ("9-7/9",                    End),
+            ("1-26/25",                  Total),
+            ("9-*/7",                    Total),
+        ];
+        for (value, error) in table {
+            assert_eq!(ByteRange::parse(value.as_bytes()), Err(error), "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn display_then_parse_is_identity(
+            start in 1..u64::MAX, octets: Option<u32>, after: Option<u32>,
+        ) {
+            let end = octets.map(|octets| (start - 1).saturating_add(u64::from(octets)));
+            let total = after.map(|after| end.unwrap_or(start - 1).saturating_add(u64::from(after)));
+            let range = ByteRange { start, end, total };
+            prop_assert_eq!(ByteRange::parse(range.to_string().as_bytes()), Ok(range));
+        }
+
+        #[test]
+        fn never_panics(value: Vec<u8>) {
+            let _ = ByteRange::parse(&value);
+        }
+    }
 }

@@ -39,3 +39,42 @@ impl fmt::Display for Expires {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn parses_and_refuses() {
+        #[rustfmt::skip]
+        let table = [
+            ("1800",                 Ok(1800)), // RFC 4976 §5.1
+            ("0",                    Ok(0)),
+            ("4294967296",           Ok(u32::MAX)),
+            ("99999999999999999999", Ok(u32::MAX)),
+            ("",                     Err(ExpiresError)),
+            ("-1",                   Err(ExpiresError)),
+            ("+1",                   Err(ExpiresError)),
+            ("1 s",                  Err(ExpiresError)),
+        ];
+        for (value, expected) in table {
+            assert_eq!(Expires::parse(value.as_bytes()), expected.map(Expires), "{value}");
+        }
+        assert_eq!(Expires(60).duration(), Duration::from_secs(60));
+    }
+
+    proptest! {
+        #[test]
+        fn display_then_parse_is_identity(seconds: u32) {
+            let text = Expires(seconds).to_string();
+            prop_assert_eq!(Expires::parse(text.as_bytes()), Ok(Expires(seconds)));
+        }
+
+        #[test]
+        fn never_panics(value: Vec<u8>) {
+            let _ = Expires::parse(&value);
+        }
+    }
+}

@@ -47,3 +47,24 @@ impl fmt::Display for FailureReport {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: MSRP-008
+    #[test]
+    fn parses_and_refuses() {
+        use FailureReport::{No, Partial, Yes};
+        for (value, report) in
+            [("yes", Yes), ("no", No), ("partial", Partial), ("Partial", Partial)]
+        {
+            assert_eq!(FailureReport::parse(value.as_bytes()), Ok(report), "{value}");
+            assert_eq!(report.to_string(), value.to_lowercase());
+        }
+        for value in ["", "y", "yes ", "none"] {
+            assert_eq!(FailureReport::parse(value.as_bytes()), Err(FailureReportError), "{value}");
+        }
+        assert_eq!(FailureReport::default(), Yes, "what a missing field means");
+    }
+}

@@ -55,3 +55,52 @@ pub(crate) fn three_digits(digits: &[u8; 3]) -> Option<u16> {
         Some(10 * number + u16::from(digit))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // Covers: MSRP-008
+    #[test]
+    fn parses() {
+        #[rustfmt::skip]
+        let table = [
+            ("000 200 OK",        0,   200, "OK"), // RFC 4975 §11.5
+            ("000 200",           0,   200, ""),
+            ("000 408 Too  late", 0,   408, "Too  late"),
+            ("999 000 x",         999, 0,   "x"),
+        ];
+        for (value, namespace, code, comment) in table {
+            let status = Status { namespace, code, comment: comment.as_bytes() };
+            assert_eq!(Status::parse(value.as_bytes()), Ok(status), "{value}");
+            assert_eq!(status.to_string(), value);
+        }
+    }
+
+    #[test]
+    fn refuses() {
+        for value in
+            ["", "000", "000 ", "000 20", "00 200", "000 2000", "0000 200", "000  200", "000 2x0"]
+        {
+            assert_eq!(Status::parse(value.as_bytes()), Err(StatusError), "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn display_then_parse_is_identity(
+            namespace in 0_u16..1000, code in 0_u16..1000, comment in "[ -~]{0,20}",
+        ) {
+            let status = Status { namespace, code, comment: comment.as_bytes() };
+            let text = status.to_string();
+            prop_assert_eq!(Status::parse(text.as_bytes()), Ok(status));
+        }
+
+        #[test]
+        fn never_panics(value: Vec<u8>) {
+            let _ = Status::parse(&value);
+        }
+    }
+}

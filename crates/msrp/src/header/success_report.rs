@@ -17,3 +17,19 @@ pub fn success_report(value: &[u8]) -> Result<bool, SuccessReportError> {
         _ => Err(SuccessReportError),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Covers: MSRP-008
+    #[test]
+    fn parses_and_refuses() {
+        for (value, report) in [("yes", true), ("no", false), ("YES", true)] {
+            assert_eq!(success_report(value.as_bytes()), Ok(report), "{value}");
+        }
+        for value in ["", "y", "yes ", "partial"] {
+            assert_eq!(success_report(value.as_bytes()), Err(SuccessReportError), "{value}");
+        }
+    }
+}

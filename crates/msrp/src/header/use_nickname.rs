@@ -65,3 +65,63 @@ impl fmt::Display for UseNickname {
         write!(f, "\"{escaped}\"")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn parses() {
+        #[rustfmt::skip]
+        let table = [
+            ("\"Alice the great\"", "Alice the great"), // RFC 7701 §9.2
+            ("\"\"",                ""),                // gives it back, §7.3
+            (r#""a \\ \"b\"""#,    r#"a \ "b""#),
+            ("\"\u{fc}\u{1F600}\t\"", "\u{fc}\u{1F600}\t"),
+        ];
+        for (value, name) in table {
+            let nickname = UseNickname(name.to_owned());
+            assert_eq!(UseNickname::parse(value.as_bytes()), Ok(nickname.clone()), "{value}");
+            assert_eq!(nickname.to_string(), value);
+        }
+        let longest = "x".repeat(UseNickname::CHARACTERS_MAX);
+        assert!(UseNickname::parse(format!("\"{longest}\"").as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn refuses() {
+        use UseNicknameError::{Character, Quotes, TooLong};
+        let long = format!("\"{}\"", "\u{fc}".repeat(UseNickname::CHARACTERS_MAX + 1));
+        #[rustfmt::skip]
+        let table: [(&[u8], _); 10] = [
+            (b"",              Quotes),
+            (b"Alice",         Quotes),
+            (b"\"",            Quotes),
+            (b"\"Alice",       Quotes),
+            (b"\"Alice\\\"",   Quotes),
+            (b"\"a\"b\"",      Quotes),
+            (b"\"a\\b\"",      Character),
+            (b"\"a\x00b\"",    Character),
+            (b"\"\xFF\"",      Character),
+            (long.as_bytes(),  TooLong),
+        ];
+        for (value, error) in table {
+            assert_eq!(UseNickname::parse(value), Err(error), "{}", value.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn display_then_parse_is_identity(name in "[^\\x00-\\x08\\x0A-\\x1F\\x7F]{0,40}") {
+            let nickname = UseNickname(name);
+            prop_assert_eq!(UseNickname::parse(nickname.to_string().as_bytes()), Ok(nickname));
+        }
+
+        #[test]
+        fn never_panics(value: Vec<u8>) {
+            let _ = UseNickname::parse(&value);
+        }
+    }
+}
