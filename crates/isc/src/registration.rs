@@ -72,7 +72,7 @@ impl Default for RegistrationPolicy {
 pub enum Ended {
     /// The core said so: `Expires: 0`.
     ByCore,
-    /// The last contact with the feature tag of the service lost it, or went.
+    /// The last contact with the feature tag of the service lost it, or went. Others may be left.
     TagLost,
     /// It ran out, and its grace with it.
     Lapsed,
@@ -264,17 +264,27 @@ impl Registrar {
         if known.as_ref().is_some_and(|known| known.call_id == call_id && cseq <= known.cseq) {
             return Err(Refusal::StaleRegister.into());
         }
+        if expires == 0 {
+            let was = self.registrations.unbind(&user).await?;
+            return Ok((expires, ended(user, was, Ended::ByCore)));
+        }
         let told = Told::read(request);
         let contacts = told.map(|told| told.merge(known.as_deref()));
-        let tagged = |contacts: &[parlance_store::Contact]| contacts.iter().any(|c| c.has_im_tag);
-        let why = match (&contacts, expires) {
-            (_, 0) => Some(Ended::ByCore),
-            (Some(contacts), _) if !tagged(contacts) => Some(Ended::TagLost),
-            _ => None,
+        let has_tag = match &contacts {
+            Some(contacts) => contacts.iter().any(|contact| contact.has_im_tag),
+            None => known.as_deref().is_none_or(has_im_contact),
         };
-        if let Some(why) = why {
-            let was = self.registrations.unbind(&user).await?;
-            return Ok((expires, ended(user, was, why)));
+        // For instant messages a registration begins and ends with the feature tag, so that one
+        // that has it again has another number. Without it the binding is kept all the same: a
+        // core that calls the user registered would otherwise be believed (PF-004).
+        let was = match &known {
+            Some(known) if has_im_contact(known) != has_tag => {
+                self.registrations.unbind(&user).await?
+            }
+            Some(_) | None => None,
+        };
+        if contacts.as_ref().is_some_and(Vec::is_empty) {
+            return Ok((expires, ended(user, was, Ended::TagLost)));
         }
         let binding = Binding {
             user: user.clone(),
@@ -284,8 +294,9 @@ impl Registrar {
             expires,
             grace: self.policy.grace,
             contacts,
-            charging: charging(request),
-            orig_ioi: orig_ioi(request),
+            charging: charging(request).or_else(|| was.as_ref().map(|was| was.charging.clone())),
+            orig_ioi: orig_ioi(request)
+                .or_else(|| was.as_ref().and_then(|was| was.orig_ioi.clone())),
             barred: profile.as_ref().is_some_and(|profile| profile.barred),
             call_id,
             cseq,
@@ -295,6 +306,9 @@ impl Registrar {
             Bound::Refreshed(registration) => (registration, false),
             Bound::Stale => return Err(Refusal::StaleRegister.into()),
         };
+        if !has_tag {
+            return Ok((expires, ended(user, was, Ended::TagLost)));
+        }
         // After the binding: were it the other way round, a crash in between would lose the news
         // that this is the first registration.
         let creation = self.profiles.create_default(&user, now).await?;
@@ -314,8 +328,13 @@ fn accepted(expires: u32) -> Reply {
     Reply::new(200).with(HeaderName::Expires, expires)
 }
 
+/// A registration without the feature tag was none for instant messages: nothing happened.
 fn ended(user: UserId, was: Option<Arc<Registration>>, why: Ended) -> Option<RegistrationEvent> {
-    was.map(|registration| RegistrationEvent::Deregistered { user, registration, why })
+    was.filter(|was| has_im_contact(was)).map(|registration| RegistrationEvent::Deregistered {
+        user,
+        registration,
+        why,
+    })
 }
 
 /// The period, from Expires or else from Contact (RFC 3261 §10.2.1.1).

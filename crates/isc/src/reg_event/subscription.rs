@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::message::{self, Name, Notified, Subject};
 use super::{Event, RegEvent};
 use crate::forward::{Outcome, send_beside};
-use crate::registration::{Notification, RegistrationEvent, Verdict, verdict};
+use crate::registration::{Ended, Notification, RegistrationEvent, Verdict, verdict};
 use crate::shard::sleep_until;
 use crate::{Cx, Incoming, Reply};
 
@@ -99,11 +99,16 @@ impl Following {
                 return false;
             }
         };
+        let notification = Notification { call_id, cseq };
         let (over, done) = match verdict(shown, told_params, &known) {
             Verdict::Unchanged => return false,
-            Verdict::Ended(why) => (true, registrar.end_notified(&self.user, id, why, now).await),
+            Verdict::Gone => {
+                (true, registrar.end_notified(&self.user, id, Ended::Notified, now).await)
+            }
+            Verdict::TagLost(left) => {
+                (true, registrar.lose_tag(&known, left, notification, now).await)
+            }
             Verdict::Contacts(contacts) => {
-                let notification = Notification { call_id, cseq };
                 (false, registrar.show_contacts(&known, contacts, notification, now).await)
             }
         };

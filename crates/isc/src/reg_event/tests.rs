@@ -103,7 +103,10 @@ async fn a_registration_without_contact_for_im_ends() {
             let mut dialog = bench.subscribed(&before).await;
             assert_eq!(bench.notify(&mut dialog, "active", &after).await, "200 OK");
             assert_eq!(bench.told(), told, "{after}");
-            assert!(bench.alice().await.is_none());
+            // Who is there without the tag is bound, but for instant messages he is not there.
+            let left = bench.alice().await;
+            assert_eq!(left.is_some(), told == "gone TagLost", "{after}");
+            assert!(!left.is_some_and(|left| crate::registration::has_im_contact(&left)));
         }
     })
     .await;

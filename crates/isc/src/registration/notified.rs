@@ -17,8 +17,10 @@ use super::{Ended, Registrar, RegistrationEvent, ended};
 /// What the registration state shown by the core means for the registration kept here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The user is gone, or his last contact for instant messages is.
-    Ended(Ended),
+    /// The user is gone.
+    Gone,
+    /// His last contact for instant messages is; these are left.
+    TagLost(Vec<store::Contact>),
     /// His contacts are these.
     Contacts(Vec<store::Contact>),
     /// Nothing new.
@@ -56,10 +58,10 @@ pub(crate) fn verdict(shown: &RegInfo, told_params: bool, kept_here: &Registrati
         }
     }
     if is_gone {
-        return Verdict::Ended(Ended::Notified);
+        return Verdict::Gone;
     }
     if !contacts.iter().any(|contact| contact.has_im_tag) {
-        return if is_open { Verdict::Unchanged } else { Verdict::Ended(Ended::TagLost) };
+        return if is_open { Verdict::Unchanged } else { Verdict::TagLost(contacts) };
     }
     let is_known = |contact| kept_here.contacts.contains(contact);
     if contacts.len() == kept_here.contacts.len() && contacts.iter().all(is_known) {
@@ -129,6 +131,22 @@ impl Registrar {
         Ok(ended(user.clone(), was, why))
     }
 
+    /// Ends the registration `known` for instant messages; the contacts left stay bound.
+    pub(crate) async fn lose_tag(
+        &self,
+        known: &Registration,
+        left: Vec<store::Contact>,
+        notification: Notification<'_>,
+        now: Millis,
+    ) -> Result<Option<RegistrationEvent>, StoreError> {
+        let Some(user) = &known.user else { return Ok(None) };
+        let event = self.end_notified(user, known.id, Ended::TagLost, now).await?;
+        if event.is_some() {
+            self.show_contacts(known, left, notification, now).await?;
+        }
+        Ok(event)
+    }
+
     /// Puts the contacts that `notification` shows into the registration `known`. Its expiry stays.
     pub(crate) async fn show_contacts(
         &self,
@@ -145,13 +163,13 @@ impl Registrar {
         let binding = Binding {
             user: user.clone(),
             public_id: public_id.clone(),
-            aliases: None,
+            aliases: Some(known.aliases.clone()),
             scscf: known.scscf.clone(),
             expires: u32::try_from(left.as_secs()).unwrap_or(u32::MAX),
             grace: known.lapses_at.since(now).saturating_sub(Duration::from_secs(left.as_secs())),
             contacts: Some(contacts),
-            charging: None,
-            orig_ioi: None,
+            charging: Some(known.charging.clone()),
+            orig_ioi: known.orig_ioi.clone(),
             barred: known.barred,
             // Every REGISTER has a Call-ID of its own (TS 24.229 §5.4.1.7), so that the next one
             // is taken whatever its number.
@@ -220,8 +238,8 @@ mod tests {
     #[test]
     fn what_is_shown_is_judged_against_what_is_kept() {
         let contacts = |text: &str| Verdict::Contacts(record(text).contacts);
-        let gone = Verdict::Ended(Ended::Notified);
-        let tag_lost = Verdict::Ended(Ended::TagLost);
+        let gone = || Verdict::Gone;
+        let tag_lost = |text: &str| Verdict::TagLost(record(text).contacts);
         #[rustfmt::skip]
         let table = [
             // Told parameters.
@@ -229,23 +247,23 @@ mod tests {
             (true,  "r active b a+",                     "a+ b",  Verdict::Unchanged),
             (true,  "r active a+ b",                     "a+",    contacts("a+ b")),
             (true,  "r active a+",                       "",      contacts("a+")),
-            (true,  "r active a",                        "a+",    tag_lost.clone()),
-            (true,  "r active a",                        "",      tag_lost.clone()),
+            (true,  "r active a",                        "a+",    tag_lost("a")),
+            (true,  "r active a",                        "",      tag_lost("a")),
             // Every identity of a registration set has a row for each device.
             (true,  "r active a+;q active a+",           "a+",    Verdict::Unchanged),
             (true,  "r terminated;q active a+",          "a+",    Verdict::Unchanged),
-            (true,  "r terminated;q active a",           "a+",    tag_lost.clone()),
-            (true,  "r terminated;q terminated",         "a+",    gone.clone()),
-            (true,  "r init",                            "a+",    gone.clone()),
-            (true,  "r terminated a+",                   "a+",    gone.clone()),
+            (true,  "r terminated;q active a",           "a+",    tag_lost("a")),
+            (true,  "r terminated;q terminated",         "a+",    gone()),
+            (true,  "r init",                            "a+",    gone()),
+            (true,  "r terminated a+",                   "a+",    gone()),
             (true,  "",                                  "a+",    Verdict::Unchanged),
             // Not told: what the REGISTER showed counts.
             (false, "r active a b",                      "a+ b",  Verdict::Unchanged),
             (false, "r active a",                        "a+ b",  contacts("a+")),
-            (false, "r active b",                        "a+ b",  tag_lost),
+            (false, "r active b",                        "a+ b",  tag_lost("b")),
             (false, "r active c",                        "a+ b",  Verdict::Unchanged),
             (false, "r active c",                        "",      Verdict::Unchanged),
-            (false, "r terminated",                      "",      gone),
+            (false, "r terminated",                      "",      gone()),
         ];
         for (told, text, kept, expected) in table {
             assert_eq!(verdict(&shown(text), told, &record(kept)), expected, "{text} | {kept}");

@@ -6,6 +6,7 @@ use parlance_store::{Binding, Bound, Registration, Registrations, StoreError};
 use parlance_store::{Cached, LIST_MAX, Millis, Pending, Profile, RegistrationId, Store, UserId};
 
 use super::UnknownUser;
+use super::{Availability, availability};
 use super::{Ended, Outcome, Provisioning, Registrar, RegistrationEvent, RegistrationPolicy};
 use crate::fixture::{capture, request, services};
 
@@ -210,10 +211,10 @@ async fn a_client_that_drops_the_tag_leaves_the_service() {
         async |call_id, contacts: &str| world.register(&with_client(call_id, contacts), 0).await;
     let contact = |host: &str, rest: &str| format!("Contact: <sip:alice@{host}>{rest}");
     let instance = |number: u8, rest: &str| format!(";+sip.instance=\"<urn:x:{number}>\"{rest}");
-    // Never had the tag: nothing is kept, and nothing happens.
+    // Never had the tag: he is bound, but nothing happens.
     let none = at(1, &contact("a", ";audio")).await;
     assert_eq!((status(&none), &none.event), ((200, Some("600")), &None));
-    assert!(world.of("sip:alice@ims.test").await.is_none());
+    assert!(!world.of("sip:alice@ims.test").await.unwrap().contacts[0].has_im_tag);
     // Two devices with it.
     let tagged = at(2, &contact("a", &instance(1, &format!(";{IM}")))).await;
     assert_eq!(is_new(&tagged), Some((true, true)));
@@ -232,6 +233,42 @@ async fn a_client_that_drops_the_tag_leaves_the_service() {
     // The second de-registers, found by its URI: nobody with the tag is left.
     let last = at(6, &contact("b", ";expires=0")).await;
     assert_eq!((status(&last), why(&last)), ((200, Some("600")), Some(Ended::TagLost)));
+    let left = world.of("sip:alice@ims.test").await.unwrap();
+    let tags: Vec<_> = left.contacts.iter().map(|c| (c.uri.as_str(), c.has_im_tag)).collect();
+    assert_eq!(tags, [("sip:alice@a2", false)]);
+}
+
+// Covers: PF-004, DF-002, CORE-022
+#[tokio::test]
+async fn a_client_without_the_tag_is_bound_but_not_there() {
+    let world = World::new();
+    let at = async |call_id, contact: &str| {
+        let contact = format!("Contact: <sip:alice@a>;+sip.instance=\"<urn:x:1>\"{contact}");
+        world.register(&with_client(call_id, &contact), 0).await
+    };
+    let kept = async || world.of("sip:alice@ims.test").await.unwrap();
+    let there = async || {
+        availability(Some(&*kept().await), None, None, Millis(1)) == Availability::Available
+    };
+    let first = at(1, "").await;
+    assert_eq!((status(&first), &first.event), ((200, Some("600")), &None));
+    assert!(!there().await, "bound, so that the core's word does not stand for the tag");
+    assert_eq!(at(2, "").await.event, None);
+    // The tag comes: now he registers, for the first time.
+    let comes = at(3, ";+g.oma.sip-im").await;
+    assert_eq!(is_new(&comes), Some((true, true)));
+    let id = kept().await.id;
+    assert!(there().await);
+    assert_eq!(is_new(&at(4, ";+g.oma.sip-im").await), Some((false, false)));
+    // It goes, and comes again: another registration, so that what waits is looked at.
+    assert_eq!(why(&at(5, "").await), Some(Ended::TagLost));
+    assert!(!there().await);
+    assert_eq!(is_new(&at(6, ";+g.oma.sip-im").await), Some((true, false)));
+    assert!(kept().await.id > id);
+    // What nobody was told of ends without a word.
+    at(7, "").await;
+    let silent = register(8, "sip:alice@ims.test", "0", "", "");
+    assert_eq!(world.register(&silent, 0).await.event, None);
     assert!(world.of("sip:alice@ims.test").await.is_none());
 }
 
