@@ -126,7 +126,7 @@ fn identity(uri: &str) -> Option<Aor> {
 }
 
 /// The Content-Type; what is not said counts as `text/plain` (RFC 3428 §4).
-fn content_type(request: &Request) -> Cow<'_, str> {
+pub(crate) fn content_type(request: &Request) -> Cow<'_, str> {
     let value = request.field(HeaderName::ContentType);
     value.map_or(Cow::Borrowed("text/plain"), String::from_utf8_lossy)
 }

@@ -37,6 +37,7 @@ pub use access::Lists;
 pub use content::{ContentFilter, Part, Verdict};
 pub use event::{Event, EventSink, Step};
 pub use policy::{AnonymousAnswer, Notice, Policy, PolicyMistake, SizeAnswer, Warnings};
+pub use policy::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
 pub use rate::Rates;
 pub use refusal::{Refusal, refusal, stored};
 pub use role::Participating;

@@ -91,6 +91,12 @@ impl Default for Notice {
     }
 }
 
+/// The usual content type of a group advertisement.
+pub const GROUP_ADVERTISEMENT: &str = "application/vnd.poc.group-advertisement+xml";
+
+/// The usual content type of an instant personal alert.
+pub const PERSONAL_ALERT: &str = "application/vnd.poc.instant-personal-alert+xml";
+
 /// How the participating function treats messages.
 ///
 /// Which users have the service, and whether From must be an identity of the sender, is decided
@@ -113,6 +119,12 @@ pub struct Policy {
     pub accepted_content: Vec<String>,
     /// Content types not let through, whatever `accepted_content` says. Default empty.
     pub blocked_content: Vec<String>,
+    /// Content types of group advertisements, which a user may block (OMA-TS-SIMPLE_IM §7.2.4.7).
+    /// Default `application/vnd.poc.group-advertisement+xml`.
+    pub group_advertisement_types: Vec<String>,
+    /// Content types of instant personal alerts, which a user may block (OMA-TS-SIMPLE_IM §6.2.4).
+    /// Default `application/vnd.poc.instant-personal-alert+xml`; no specification names one.
+    pub personal_alert_types: Vec<String>,
     /// Words that a text must not contain, compared without regard to case. Default empty.
     pub blocked_words: Vec<String>,
     /// Where users may not send to: `sip:user@host` or `tel:+NUMBER` for one identity, `tel:+1900*`
@@ -166,6 +178,8 @@ impl Default for Policy {
             warnings: Warnings::default(),
             accepted_content: Vec::new(),
             blocked_content: Vec::new(),
+            group_advertisement_types: vec![GROUP_ADVERTISEMENT.to_owned()],
+            personal_alert_types: vec![PERSONAL_ALERT.to_owned()],
             blocked_words: Vec::new(),
             blocked_targets: Vec::new(),
             deliver_wait_s: 20,
@@ -228,6 +242,10 @@ impl Policy {
             ("warnings", texts.iter().all(|text| is_line(text)), "must be texts of one line"),
             ("accepted_content", self.accepted_content.iter().all(is_type), "must be type/subtype"),
             ("blocked_content", self.blocked_content.iter().all(is_type), "must be type/subtype"),
+            ("group_advertisement_types", self.group_advertisement_types.iter().all(is_type),
+                "must be type/subtype"),
+            ("personal_alert_types", self.personal_alert_types.iter().all(is_type),
+                "must be type/subtype"),
             ("blocked_words", !self.blocked_words.iter().any(|word| word.trim().is_empty()),
                 "must not be empty"),
             ("deliver_wait_s", (1..=30).contains(&self.deliver_wait_s), "must be 1 to 30"),

@@ -1,5 +1,6 @@
 //! A message to a served user (OMA-TS-SIMPLE_IM §7.2.4.1, §7.2.2.6).
 
+use parlance_content::MediaType;
 use parlance_isc::registration::has_im_contact;
 use parlance_isc::{Cause, Forwarding, Outcome, SessionCase};
 use parlance_store::{RejectAnswer, Visibility};
@@ -39,6 +40,7 @@ async fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
     let sender = Sender::of(request, passage.decision());
     access::admit(&sender, profile, policy, functions.lists.as_deref()).await?;
     passage.check_rights()?;
+    unblocked(passage)?;
     let limits = Limits {
         policy,
         blocked: &profile.blocked_content,
@@ -47,6 +49,25 @@ async fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
     content::check(request, limits, functions.filter.as_deref()).await?;
     if passage.lifetime().is_over(passage.received) {
         return Err(Refusal::Expired);
+    }
+    Ok(())
+}
+
+/// Refuses the kinds of messages that the user blocks: group advertisements as he has senders
+/// refused (§7.2.4.7), instant personal alerts with 403 (§6.2.4).
+fn unblocked(passage: &Passage<'_>) -> Result<(), Refusal> {
+    let Passage { policy, profile, .. } = passage;
+    if !profile.block_group_advertisements && !profile.block_personal_alerts {
+        return Ok(());
+    }
+    let content_type = content::content_type(passage.request());
+    let Ok(media) = MediaType::parse(&content_type) else { return Ok(()) };
+    let is = |types: &[String]| types.iter().any(|known| media.is(known));
+    if profile.block_group_advertisements && is(&policy.group_advertisement_types) {
+        return Err(Refusal::Rejected(profile.reject_answer));
+    }
+    if profile.block_personal_alerts && is(&policy.personal_alert_types) {
+        return Err(Refusal::Rejected(RejectAnswer::Forbidden));
     }
     Ok(())
 }

@@ -144,6 +144,10 @@ pub struct Profile {
     pub always_anonymous: bool,
     /// Content types he does not want, `type/subtype` or `type/*`, lower case.
     pub blocked_content: Vec<String>,
+    /// He wants no group advertisements (`block-group-advertisement`).
+    pub block_group_advertisements: bool,
+    /// He wants no instant personal alerts.
+    pub block_personal_alerts: bool,
     /// Largest message body he takes, in octets; `None`: the operator's limit.
     pub message_octets_max: Option<u32>,
     /// Fields a later version wrote.
@@ -172,6 +176,8 @@ impl Default for Profile {
             offline_storage: None,
             always_anonymous: false,
             blocked_content: Vec::new(),
+            block_group_advertisements: false,
+            block_personal_alerts: false,
             message_octets_max: None,
             other: Map::new(),
         }

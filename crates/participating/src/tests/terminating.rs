@@ -92,6 +92,43 @@ async fn a_rejected_sender_gets_the_answer_the_user_chose() {
     }
 }
 
+// Covers: PF-091, PF-092
+#[tokio::test(start_paused = true)]
+async fn advertisements_and_alerts_come_unless_the_user_blocks_them() {
+    const ADVERTISEMENT: &str = "Content-Type: application/vnd.poc.group-advertisement+xml";
+    const ALERT: &str = "Content-Type: APPLICATION/vnd.poc.instant-personal-alert+xml;x=1";
+    let both = |answer| {
+        move |profile: &mut Profile| {
+            profile.block_group_advertisements = true;
+            profile.block_personal_alerts = true;
+            profile.reject_answer = answer;
+        }
+    };
+    let world = World::new(bob(|_| {})).await;
+    for kind in [ADVERTISEMENT, ALERT] {
+        world.bob_gets(kind, "<a/>").await;
+        assert_eq!(world.forwarded().body(), b"<a/>");
+    }
+    for (answer, advertised) in [(RejectAnswer::Forbidden, 403), (RejectAnswer::Silent, 200)] {
+        let world = World::new(bob(both(answer))).await;
+        assert_eq!(status(&refused(&world, ADVERTISEMENT, "<a/>").await), advertised);
+        assert_eq!(status(&refused(&world, ALERT, "<a/>").await), 403, "{answer:?}");
+        assert!(!world.events().iter().any(|(_, _, step)| *step == Step::Forwarded));
+        world.bob_gets("", "hi").await;
+        world.forwarded();
+    }
+    for (kind, other) in [(ADVERTISEMENT, ALERT), (ALERT, ADVERTISEMENT)] {
+        let setup = bob(|profile| {
+            profile.block_group_advertisements = kind == ADVERTISEMENT;
+            profile.block_personal_alerts = kind == ALERT;
+        });
+        let world = World::new(setup).await;
+        assert_eq!(status(&refused(&world, kind, "<a/>").await), 403, "{kind}");
+        world.bob_gets(other, "<a/>").await;
+        world.forwarded();
+    }
+}
+
 // Covers: PF-083
 #[tokio::test(start_paused = true)]
 async fn anonymous_senders_are_refused_if_the_user_says_so() {

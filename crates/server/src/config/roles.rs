@@ -9,6 +9,7 @@ use parlance_isc::decision::{DecisionPolicy, Provisioning};
 use parlance_isc::registration::{RegistrationPolicy, UnknownUser};
 use parlance_isc::{RefusalPolicy, RegEventPolicy};
 use parlance_participating::{AnonymousAnswer, Notice, SizeAnswer, TargetPattern, Warnings};
+use parlance_participating::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
 use parlance_sip::ListenerId;
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -32,6 +33,12 @@ section! {
         pub accepted_content: Vec<String> = Vec::new();
         /// Content types not let through, whatever `accepted_content` says.
         pub blocked_content: Vec<String> = Vec::new();
+        /// Content types of group advertisements, which a user may block with
+        /// `block_group_advertisements` in his profile (OMA-TS-SIMPLE_IM §7.2.4.7).
+        pub group_advertisement_types: Vec<String> = vec![GROUP_ADVERTISEMENT.to_owned()];
+        /// Content types of instant personal alerts, which he may block with
+        /// `block_personal_alerts` (OMA-TS-SIMPLE_IM §6.2.4).
+        pub personal_alert_types: Vec<String> = vec![PERSONAL_ALERT.to_owned()];
         /// Words that a text must not contain, whatever their case.
         pub blocked_words: Vec<String> = Vec::new();
         /// Where users may not send to: `sip:user@host`, `tel:+NUMBER`, `tel:+1900*` for numbers
@@ -92,8 +99,8 @@ section! {
 }
 
 section! {
-    /// The deferred function: messages for users who are away (OMA-TS-SIMPLE_IM §7.3). Changed by a
-    /// restart only.
+    /// The deferred function: messages for users who are away (OMA-TS-SIMPLE_IM §7.3). Read again
+    /// on SIGHUP, where nothing else is said.
     pub struct Deferred {
         /// Whether messages are stored; otherwise they are answered 480. What is stored already is
         /// still delivered.
@@ -120,14 +127,14 @@ section! {
         pub retry_max_s: u64 = 3_600, in 1..=604_800;
         /// The least time between two deliveries to a user, in milliseconds.
         pub pause_ms: u64 = 50, in 0..=60_000;
-        /// Messages sent each second by one shard at most.
+        /// Messages sent each second by one shard at most. Changed by a restart only.
         pub messages_per_second: u32 = 200, in 1..=1_000_000;
         /// Recipients served at a time by one shard.
         pub lanes_max: u64 = 1_000, in 1..=1_000_000;
         /// Recipients that may wait for their turn; those beyond are found by the next search.
         pub waiting_max: u64 = 100_000, in 1..=10_000_000;
-        /// How long a process may deliver for a user without saying that it lives, in seconds;
-        /// after a crash, messages under way wait for so long.
+        /// How long a process may deliver for a user without saying that it lives, in seconds.
+        /// After a crash the same node goes on at once, another one when this time is over.
         pub lease_s: u64 = 15, in 3..=600;
         /// How often the store is asked whose messages are due, in milliseconds.
         pub due_interval_ms: u64 = 1_000, in 10..=600_000;
@@ -135,7 +142,7 @@ section! {
         /// delivered.
         pub sweep_interval_s: u64 = 60, in 1..=86_400;
         /// Where notifications come from: a SIP URI; without one, `sip:im-inbox@` and the first
-        /// domain.
+        /// domain. Changed by a restart only.
         pub service_uri: Option<String> = None, example "\"sip:im-inbox@ims.test\"";
         /// Text of a notification; `{count}` is the number of messages.
         pub notification_text: String = "You have {count} stored instant messages.".to_owned();
@@ -144,9 +151,9 @@ section! {
         pub accept_contact: String = "*;+g.oma.sip-im".to_owned();
         /// `orig-ioi` of what is sent when the registration told none (RFC 7315 §4.6).
         pub orig_ioi: Option<String> = None, example "\"home1.test\"";
-        /// Octets of a whole MESSAGE that is sent (RFC 3428 §8); a larger one stays, and a
-        /// notification tells of it.
-        pub request_octets_max: u64 = 1_300, in 600..=262_144;
+        /// Octets of a whole MESSAGE that is sent: 1300 where a hop further on is not congestion
+        /// safe (RFC 3428 §8). A larger one stays then, and a notification tells of it.
+        pub request_octets_max: u64 = 131_072, in 600..=262_144;
         /// How often a disposition notification is tried again; then it counts as lost.
         pub report_retries: u32 = 5, in 0..=100;
         /// Disposition notifications under way on one shard; those beyond count as lost.
@@ -221,6 +228,8 @@ impl Participating {
             },
             accepted_content: self.accepted_content.clone(),
             blocked_content: self.blocked_content.clone(),
+            group_advertisement_types: self.group_advertisement_types.clone(),
+            personal_alert_types: self.personal_alert_types.clone(),
             blocked_words: self.blocked_words.clone(),
             blocked_targets: self.blocked_targets.clone(),
             deliver_wait_s: self.deliver_wait_s,
