@@ -37,7 +37,8 @@ pub struct Setup {
     /// The secret of the server, the one its [`Marks`] are made from: the same on all nodes and
     /// after a restart.
     pub secret: [u8; 32],
-    /// Names this run of the process in leases: random, new at every start.
+    /// Names this node in leases. The same after a restart, when the node runs once at a time:
+    /// then it goes on at once with what a crash interrupted.
     pub holder: u64,
     /// The first domain served: stands in the service URI, in Call-IDs and in Warnings.
     pub domain: String,
@@ -60,7 +61,7 @@ pub struct Deferred(Arc<Shared>);
 
 /// What all shards share; nothing in it is waited for.
 pub(crate) struct Shared {
-    pub(crate) policy: Policy,
+    policy: watch::Sender<Arc<Policy>>,
     pub(crate) marks: Marks,
     pub(crate) dedup: Dedup,
     pub(crate) holder: u64,
@@ -79,6 +80,13 @@ pub(crate) struct Shared {
     pub(crate) ended: Notify,
     /// Whether the server stops.
     pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// What the operator decides at the moment.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.borrow())
+    }
 }
 
 /// The way to the keeper of one shard.
@@ -145,7 +153,7 @@ impl Deferred {
             running: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: watch::Sender::new(false),
-            policy,
+            policy: watch::Sender::new(Arc::new(policy)),
         }))
     }
 
@@ -161,6 +169,12 @@ impl Deferred {
             cx.spawn(sweep::due(self.clone(), cx.clone()));
             cx.spawn(sweep::sweep(self.clone(), cx.clone()));
         }
+    }
+
+    /// Takes what the operator decides now; without [`Policy::mistakes`]. The pace and the service
+    /// URI stay, and what is under way ends by the old one.
+    pub fn reload(&self, policy: Policy) {
+        self.0.policy.send_replace(Arc::new(policy));
     }
 
     /// A REGISTER was applied. Delivery begins when the registration is `new`

@@ -62,9 +62,9 @@ impl Report {
         let Some(body) = self.body(shared, &message_id, keeper.cx.now()) else {
             return meter::report("impossible");
         };
-        for failures in 0..=shared.policy.report_retries {
+        for failures in 0..=shared.policy().report_retries {
             if failures > 0 {
-                keeper.cx.after(shared.policy.back_off(failures)).await;
+                keeper.cx.after(shared.policy().back_off(failures)).await;
             }
             tokio::time::sleep_until(keeper.pace.place()).await;
             match self.attempt(keeper, &body).await {

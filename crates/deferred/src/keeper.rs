@@ -66,7 +66,7 @@ impl Keeper {
     pub(crate) fn new(cx: Cx, shared: Arc<Shared>, deferred: Deferred) -> Rc<Keeper> {
         Rc::new(Keeper {
             cx,
-            pace: Pace::new(shared.policy.messages_per_second),
+            pace: Pace::new(shared.policy().messages_per_second),
             shared,
             deferred,
             lanes: RefCell::default(),
@@ -111,7 +111,7 @@ impl Keeper {
     /// What is due shows up again as long as it is: without a free lane nothing is noted.
     fn due(self: &Rc<Self>, user: UserId) {
         let lanes = self.lanes.borrow().len();
-        if lanes < self.shared.policy.lanes_max && self.lane(&user).is_none() {
+        if lanes < self.shared.policy().lanes_max && self.lane(&user).is_none() {
             self.start(user, Wake::due());
         }
     }
@@ -119,10 +119,10 @@ impl Keeper {
     fn wake(self: &Rc<Self>, user: UserId, wake: Wake) {
         if let Some(lane) = self.lane(&user) {
             lane.wake(wake);
-        } else if self.lanes.borrow().len() < self.shared.policy.lanes_max {
+        } else if self.lanes.borrow().len() < self.shared.policy().lanes_max {
             self.start(user, wake);
         } else {
-            let most = self.shared.policy.waiting_max;
+            let most = self.shared.policy().waiting_max;
             if !self.waiting.borrow_mut().put(user, wake, most) {
                 self.deferred.miss();
             }
@@ -155,7 +155,7 @@ impl Keeper {
     }
 
     fn report(self: &Rc<Self>, report: Report) {
-        if self.reports.get() >= self.shared.policy.reports_max {
+        if self.reports.get() >= self.shared.policy().reports_max {
             return meter::report("lost");
         }
         self.reports.set(self.reports.get() + 1);

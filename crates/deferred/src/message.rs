@@ -139,8 +139,9 @@ impl Envelope<'_> {
             .header(HeaderName::CSeq, format_args!("{} MESSAGE", self.ids.cseq))
             .header(HeaderName::PAssertedIdentity, format_args!("<{asserted}>"))
             .header(HeaderName::PChargingVector, self.charging());
-        if !self.shared.policy.accept_contact.is_empty() {
-            request = request.header(HeaderName::AcceptContact, &self.shared.policy.accept_contact);
+        if !self.shared.policy().accept_contact.is_empty() {
+            request =
+                request.header(HeaderName::AcceptContact, &self.shared.policy().accept_contact);
         }
         request.header(HeaderName::UserAgent, USER_AGENT)
     }
@@ -148,7 +149,8 @@ impl Envelope<'_> {
     /// The `orig-ioi` is that of the registration (CORE-020), else the operator's.
     fn charging(&self) -> String {
         let told = self.registration.and_then(|registration| registration.orig_ioi.as_deref());
-        let ioi = told.or(self.shared.policy.orig_ioi.as_deref()).filter(|ioi| !ioi.is_empty());
+        let policy = self.shared.policy();
+        let ioi = told.or(policy.orig_ioi.as_deref()).filter(|ioi| !ioi.is_empty());
         let icid = &self.icid;
         match ioi {
             None => format!("icid-value=\"{icid}\""),
@@ -183,7 +185,7 @@ impl Envelope<'_> {
 
     /// The MESSAGE that tells the user how many are kept (§7.3.4.1).
     pub(crate) fn notification(&self, count: u64) -> Option<Request> {
-        let policy = &self.shared.policy;
+        let policy = self.shared.policy();
         let text = policy.notification_text.replace("{count}", &count.to_string());
         let service = &self.shared.service;
         self.start(format!("<{service}>").as_bytes(), service)

@@ -132,10 +132,10 @@ impl Deferred {
         cause: Cause,
     ) -> Result<Result<Accepted, Refusal>, StoreError> {
         let shared = self.shared();
-        let policy = &shared.policy;
+        let policy = shared.policy();
         let profile = profile(&*shared.profiles, user).await?;
         let received = cx.now();
-        let about = Circumstances { policy, profile: &profile, sender, cause, received };
+        let about = Circumstances { policy: &policy, profile: &profile, sender, cause, received };
         let expires = match decide(request, &about) {
             Ok(expires) => expires,
             Err(why) => return Ok(Err(why)),
@@ -195,7 +195,7 @@ impl Deferred {
 impl Shared {
     /// How messages reach a user with this profile; what needs a session falls back.
     pub(crate) fn delivery(&self, profile: &Profile) -> Delivery {
-        match self.policy.delivery.of(profile.deferral) {
+        match self.policy().delivery.of(profile.deferral) {
             Delivery::PushMsrp => Delivery::Notify,
             other => other,
         }
@@ -229,7 +229,7 @@ impl Shared {
         Ok(match (Rest::of(self.inboxes.failures(user).await?), cause) {
             (Rest::BackOff(_) | Rest::Declined, _) => None,
             (Rest::Ready | Rest::Told, Cause::Unanswered) => {
-                Some(cx.now() + self.policy.retry_first)
+                Some(cx.now() + self.policy().retry_first)
             }
             (
                 Rest::Ready | Rest::Told,

@@ -101,8 +101,9 @@ pub struct Policy {
     /// none.
     pub orig_ioi: Option<String>,
     /// Octets of a MESSAGE sent by this function, start line, headers and body together. Default
-    /// 1300 (RFC 3428 §8); more only where every hop is congestion safe, TCP throughout. A
-    /// message that is larger stays, and a notification tells of it.
+    /// 131,072: whatever is kept is sent, and where the next hop is UDP a request over 1300 goes
+    /// by TCP (RFC 3261 §18.1.1). 1300 where a hop further on is not congestion safe (RFC 3428
+    /// §8): a message that is larger stays then, and a notification tells of it.
     pub request_octets_max: usize,
     /// How often a disposition notification is tried again. Default 5. Then it is counted as lost.
     pub report_retries: u32,
@@ -134,7 +135,7 @@ impl Default for Policy {
             notification_text: "You have {count} stored instant messages.".to_owned(),
             accept_contact: "*;+g.oma.sip-im".to_owned(),
             orig_ioi: None,
-            request_octets_max: 1300,
+            request_octets_max: 131_072,
             report_retries: 5,
             reports_max: 1000,
         }

@@ -99,7 +99,7 @@ pub(crate) async fn run(keeper: &Keeper, lane: &Lane, wake: Wake) -> Result<(), 
         return Ok(());
     }
     let now = keeper.cx.now();
-    let leased_until = now + keeper.shared.policy.lease;
+    let leased_until = now + keeper.shared.policy().lease;
     let lease = inboxes.lease(&lane.user, keeper.shared.holder, leased_until, now).await?;
     let Some(fence) = lease else {
         // Due at the end of that lease; only of a registration its holder may not know.
@@ -132,7 +132,7 @@ impl Round<'_> {
         }
         let collects = delivery != Delivery::PushMessage && !self.wake.due;
         if self.wake.registered.is_some() || collects {
-            let settled = Instant::now() + self.keeper.shared.policy.settle;
+            let settled = Instant::now() + self.keeper.shared.policy().settle;
             if let Some(end) = self.wait_until(settled).await? {
                 return Ok(end);
             }
@@ -175,7 +175,7 @@ impl Round<'_> {
     }
 
     fn back_off(&self, asked: Option<Duration>) -> End {
-        let (rest, wait) = self.rest.failed(&self.keeper.shared.policy, asked);
+        let (rest, wait) = self.rest.failed(&self.keeper.shared.policy(), asked);
         End::Resting(rest, self.cx().now() + wait)
     }
 

@@ -372,7 +372,7 @@ impl World {
     }
 
     pub(crate) fn quota(&self) -> parlance_store::Quota {
-        self.deferred.shared().policy.quota()
+        self.deferred.shared().policy().quota()
     }
 
     /// How many messages wait for Bob.
@@ -456,6 +456,12 @@ impl Runs {
             tell(&world).await;
         };
         set.run_until(told).await;
+    }
+
+    /// The node of the last run once more.
+    pub(crate) async fn again(&mut self, tell: impl AsyncFnOnce(&World)) {
+        self.holder -= 1;
+        self.run(tell).await;
     }
 
     /// Two servers that share the store, at the same time.

@@ -30,7 +30,7 @@ pub(crate) async fn due(deferred: Deferred, cx: Cx) {
             }
             Err(error) => tracing::warn!(%error, "who is due cannot be found"),
         }
-        cx.after(deferred.shared().policy.due_interval).await;
+        cx.after(deferred.shared().policy().due_interval).await;
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn sweep(deferred: Deferred, cx: Cx) {
         if let Err(error) = remove_expired(&deferred, &cx).await {
             tracing::warn!(%error, "expired messages cannot be removed");
         }
-        cx.after(deferred.shared().policy.sweep_interval).await;
+        cx.after(deferred.shared().policy().sweep_interval).await;
     }
 }
 

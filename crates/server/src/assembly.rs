@@ -42,7 +42,7 @@ pub struct Parts {
     pub clock: Clock,
     /// The secret that requests of our own are signed with; the same after a restart.
     pub secret: [u8; 32],
-    /// Names this run of the process in leases: random.
+    /// Names this node in leases; the same after a restart.
     pub holder: u64,
     /// A seed for nonces of digest authentication: random.
     pub nonce_seed: [u8; 32],
@@ -164,7 +164,7 @@ impl Assembly {
     }
 
     /// Takes from `config` who is trusted, what is served, and the policies of decisions,
-    /// registrations and the participating function. What is under way ends by the old ones.
+    /// registrations, the participating and the deferred function. What is under way ends by the old ones.
     ///
     /// # Errors
     /// [`AssemblyError`]; then nothing changed.
@@ -173,6 +173,7 @@ impl Assembly {
         let rules = rules(config, &self.plans, locals, &self.store, &self.marks, nonce_seed)?;
         self.rules.store(Arc::new(rules));
         self.policy.store(Arc::new(config.participating.policy(&config.sip)));
+        self.deferred.reload(config.deferred.policy(&config.sip));
         Ok(())
     }
 

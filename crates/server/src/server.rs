@@ -39,7 +39,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Keys that [`Server::reload`] takes; a section's name with a dot stands for all its keys.
-const RELOADED: [&str; 11] = [
+const RELOADED: [&str; 12] = [
     "sip.domains",
     "sip.names",
     "sip.trust_loopback",
@@ -51,7 +51,11 @@ const RELOADED: [&str; 11] = [
     "registration.unknown_user",
     "registration.grace_s",
     "participating.",
+    "deferred.",
 ];
+
+/// Keys of those sections that it does not take.
+const NOT_RELOADED: [&str; 2] = ["deferred.messages_per_second", "deferred.service_uri"];
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +156,7 @@ impl Server {
         let metrics = measure::recorder();
         let store = storage::open(&config).await?;
         let secret = storage::secret(&config)?;
+        let holder = storage::node(&config)?;
         let token = http::admin_token(&config)?;
         let (queues, receivers): (Vec<_>, Vec<_>) = (0..config.shards.effective())
             .map(|_| mpsc::channel::<ShardInput>(size(config.sip.queue_max)))
@@ -174,7 +179,7 @@ impl Server {
             store: store.clone(),
             clock,
             secret,
-            holder: rand::random(),
+            holder,
             nonce_seed: random()?,
             queues,
         };
@@ -241,9 +246,10 @@ impl Server {
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Reloaded::default();
         let is_reloaded = |key: &String| {
-            RELOADED
-                .iter()
-                .any(|known| key == known || known.ends_with('.') && key.starts_with(known))
+            !NOT_RELOADED.contains(&key.as_str())
+                && RELOADED
+                    .iter()
+                    .any(|known| key == known || known.ends_with('.') && key.starts_with(known))
         };
         let changed = current.changed(&config).into_iter();
         (done.applied, done.needs_restart) = changed.partition(is_reloaded);

@@ -58,6 +58,21 @@ fn make_directory(path: &Path) -> Result<(), StorageError> {
     made.map_err(|error| StorageError::Directory { path: path.to_owned(), error })
 }
 
+/// Name of the file with what names this node in leases.
+const NODE: &str = "node.key";
+
+/// What names this node in leases; made when it is not there. The lock of the store lets one process
+/// run under it, so that after a crash the leases of the one before are its own.
+///
+/// # Errors
+/// [`StorageError::Secret`].
+pub(crate) fn node(config: &Config) -> Result<u64, StorageError> {
+    let path = config.store.path.join(NODE);
+    let octets = read_or_make(&path).map_err(|error| StorageError::Secret { path, error })?;
+    let [a, b, c, d, e, f, g, h, ..] = octets;
+    Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
 /// Name of the file with the secret that requests of our own are signed with.
 const SECRET: &str = "marks.key";
 
@@ -119,7 +134,10 @@ mod tests {
             let meta = fs::metadata(config.store.path.join(name)).unwrap();
             meta.permissions().mode() & 0o777
         };
-        assert_eq!([mode(""), mode("marks.key")], [0o700, 0o600]);
+        let node = super::node(&config).unwrap();
+        assert_eq!(super::node(&config).unwrap(), node, "it stays");
+        let modes = ["", "marks.key", "node.key", "parlance.redb", "parlance.journal"].map(mode);
+        assert_eq!(modes, [0o700, 0o600, 0o600, 0o600, 0o600]);
         fs::write(config.store.path.join("marks.key"), "short").unwrap();
         assert!(matches!(secret(&config), Err(StorageError::Secret { .. })));
     }

@@ -105,7 +105,7 @@ impl Round<'_> {
         let local = self.cx().node().locals.at(self.keeper.shared.listener);
         let sent_by = local.map_or(0, |local| local.sent_by.len());
         let via = "Via: SIP/2.0/UDP ;branch=\r\n".len() + sent_by + BRANCH_OCTETS;
-        request.bytes().len() + via <= self.keeper.shared.policy.request_octets_max
+        request.bytes().len() + via <= self.keeper.shared.policy().request_octets_max
     }
 
     /// Writes that an item ended. Tried again: what a client has must not be sent twice.

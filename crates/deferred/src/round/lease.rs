@@ -15,7 +15,7 @@ impl Round<'_> {
     /// ends instead.
     pub(super) async fn turn(&mut self) -> Result<Option<End>, Fault> {
         let pause = match self.sent_before {
-            true => self.keeper.shared.policy.pause,
+            true => self.keeper.shared.policy().pause,
             false => Duration::ZERO,
         };
         if let Some(end) = self.wait_until(Instant::now() + pause).await? {
@@ -47,7 +47,7 @@ impl Round<'_> {
     pub(super) async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Fault> {
         let mut work = pin!(work);
         loop {
-            let third = self.keeper.shared.policy.lease / 3;
+            let third = self.keeper.shared.policy().lease / 3;
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
@@ -58,7 +58,7 @@ impl Round<'_> {
 
     async fn prolong(&mut self) -> Result<(), Fault> {
         let now = self.cx().now();
-        let until = now + self.keeper.shared.policy.lease;
+        let until = now + self.keeper.shared.policy().lease;
         let holder = self.keeper.shared.holder;
         let fence = self.inboxes().lease(&self.lane.user, holder, until, now).await?;
         if fence.as_ref() != Some(&self.fence) {
@@ -71,7 +71,7 @@ impl Round<'_> {
     /// Before something is sent at least two thirds of the lease must be left.
     pub(super) async fn prolong_for_sending(&mut self) -> Result<(), Fault> {
         let left = self.leased_until.since(self.cx().now());
-        if left < 2 * self.keeper.shared.policy.lease / 3 {
+        if left < 2 * self.keeper.shared.policy().lease / 3 {
             self.prolong().await?;
         }
         Ok(())

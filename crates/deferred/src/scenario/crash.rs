@@ -51,6 +51,28 @@ async fn what_was_in_flight_is_sent_again_as_the_same_request() {
 
 // Covers: DF-017
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_back_has_its_leases_still() {
+    let mut runs = runs(Policy::default(), memory());
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    runs.run(async |world: &World| {
+        world.keep(&["one"]).await;
+        world.answers(Answer::Never);
+        world.register(BOB).await;
+        world.after(5.0).await;
+        before = world.sent();
+    })
+    .await;
+    runs.again(async |world: &World| {
+        world.after(3.0).await;
+        after = world.sent();
+        assert_eq!((world.bodies(), world.kept().await), (vec!["one".to_owned()], 0));
+    })
+    .await;
+    assert_eq!(after[0].identity(), before[0].identity());
+}
+
+// Covers: DF-017
+#[tokio::test(start_paused = true)]
 async fn the_identifiers_are_durable_before_the_request_leaves() {
     let store = memory();
     runs(Policy::default(), Arc::clone(&store))

@@ -347,7 +347,8 @@ async fn a_late_answer_of_the_client_takes_the_copy_back() {
 // Covers: CORE-051
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_for_a_message_is_told_of_instead() {
-    story(Policy::default(), async |world: &World| {
+    let narrow = Policy { request_octets_max: 1300, ..Policy::default() };
+    story(narrow, async |world: &World| {
         let large = "x".repeat(1200);
         world.keep(&["one", &large, "three"]).await;
         world.register(BOB).await;
@@ -368,9 +369,9 @@ async fn what_is_too_large_for_a_message_is_told_of_instead() {
         assert_eq!(world.sent().len(), 5);
     })
     .await;
-    let tcp = Policy { request_octets_max: 65_536, ..Policy::default() };
-    story(tcp, async |world: &World| {
-        let large = "x".repeat(1200);
+    // Unless the operator says so, what is kept is pushed.
+    story(Policy::default(), async |world: &World| {
+        let large = "x".repeat(Policy::default().message_octets_max);
         world.keep(&[&large]).await;
         world.register(BOB).await;
         world.after(5.0).await;
@@ -385,7 +386,8 @@ async fn what_is_too_large_for_a_message_is_told_of_instead() {
 async fn the_size_limit_is_met_to_the_octet() {
     let mut largest = 0;
     for length in 660..900 {
-        let policy = Policy { pause: Duration::ZERO, ..Policy::default() };
+        let policy =
+            Policy { pause: Duration::ZERO, request_octets_max: 1300, ..Policy::default() };
         let mut octets = 0;
         story(policy, async |world: &World| {
             world.keep(&[&"x".repeat(length)]).await;

@@ -224,3 +224,19 @@ async fn the_word_of_a_message_cannot_get_lost() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_operator_changes_his_mind_while_it_runs() {
+    story(Policy::default(), async |world: &World| {
+        let kept = world.offer(ALICE, "one", Cause::Unregistered).await;
+        assert!(matches!(kept, Offered::Stored(_)), "{kept:?}");
+        world.deferred.reload(Policy { enabled: false, ..Policy::default() });
+        let refused = world.offer(ALICE, "two", Cause::Unregistered).await;
+        assert!(matches!(refused, Offered::Refused(_)), "{refused:?}");
+        // What is there is still delivered.
+        world.register(BOB).await;
+        world.after(5.0).await;
+        assert_eq!(world.bodies(), ["one"]);
+    })
+    .await;
+}
