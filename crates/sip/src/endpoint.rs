@@ -329,6 +329,8 @@ impl Endpoint {
             return self.refuse(source, malformed);
         }
         match request.method() {
+            // That of a stateless answer ends here, as it would in a transaction.
+            Method::Ack if self.is_of_stateless(&source, &request) => {}
             Method::Ack => self.outputs.push_back(Output::Ack { source, request }),
             _ if self.servers.len() >= self.config.server_transactions_end() => {
                 self.overload(source, &request);
@@ -372,10 +374,21 @@ impl Endpoint {
         if request.method() == Method::Ack {
             return;
         }
+        let tag = self.stateless_tag(&source, request);
         let (request, target) = arrived(request.clone(), &source);
-        let tag = self.tag();
         let bytes = self.finish(response(&request, &tag));
         self.outputs.push_back(Output::Transmit { target, bytes, client: None });
+    }
+
+    fn stateless_tag(&self, source: &Source, request: &Request) -> String {
+        tag::text(self.config.shard, self.servers.keys().stateless(request, source.listener))
+    }
+
+    /// Whether an ACK is for an answer of which nothing was kept.
+    fn is_of_stateless(&self, source: &Source, ack: &Request) -> bool {
+        let to = ack.header::<crate::header::To<'_>>().ok().flatten();
+        let told = to.and_then(|to| to.tag());
+        told.is_some_and(|told| told == self.stateless_tag(source, ack))
     }
 
     fn finish(&self, response: ResponseBuilder) -> Bytes {

@@ -20,12 +20,26 @@ pub(super) type Key = u128;
 pub(super) struct Keys {
     high: FixedState,
     low: FixedState,
+    /// For what leaves: it must not show what the keys are made with.
+    shown: FixedState,
 }
 
 impl Keys {
     pub(super) fn new(entropy: &mut dyn Entropy) -> Self {
         let mut seeded = || FixedState::with_seed(entropy.next_u64());
-        Self { high: seeded(), low: seeded() }
+        let (high, low) = (seeded(), seeded());
+        let shown = FixedState::with_seed(low.hash_one("shown"));
+        Self { high, low, shown }
+    }
+
+    /// What the tag in a stateless answer to `request` is made of: the same for a retransmission,
+    /// and for the ACK (RFC 3261 §8.2.7, §17.1.1.3).
+    pub(super) fn stateless(&self, request: &Request, at: ListenerId) -> u64 {
+        let method = match request.method() {
+            Method::Ack => Method::Invite,
+            method => method,
+        };
+        self.shown.hash_one(KeyText { request, method, at, via: request.top_via() })
     }
 
     /// The key of the transaction `request` belongs to. ACK belongs to the INVITE's; for CANCEL
