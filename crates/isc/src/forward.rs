@@ -40,7 +40,7 @@ pub enum Outcome {
     Timeout,
     /// There is nowhere to send it, or the transport failed everywhere.
     Unreachable,
-    /// An INVITE was cancelled before it was sent.
+    /// An INVITE was cancelled before it was sent, or before its target failed.
     Cancelled,
 }
 
@@ -329,7 +329,9 @@ fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
     loop {
         let mut waiting = shared.borrow_mut();
         let Some(target) = waiting.targets.pop() else {
-            return waiting.push(otherwise);
+            // Whoever cancelled an INVITE gets 487 (RFC 3261 §9.2), whatever became of it.
+            let cancelled = waiting.cancelled;
+            return waiting.push(if cancelled { Outcome::Cancelled } else { otherwise });
         };
         let edits = waiting.edits.as_deref().cloned().unwrap_or_default();
         drop(waiting);

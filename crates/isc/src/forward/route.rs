@@ -40,6 +40,9 @@ fn route(
     from: ListenerId,
     named: bool,
 ) -> Option<NextHop> {
+    if let Some(hop) = from_strict(cx, request, edits, from) {
+        return hop;
+    }
     let mut routes = request.list::<Route<'_>>().map_while(Result::ok).peekable();
     let mut ours = 0;
     while routes.next_if(|route| (named && ours == 0) || is_ours(cx, &route.uri)).is_some() {
@@ -60,6 +63,37 @@ fn route(
             None => NextHop::of(&request.uri()?, from),
         },
     }
+}
+
+/// A strict router before us put what we record-routed with in place of the target, and the target
+/// at the end of the routes: undoes that (RFC 3261 §16.4). `None` when none did.
+fn from_strict(
+    cx: &Cx,
+    request: &Request,
+    edits: &mut Edits,
+    from: ListenerId,
+) -> Option<Option<NextHop>> {
+    let uri = request.uri()?;
+    let recorded = uri.as_sip().is_some_and(|sip| sip.user.is_none() && sip.is_loose_router());
+    if !recorded || !is_ours(cx, &uri) {
+        return None;
+    }
+    let routes: Vec<_> = request.list::<Route<'_>>().map_while(Result::ok).collect();
+    let (target, before) = routes.split_last()?;
+    let ours = before.iter().take_while(|route| is_ours(cx, &route.uri)).count();
+    edits.request_uri(&target.uri);
+    let all = request.values(HeaderName::Route).flat_map(parlance_sip::grammar::split_list);
+    let rest: Vec<_> =
+        all.take(before.len()).skip(ours).map(|value| String::from_utf8_lossy(value)).collect();
+    match rest.is_empty() {
+        true => edits.remove(request, HeaderName::Route),
+        false => edits.set(request, HeaderName::Route, rest.join(", ")),
+    }
+    Some(match (before.get(ours), &cx.node().next_hop) {
+        (Some(next), _) => NextHop::of(&next.uri, from),
+        (None, Some(hop)) => Some(NextHop { listener: from, ..hop.clone() }),
+        (None, None) => NextHop::of(&target.uri, from),
+    })
 }
 
 /// The Request-URI goes to the end of the routes, the first route becomes the Request-URI.

@@ -1,3 +1,5 @@
+mod proxy;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::Duration;

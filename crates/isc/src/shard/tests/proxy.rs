@@ -1,0 +1,78 @@
+//! What a proxy does beside the usual: strict routers, refusals without a transaction, failures
+//! after a CANCEL.
+
+use super::{bench, on_local_set, passing, request, respond, start_line};
+
+// Covers: CORE-004
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_invite_whose_target_fails_is_terminated() {
+    on_local_set(async {
+        let bench = bench(true, passing);
+        bench.receive(&request("INVITE", "")).await;
+        let invite = bench.one();
+        bench.receive(&respond(&invite, 180)).await;
+        bench.receive(&request("CANCEL", "")).await;
+        assert_eq!(bench.lines(), "180 X, 200 OK, CANCEL sip:bob@ims.test");
+        // Nothing comes back any more.
+        bench.wait(64 * 500 + 1_000).await;
+        let last = bench.sent().pop().map(|(_, text)| start_line(&text));
+        assert_eq!(last.as_deref(), Some("487 Request Terminated"));
+    })
+    .await;
+}
+
+// Covers: CORE-012
+#[tokio::test(start_paused = true)]
+async fn what_a_strict_router_did_is_undone() {
+    on_local_set(async {
+        let from_strict = |routes: &str| {
+            let bye = request("BYE", "").replace("To: <sip:bob@ims.test>", "To: <sip:b@t>;tag=b");
+            let ours = bye.replace("BYE sip:bob@ims.test", "BYE sip:192.0.2.20:5080;lr");
+            let [before, after] = ["Route: ", "P-Served-User"].map(|name| ours.find(name).unwrap());
+            format!("{}{routes}{}", &ours[..before], &ours[after..])
+        };
+        let table = [
+            // The other side of ours comes off with it; the target is the last.
+            (
+                "Route: <sip:192.0.2.20:5080;transport=tcp;lr>, <sip:192.0.2.9:6060;lr;s=2>\r\n\
+                 Route: <sip:bob@192.0.2.30>\r\n",
+                "BYE sip:bob@192.0.2.30",
+                Some("Route: <sip:192.0.2.9:6060;lr;s=2>"),
+                "192.0.2.9:6060",
+            ),
+            ("Route: <sip:bob@192.0.2.30>\r\n", "BYE sip:bob@192.0.2.30", None, "192.0.2.30:5060"),
+        ];
+        for (routes, line, left, target) in table {
+            let bench = bench(true, passing);
+            bench.receive(&from_strict(routes)).await;
+            let (to, sent) = bench.sent().remove(0);
+            assert_eq!(start_line(&sent), line);
+            assert_eq!(sent.lines().find(|line| line.starts_with("Route")), left, "{sent}");
+            assert_eq!(to.remote.to_string(), target);
+        }
+    })
+    .await;
+}
+
+// Covers: CORE-055
+#[tokio::test(start_paused = true)]
+async fn the_ack_of_a_stateless_refusal_ends_here() {
+    on_local_set(async {
+        let bench = bench(true, passing);
+        let late = bench.cx.0.instant();
+        bench.wait(2_000).await;
+        bench.receive_at(&request("INVITE", ""), late).await;
+        let refused = bench.one();
+        assert_eq!(start_line(&refused), "503 Service Unavailable");
+        bench.receive_at(&request("INVITE", ""), late).await;
+        assert_eq!(bench.one(), refused, "the same to a retransmission");
+        let to = refused.lines().find(|line| line.starts_with("To: ")).unwrap();
+        bench.receive(&request("ACK", "").replace("To: <sip:bob@ims.test>", to)).await;
+        assert_eq!(bench.lines(), "");
+        // Another one is somebody else's, and goes on.
+        let other = request("ACK", "").replace("To: <sip:bob@ims.test>", &format!("{to}x"));
+        bench.receive(&other).await;
+        assert_eq!(bench.lines(), "ACK sip:bob@ims.test");
+    })
+    .await;
+}
