@@ -2,14 +2,16 @@
 //! database with the same rows, all with 64 producers and the same grouping; then the lookups of
 //! the relaying path, their memory, and the start after a crash.
 //!
-//! `cargo run --release -p parlance-benches --bin durable_deferral [items [seconds]]`
+//! `cargo run --release -p parlance-benches --bin durable_deferral [items [seconds [directory]]]`
+//!
+//! With a directory, what was filled is kept there for the next run, and the lookups are left out.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::fs::File;
 use std::future::Future;
 use std::hint::black_box;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -217,9 +219,40 @@ fn processor() -> f64 {
     ticks.sum::<f64>() / 100.0
 }
 
+/// A directory of one side.
+struct Place {
+    path: PathBuf,
+    /// Removes it at the end.
+    _temporary: Option<TempDir>,
+}
+
+impl Place {
+    /// One in the directory that is kept, or a temporary one.
+    fn of(kept: Option<&Path>, name: &str) -> Place {
+        if let Some(kept) = kept {
+            let path = kept.join(name);
+            std::fs::create_dir_all(&path).expect("the directory is writable");
+            return Place { path, _temporary: None };
+        }
+        let temporary = TempDir::new().expect("there is a directory for temporary files");
+        Place { path: temporary.path().to_owned(), _temporary: Some(temporary) }
+    }
+
+    /// The first number that was not used here, when it is filled.
+    fn next(&self) -> Option<u64> {
+        std::fs::read_to_string(self.path.join("next")).ok()?.parse().ok()
+    }
+
+    fn set_next(&self, next: u64) {
+        std::fs::write(self.path.join("next"), next.to_string()).expect("there is room");
+    }
+}
+
 /// What one run gave.
 struct Figures {
     rate: f64,
+    /// The first number that was not used.
+    next: u64,
     /// Processor time of the whole process a message, in microseconds.
     processor: f64,
     latency: Histogram<u64>,
@@ -234,6 +267,7 @@ async fn run(side: Rc<dyn Side>, first: u64, seconds: u64) -> Figures {
             tokio::task::spawn_local(async move {
                 let mut latency =
                     Histogram::<u64>::new_with_max(60_000_000, 3).expect("allowed bounds");
+                let mut last = first;
                 for number in (first + lane..).step_by(PRODUCERS as usize) {
                     let before = now();
                     if before.duration_since(start) > Duration::from_secs(seconds) {
@@ -241,19 +275,22 @@ async fn run(side: Rc<dyn Side>, first: u64, seconds: u64) -> Figures {
                     }
                     side.keep(number).await;
                     latency.saturating_record(before.elapsed().as_micros() as u64);
+                    last = number;
                 }
-                latency
+                (latency, last)
             })
         })
         .collect();
     let mut latency = Histogram::<u64>::new_with_max(60_000_000, 3).expect("allowed bounds");
+    let mut next = first;
     for task in tasks {
-        let lane = task.await.expect("the producer ends");
+        let (lane, last) = task.await.expect("the producer ends");
         latency.add(lane).expect("the same digits");
+        next = next.max(last + 1);
     }
     let rate = latency.len() as f64 / start.elapsed().as_secs_f64();
     let processor = (processor() - spent) * 1e6 / latency.len() as f64;
-    Figures { rate, processor, latency }
+    Figures { rate, next, processor, latency }
 }
 
 fn show(name: &str, figures: &Figures, base: Option<f64>, disk: Option<f64>) {
@@ -379,44 +416,53 @@ async fn people(directory: &Path) {
     lookups("user of an identity", |user| matches!(store.resolve_cached(user), Known(Some(_))));
 }
 
-async fn benchmark(items: u64, seconds: u64) {
+async fn benchmark(items: u64, seconds: u64, kept: Option<&Path>) {
     println!("{items} items waiting for {RECIPIENTS} recipients, {PAYLOAD} octets each");
     println!("{PRODUCERS} producers, {seconds} s a side\n");
     println!(
         "{:14} {:>9} {:>8} {:>8} {:>8} {:>8} {:>14} {:>12}",
         "", "per s", "cpu us", "p50 ms", "p99 ms", "max ms", "of bare redb", "octets/item"
     );
-    let directory = || TempDir::new().expect("there is a directory for temporary files");
-    let place = directory();
-    let log = run(Rc::new(raw_log(place.path())), 0, seconds).await;
+    let place = Place::of(None, "log");
+    let log = run(Rc::new(raw_log(&place.path)), 0, seconds).await;
     show("raw log", &log, None, None);
-    let place = directory();
-    let bare = run(Rc::new(bare_redb(place.path(), items)), items, seconds).await;
-    let count = items as f64 + bare.latency.len() as f64;
-    let disk = size(&place.path().join("bare")) / count;
+    let place = Place::of(kept, "bare");
+    let filled = place.next();
+    let side = bare_redb(&place.path, filled.map_or(items, |_| 0));
+    let bare = run(Rc::new(side), filled.unwrap_or(items), seconds).await;
+    place.set_next(bare.next);
+    let disk = size(&place.path.join("bare")) / bare.next as f64;
     show("bare redb", &bare, Some(bare.rate), Some(disk));
-    for (name, sealed) in [("store", false), ("store, sealed", true)] {
-        let place = directory();
-        let side = Rc::new(ours(place.path(), items, sealed).await);
-        let figures = run(side.clone(), items, seconds).await;
-        let disk = size(&place.path().join("store")) / side.0.waiting() as f64;
+    for (name, directory, sealed) in [("store", "plain", false), ("store, sealed", "sealed", true)]
+    {
+        let place = Place::of(kept, directory);
+        let filled = place.next();
+        let side = Rc::new(ours(&place.path, filled.map_or(items, |_| 0), sealed).await);
+        let figures = run(side.clone(), filled.unwrap_or(items), seconds).await;
+        place.set_next(figures.next);
+        let disk = size(&place.path.join("store")) / side.0.waiting() as f64;
         show(name, &figures, Some(bare.rate), Some(disk));
-        if sealed {
+        if sealed && kept.is_none() {
             println!();
-            start_after_crash(place.path(), sealed);
+            start_after_crash(&place.path, sealed);
         }
     }
-    println!();
-    people(directory().path()).await;
+    if kept.is_none() {
+        println!();
+        people(&Place::of(None, "people").path).await;
+    }
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
-    let mut next = |default| arguments.next().and_then(Result::ok).unwrap_or(default);
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |default| {
+        arguments.next().and_then(|argument| argument.parse::<u64>().ok()).unwrap_or(default)
+    };
     let (items, seconds) = (next(1_000_000), next(10));
+    let kept = arguments.next().map(PathBuf::from);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime can be made");
-    LocalSet::new().block_on(&runtime, benchmark(items, seconds));
+    LocalSet::new().block_on(&runtime, benchmark(items, seconds, kept.as_deref()));
     // The writers end when their queues are dropped with the tasks.
     runtime.shutdown_background();
 }
