@@ -178,8 +178,7 @@ impl Cpim {
             if read.fields.len() == limits.headers_max || at + end > limits.header_bytes_max {
                 return Err(CpimError::TooLong);
             }
-            let text = str::from_utf8(line).map_err(|_| CpimError::NotUtf8)?;
-            read.push(at..at + end, text)?;
+            read.push(at..at + end, line)?;
             at += end;
         };
         let (mime, content) =
@@ -305,10 +304,11 @@ impl Cpim {
         }
     }
 
-    fn push(&mut self, line: Range<usize>, text: &str) -> Result<(), CpimError> {
-        let read = Line::parse(text)?;
-        let namespace = self.resolve(read.prefix, self.fields.len());
-        let range = |part: &str| within(text, part, line.start);
+    fn push(&mut self, line: Range<usize>, octets: &[u8]) -> Result<(), CpimError> {
+        let read = Line::parse(octets)?;
+        let prefix = str::from_utf8(read.prefix).map_err(|_| CpimError::NotUtf8)?;
+        let namespace = self.resolve(prefix, self.fields.len());
+        let range = |part: &[u8]| within(octets, part, line.start);
         let field = Field {
             prefix: range(read.prefix),
             name: range(read.name),

@@ -77,7 +77,25 @@ impl fmt::Display for MediaType<'_> {
 
 /// Whether `octet` may stand in a token of a MIME header field (RFC 2045 §5.1).
 pub(crate) fn is_token(octet: u8) -> bool {
-    octet.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&octet)
+    // Not a search in a list: a name has many octets.
+    let special = matches!(
+        octet,
+        b'(' | b')'
+            | b'<'
+            | b'>'
+            | b'@'
+            | b','
+            | b';'
+            | b':'
+            | b'\\'
+            | b'"'
+            | b'/'
+            | b'['
+            | b']'
+            | b'?'
+            | b'='
+    );
+    octet.is_ascii_graphic() && !special
 }
 
 /// The first parameter called `name` in `rest`, which begins at a `;` or is empty.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr;
+
 use super::escape::{escape, unescape};
 
 /// Who sends or gets a message.
@@ -30,7 +32,8 @@ impl<'a> Address<'a> {
             return bare.then_some(Self { written_name: "", uri: value });
         };
         let (name, uri) = value.split_at(open);
-        let (uri, _) = uri.strip_prefix('<')?.split_once('>')?;
+        let uri = uri.strip_prefix('<')?;
+        let uri = uri.get(..memchr(b'>', uri.as_bytes())?)?;
         (!uri.is_empty()).then(|| Self { written_name: name.trim(), uri })
     }
 

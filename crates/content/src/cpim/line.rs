@@ -1,6 +1,9 @@
 //! One line of the message headers (RFC 3862 §3.6).
 
 use std::ops::Range;
+use std::str;
+
+use memchr::memchr;
 
 use super::CpimError;
 
@@ -8,35 +11,41 @@ use super::CpimError;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     /// Empty without one.
-    pub(super) prefix: &'a str,
-    pub(super) name: &'a str,
+    pub(super) prefix: &'a [u8],
+    pub(super) name: &'a [u8],
     /// `;lang=fr` as written; empty without any.
-    pub(super) parameters: &'a str,
+    pub(super) parameters: &'a [u8],
     /// As written, without the blanks around it.
-    pub(super) value: &'a str,
+    pub(super) value: &'a [u8],
 }
 
 impl<'a> Line<'a> {
     /// Reads a line without its end.
-    pub(super) fn parse(text: &'a str) -> Result<Self, CpimError> {
+    pub(super) fn parse(line: &'a [u8]) -> Result<Self, CpimError> {
+        if !line.is_ascii() && str::from_utf8(line).is_err() {
+            return Err(CpimError::NotUtf8);
+        }
         // A fold, not a search: it looks at many octets at once.
-        let control = |found: bool, octet: u8| found | (octet < 0x20) | (octet == 0x7f);
-        if text.bytes().fold(false, control) {
+        let control = |found: bool, octet: &u8| found | (*octet < 0x20) | (*octet == 0x7f);
+        if line.iter().fold(false, control) {
             return Err(CpimError::Control);
         }
-        let (full, rest) = text.split_once(':').ok_or(CpimError::NotAHeader)?;
-        let (prefix, name) = split_name(full);
-        let prefixed = full.len() > name.len();
-        if !is_name(name) || (prefixed && !is_name(prefix)) {
+        let colon = memchr(b':', line).ok_or(CpimError::NotAHeader)?;
+        let (full, rest) = line.split_at_checked(colon).ok_or(CpimError::NotAHeader)?;
+        let rest = rest.get(1..).unwrap_or_default();
+        let dot = full.iter().position(|octet| *octet == b'.');
+        let (prefix, name) = full.split_at_checked(dot.unwrap_or(0)).unwrap_or_default();
+        let name = if dot.is_some() { name.get(1..).unwrap_or_default() } else { name };
+        if !are_name(name) || (dot.is_some() && !are_name(prefix)) {
             return Err(CpimError::NotAHeader);
         }
-        let (parameters, value) = rest.split_at(parameters_len(rest));
-        Ok(Self { prefix, name, parameters, value: value.trim_matches(' ') })
+        let (parameters, value) = rest.split_at_checked(parameters_len(rest)).unwrap_or_default();
+        Ok(Self { prefix, name, parameters, value: without_blanks(value) })
     }
 
     /// Whether its name within its namespace is `name`.
     pub(super) fn is(&self, name: &str) -> bool {
-        self.name == name
+        self.name == name.as_bytes()
     }
 
     /// Whether a prefix names its namespace. `NS` without one always declares: a default namespace
@@ -46,35 +55,39 @@ impl<'a> Line<'a> {
     }
 
     /// Prefix and URI of an `NS` header (§4.6); the prefix of the default namespace is empty.
-    pub(super) fn declaration(&self) -> Result<(&'a str, &'a str), CpimError> {
-        let (prefix, uri) = self.value.split_once('<').ok_or(CpimError::Namespace)?;
-        let (uri, after) = uri.split_once('>').ok_or(CpimError::Namespace)?;
-        let prefix = prefix.trim_end();
-        if !after.is_empty() || uri.is_empty() || !(prefix.is_empty() || is_name(prefix)) {
+    pub(super) fn declaration(&self) -> Result<(&'a [u8], &'a [u8]), CpimError> {
+        let (prefix, uri) = cut(self.value, b'<').ok_or(CpimError::Namespace)?;
+        let (uri, after) = cut(uri, b'>').ok_or(CpimError::Namespace)?;
+        let prefix = prefix.trim_ascii_end();
+        if !after.is_empty() || uri.is_empty() || !(prefix.is_empty() || are_name(prefix)) {
             return Err(CpimError::Namespace);
         }
         Ok((prefix, uri))
     }
 }
 
-/// Where `part` stands in `text`, which begins at `start` of something larger.
-pub(super) fn within(text: &str, part: &str, start: usize) -> Range<usize> {
-    let at = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize) + start;
+/// Where `part` stands in `line`, which begins at `start` of something larger.
+pub(super) fn within(line: &[u8], part: &[u8], start: usize) -> Range<usize> {
+    let at = (part.as_ptr() as usize).saturating_sub(line.as_ptr() as usize) + start;
     at..at + part.len()
 }
 
 /// Prefix and name of a header name; the prefix is empty without one.
 pub(super) fn split_name(full: &str) -> (&str, &str) {
-    full.split_once('.').unwrap_or_else(|| full.split_at(0))
+    full.split_once('.').unwrap_or(("", full))
 }
 
 /// Whether `text` is a `Name`: one or more `NAMECHAR` (§3.6).
 pub(super) fn is_name(text: &str) -> bool {
-    let allowed = |octet: u8| {
+    are_name(text.as_bytes())
+}
+
+fn are_name(octets: &[u8]) -> bool {
+    let allowed = |octet: &u8| {
         octet.is_ascii_alphanumeric()
             || matches!(octet, 0x21 | 0x23..=0x27 | 0x2a..=0x2b | 0x2d | 0x5e..=0x60 | 0x7c | 0x7e)
     };
-    !text.is_empty() && text.bytes().all(allowed)
+    !octets.is_empty() && octets.iter().all(allowed)
 }
 
 /// Whether `line` is a MIME header field although no empty line came before it.
@@ -90,14 +103,14 @@ pub(super) fn begins_mime(line: &[u8]) -> bool {
 }
 
 /// How long the `*( ";" Parameter )` at the start of `rest` is; 0 when it is none (§3.6).
-fn parameters_len(rest: &str) -> usize {
-    if !rest.starts_with(';') {
+fn parameters_len(rest: &[u8]) -> usize {
+    if rest.first() != Some(&b';') {
         return 0;
     }
     let mut quoted = false;
     let mut escaped = false;
     let mut end = rest.len();
-    for (at, octet) in rest.bytes().enumerate() {
+    for (at, octet) in rest.iter().enumerate() {
         match octet {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
@@ -111,6 +124,18 @@ fn parameters_len(rest: &str) -> usize {
     }
     let first = rest.get(1..end).unwrap_or_default();
     // A Subject may begin with a smiley: without name and value it is no parameter.
-    let name = first.split_once('=').map_or("", |(name, _)| name);
-    if is_name(name) { end } else { 0 }
+    let name = cut(first, b'=').map_or(&b""[..], |(name, _)| name);
+    if are_name(name) { end } else { 0 }
+}
+
+fn without_blanks(value: &[u8]) -> &[u8] {
+    let start = value.iter().position(|octet| *octet != b' ').unwrap_or(value.len());
+    let end = value.iter().rposition(|octet| *octet != b' ').map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
+}
+
+/// What stands before and after the first `octet`.
+fn cut(octets: &[u8], octet: u8) -> Option<(&[u8], &[u8])> {
+    let (before, after) = octets.split_at_checked(memchr(octet, octets)?)?;
+    Some((before, after.get(1..)?))
 }

@@ -166,51 +166,50 @@ impl Reader {
     }
 
     fn message_header(&mut self, octets: &[u8], line: &[u8]) -> Result<(), CpimError> {
-        let text = str::from_utf8(line).map_err(|_| CpimError::NotUtf8)?;
-        let read = Line::parse(text)?;
-        let is_core = if read.is_prefixed() { self.means_core(octets, read.prefix) } else { true };
+        let read = Line::parse(line)?;
+        let is_core = !read.is_prefixed() || self.means_core(octets, read.prefix);
         if is_core && read.is("NS") {
-            return self.declare(octets, text, &read);
+            return self.declare(octets, line, &read);
         }
         if !is_core || (!read.is_prefixed() && !self.bare_is_core) {
             return Ok(());
         }
-        let uri = |address: Option<Address<'_>>| match address {
-            Some(address) => within(text, address.uri, self.line),
-            None => 0..0,
+        let uri = |value: &[u8]| {
+            let address = str::from_utf8(value).ok().and_then(Address::parse);
+            address.map_or(0..0, |address| within(line, address.uri.as_bytes(), self.line))
         };
         if read.is("From") {
             self.envelope.from_count += 1;
             if self.envelope.from_count == 1 {
-                self.envelope.from_value = within(text, read.value, self.line);
-                self.envelope.from = uri(Address::parse(read.value));
+                self.envelope.from_value = within(line, read.value, self.line);
+                self.envelope.from = uri(read.value);
             }
         } else if read.is("To") {
             self.envelope.to_count += 1;
             if self.envelope.to_count == 1 {
-                self.envelope.to_value = within(text, read.value, self.line);
-                self.envelope.to = uri(Address::parse(read.value));
+                self.envelope.to_value = within(line, read.value, self.line);
+                self.envelope.to = uri(read.value);
             }
         }
         Ok(())
     }
 
-    fn declare(&mut self, octets: &[u8], text: &str, read: &Line<'_>) -> Result<(), CpimError> {
+    fn declare(&mut self, octets: &[u8], line: &[u8], read: &Line<'_>) -> Result<(), CpimError> {
         let (prefix, uri) = read.declaration()?;
-        let is_core = uri == CORE_NAMESPACE;
+        let is_core = uri == CORE_NAMESPACE.as_bytes();
         if prefix.is_empty() {
             self.bare_is_core = is_core;
         } else {
-            self.core.retain(|known| octets.get(known.clone()) != Some(prefix.as_bytes()));
+            self.core.retain(|known| octets.get(known.clone()) != Some(prefix));
             if is_core {
-                self.core.push(within(text, prefix, self.line));
+                self.core.push(within(line, prefix, self.line));
             }
         }
         Ok(())
     }
 
-    fn means_core(&self, octets: &[u8], prefix: &str) -> bool {
-        self.core.iter().any(|known| octets.get(known.clone()) == Some(prefix.as_bytes()))
+    fn means_core(&self, octets: &[u8], prefix: &[u8]) -> bool {
+        self.core.iter().any(|known| octets.get(known.clone()) == Some(prefix))
     }
 
     fn mime_field(&mut self, line: &[u8]) -> Result<(), CpimError> {
@@ -277,12 +276,14 @@ impl Envelope {
     /// Whether the content is a disposition notification or an aggregate of some, as far as the
     /// headers tell (RFC 5438 §9).
     pub fn is_imdn(&self, octets: &[u8]) -> bool {
+        let is_imdn = |media: &str| media.eq_ignore_ascii_case(crate::imdn::MEDIA_TYPE);
         let disposition = octets.get(self.content_disposition.clone()).unwrap_or_default();
-        let disposition = str::from_utf8(disposition).unwrap_or_default();
-        ContentDisposition::parse(disposition).is("notification")
-            || self
-                .media_type(octets)
-                .is_some_and(|media| media.eq_ignore_ascii_case(crate::imdn::MEDIA_TYPE))
+        let is_notification = |disposition: &[u8]| {
+            str::from_utf8(disposition)
+                .is_ok_and(|value| ContentDisposition::parse(value).is("notification"))
+        };
+        self.media_type(octets).is_some_and(is_imdn)
+            || (!disposition.is_empty() && is_notification(disposition))
     }
 
     /// The first `From` and `To` as a body of their own, without content: it tells which message is

@@ -114,12 +114,7 @@ impl Switch {
     }
 
     fn set_room(&mut self, room: RoomId, policy: RoomConfig) -> Result<(), RoomError> {
-        let identity = Identity::new(&policy.uris)?;
-        if let Some(found) = self.room_mut(room) {
-            found.identity = identity;
-            found.policy = policy;
-        }
-        Ok(())
+        self.room_mut(room).map_or(Ok(()), |found| found.set_policy(policy))
     }
 
     fn close_room(&mut self, cx: &mut Cx, room: RoomId) {

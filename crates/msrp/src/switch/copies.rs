@@ -9,11 +9,14 @@ use super::queue::Waiting;
 use super::room::Target;
 use crate::header::{ByteRange, FailureReport};
 use crate::node::cx::Cx;
-use crate::{Continuation, Outbound, SHARED_OCTETS_MIN};
+use crate::{Continuation, Outbound, SHARED_OCTETS_MIN, write};
 
 /// Octets of a request besides the common part and the paths: `MSRP`, `SEND`, the transaction
 /// identifier twice, the end-line.
 const FRAME_OCTETS: usize = 96;
+
+/// Room that is made with the first copy on a connection.
+const FIRST_OCTETS: usize = 4096;
 
 /// A chunk as all its recipients get it, but for start line, paths and end-line.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +112,9 @@ impl<'a> Copies<'a> {
 
     fn write(&self, out: &mut Outbound, id: &[u8], paths: &[u8]) {
         let tail = out.tail();
-        tail.reserve(FRAME_OCTETS + paths.len() + self.common.len());
+        let octets = FRAME_OCTETS + paths.len() + self.common.len();
+        // The first of a row makes room for a few more: growing would copy them again.
+        tail.reserve(if tail.capacity() == 0 { octets.max(FIRST_OCTETS) } else { octets });
         for part in [b"MSRP ", id, b" SEND", paths, self.common] {
             tail.extend_from_slice(part);
         }
@@ -134,20 +139,16 @@ pub(super) fn headers(
     failure_report: FailureReport,
 ) {
     out.clear();
-    for part in [b"Message-ID: ", id, b"\r\nByte-Range: "] {
+    for part in [b"Message-ID: ", id, b"\r\n"] {
         out.extend_from_slice(part);
     }
-    decimal(out, Some(range.start));
-    out.push(b'-');
-    decimal(out, range.end);
-    out.push(b'/');
-    decimal(out, range.total);
+    write::byte_range(out, range);
     out.extend_from_slice(match failure_report {
         FailureReport::Yes => b"",
-        FailureReport::Partial => b"\r\nFailure-Report: partial",
-        FailureReport::No => b"\r\nFailure-Report: no",
+        FailureReport::Partial => b"Failure-Report: partial\r\n",
+        FailureReport::No => b"Failure-Report: no\r\n",
     });
-    out.extend_from_slice(b"\r\nContent-Type: message/cpim\r\n\r\n");
+    out.extend_from_slice(b"Content-Type: message/cpim\r\n\r\n");
 }
 
 /// Appends `body` to the common part when it is small; gives what is to be shared.
@@ -157,20 +158,6 @@ pub(super) fn copy_small<'a>(common: &mut Vec<u8>, body: &'a [u8]) -> &'a [u8] {
     }
     common.extend_from_slice(body);
     b""
-}
-
-/// A number, or `*`.
-fn decimal(out: &mut Vec<u8>, number: Option<u64>) {
-    let Some(mut number) = number else { return out.push(b'*') };
-    let at = out.len();
-    while {
-        out.push(b'0' + u8::try_from(number % 10).unwrap_or(0));
-        number /= 10;
-        number > 0
-    } {}
-    if let Some(digits) = out.get_mut(at..) {
-        digits.reverse();
-    }
 }
 
 #[cfg(test)]

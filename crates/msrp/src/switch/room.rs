@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use hashbrown::HashMap;
+use parlance_sip::sdp::MediaRanges;
 use parlance_sip::uri::Aor;
 use slab::Slab;
 
 use super::identity::{Identity, IdentityError, aor};
 use super::leg::{Leg, Pseudonym};
-use super::media::{MediaNumber, MediaTypes};
+use super::media::{Accepts, MediaNumber, MediaTypes};
 use super::nickname::{Nickname, NicknameError, Nicknames};
 use super::recent::Recent;
 use super::refusal::Refusal;
@@ -34,6 +35,8 @@ pub(super) struct Room {
     /// All legs, by place in the switch, in the order they came.
     pub(super) legs: Vec<u32>,
     pub(super) media: MediaTypes,
+    /// The content that the policy allows.
+    allows: Accepts,
     pub(super) recent: Recent,
     pub(super) nicknames: Nicknames,
     pub(super) counts: Counts,
@@ -117,6 +120,7 @@ impl Room {
         Ok(Self {
             generation,
             identity: Identity::new(&policy.uris)?,
+            allows: Accepts::new(policy.wrapped_types.clone(), MediaRanges::default()),
             nicknames: Nicknames::new(&reserved?, policy.nickname_quarantine),
             policy,
             participants: Slab::new(),
@@ -126,6 +130,14 @@ impl Room {
             recent: Recent::new(seed),
             counts: Counts::default(),
         })
+    }
+
+    /// Replaces the policy.
+    pub(super) fn set_policy(&mut self, policy: RoomConfig) -> Result<(), RoomError> {
+        self.identity = Identity::new(&policy.uris)?;
+        self.allows = Accepts::new(policy.wrapped_types.clone(), MediaRanges::default());
+        self.policy = policy;
+        Ok(())
     }
 
     /// What the room itself writes as its URI.
@@ -215,7 +227,7 @@ impl Room {
         targets.clear();
         let media_type = address.media_type.unwrap_or_default();
         let number = self.media.number(media_type);
-        if address.media_type.is_some() && !self.policy.wrapped_types.admits(media_type) {
+        if address.media_type.is_some() && !self.allows.takes(number, media_type) {
             return Err(Refusal::Type);
         }
         let private = match address.to_count {

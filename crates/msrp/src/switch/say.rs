@@ -28,7 +28,7 @@ impl Report {
             out.extend_from_slice(part);
         }
         write::header(out, "Message-ID", &self.id);
-        write::header(out, "Byte-Range", range.to_string().as_bytes());
+        write::byte_range(out, range);
         write::header(out, "Status", b"000 200 OK");
         let Some(body) = &self.body else {
             return write::end_line(out, id, Continuation::Last);
