@@ -81,7 +81,7 @@ fn from_strict(
     let routes: Vec<_> = request.list::<Route<'_>>().map_while(Result::ok).collect();
     let (target, before) = routes.split_last()?;
     let ours = before.iter().take_while(|route| is_ours(cx, &route.uri)).count();
-    edits.request_uri(&target.uri);
+    edits.request_uri(target.uri);
     let all = request.values(HeaderName::Route).flat_map(parlance_sip::grammar::split_list);
     let rest: Vec<_> =
         all.take(before.len()).skip(ours).map(|value| String::from_utf8_lossy(value)).collect();
