@@ -9,6 +9,13 @@
 //! | framing, whatever the reads | [`Framer`], [`Piece`] | RFC 4975 §7.3.1 |
 //! | writing heads, responses, reports | [`write`] | RFC 4975 §7.1, §7.2 |
 //! | what waits to be written | [`Outbound`] | |
+//! | all connections and sessions of a core | [`Node`] | RFC 4975 §5.4, §7.3 |
+//! | sessions whose messages begin or end here | [`endpoint`] | RFC 4975 §7, §10 |
+//! | messages that pass through | [`relay`] | RFC 4976 |
+//! | rooms | [`switch`] | RFC 7701 |
+//!
+//! Start with [`Node`]. A quiet session with a connection of its own takes 1.5 KiB in here, its
+//! texts included; what a message in progress takes more has the limits named at each role.
 //!
 //! **Invariants:** no socket, clock, thread, lock or system randomness is reached from here: time
 //! and random numbers are arguments. Nothing a peer can send makes anything here panic, and every

@@ -1,5 +1,7 @@
 //! Endpoints on the wire, and two of them back to back.
 
+mod rules;
+
 use std::time::Duration;
 
 use bytes::Bytes;
