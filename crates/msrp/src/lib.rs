@@ -11,8 +11,9 @@
 //! | what waits to be written | [`Outbound`] | |
 //! | all connections and sessions of a core | [`Node`] | RFC 4975 §5.4, §7.3 |
 //! | sessions whose messages begin or end here | [`endpoint`] | RFC 4975 §7, §10 |
-//! | messages that pass through | [`relay`] | RFC 4976 |
+//! | messages that pass through | [`relay`] | RFC 4976, RFC 6714 §6.2 |
 //! | rooms | [`switch`] | RFC 7701 |
+//! | what offer and answer agree on | [`negotiate`] | RFC 4975 §8, RFC 6135, RFC 6714, RFC 5547 |
 //!
 //! Start with [`Node`]. A quiet session with a connection of its own takes 1.5 KiB in here, its
 //! texts included; what a message in progress takes more has the limits named at each role.
@@ -29,6 +30,7 @@ pub mod endpoint;
 mod frame;
 mod head;
 pub mod header;
+pub mod negotiate;
 pub mod node;
 mod outbound;
 pub mod path;
@@ -48,8 +50,8 @@ pub use end_line::Continuation;
 pub use frame::{FrameError, Framer, Limits, Piece};
 pub use head::{Head, HeadError, Line, Lines, MalformedHead, Method, Start};
 pub use node::{
-    CloseReason, ConnectError, ConnectionId, Counts, Event, Fingerprint, Hop, Input, Lost, Node,
-    NodeConfig, Output, Peer, Standing, Tls,
+    CloseReason, ConnectError, ConnectionId, Counts, Event, Hop, Input, Lost, Node, NodeConfig,
+    Output, Peer, Standing, Tls,
 };
 pub use outbound::{Marks, Outbound, SHARED_OCTETS_MIN};
 pub use path::Path;

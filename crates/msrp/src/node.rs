@@ -33,13 +33,13 @@ use bytes::Bytes;
 
 pub use count::Counts;
 pub use event::{Event, Input, Lost, Output};
-pub use peer::{CloseReason, ConnectError, ConnectionId, Fingerprint, Hop, Peer, Standing, Tls};
+pub use peer::{CloseReason, ConnectError, ConnectionId, Hop, Peer, Standing, Tls};
 
 use crate::endpoint::Endpoints;
 use crate::node::connection::State;
 use crate::node::cx::Cx;
 use crate::node::receive::Roles;
-use crate::relay::Relay;
+use crate::relay::{Relay, RelayConfig};
 use crate::session::{FromRule, SessionKey};
 use crate::switch::Switch;
 use crate::{Framer, Limits, Marks, MsrpUri, Outbound, Path};
@@ -85,13 +85,9 @@ impl Node {
         config: NodeConfig,
         entropy: Box<dyn FnMut() -> u64 + Send>,
     ) -> Self {
-        let cx = Cx::new((core, cores), now, config, entropy);
-        let roles = Roles {
-            cx,
-            endpoints: Endpoints::default(),
-            relay: Relay::default(),
-            switch: Switch::default(),
-        };
+        let mut cx = Cx::new((core, cores), now, config, entropy);
+        let relay = Relay::new(now, RelayConfig::default(), cx.entropy());
+        let roles = Roles { cx, endpoints: Endpoints::default(), relay, switch: Switch::default() };
         Self { framers: Vec::new(), roles }
     }
 

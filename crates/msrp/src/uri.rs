@@ -192,11 +192,14 @@ impl<'a> UriRef<'a> {
     /// name and the transport without case, an address and the port by value, the session-id with
     /// case; neither userinfo nor further parameters.
     pub fn equivalent(&self, other: &UriRef<'_>) -> bool {
-        self.scheme == other.scheme
-            && self.port == other.port
-            && self.session_id == other.session_id
+        self.session_id == other.session_id
             && self.transport.eq_ignore_ascii_case(other.transport)
-            && same_host(self.host, other.host)
+            && self.is_same_hop(other)
+    }
+
+    /// Whether both name the same device: scheme, host and port are the same.
+    pub fn is_same_hop(&self, other: &UriRef<'_>) -> bool {
+        self.scheme == other.scheme && self.port == other.port && same_host(self.host, other.host)
     }
 }
 

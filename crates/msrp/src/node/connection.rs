@@ -41,6 +41,8 @@ pub(crate) struct Connection {
     pub(crate) dirty: bool,
     /// Whether its framer is its own, and not the one of who had its place before.
     pub(crate) framed: bool,
+    /// It stays without a session.
+    pub(crate) kept: bool,
     /// Ours, or a valid request came.
     pub(crate) proven: bool,
     /// When its timer is called next.
@@ -178,6 +180,7 @@ impl Connections {
             holds: 0,
             state,
             dirty: false,
+            kept: false,
             framed: false,
             armed: None,
             since: now,

@@ -418,8 +418,22 @@ impl Cx {
             found.sessions.swap_remove(at);
         }
         found.sessions.shrink_to_fit();
-        if found.sessions.is_empty() && found.hop.is_some() {
+        if found.sessions.is_empty() && found.hop.is_some() && !found.kept {
             self.close(connection, CloseReason::Unused);
+        }
+    }
+
+    /// `connection` stays when no session is bound to it: requests pass through (RFC 4976 §6.5).
+    pub(crate) fn keep(&mut self, connection: ConnectionId) {
+        if let Some(found) = self.connections.get_mut(connection) {
+            found.kept = true;
+        }
+    }
+
+    /// A valid request came on `connection`.
+    pub(crate) fn proven(&mut self, connection: ConnectionId) {
+        if let Some(found) = self.connections.get_mut(connection) {
+            found.proven = true;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use parlance_sip::sdp::Fingerprint;
 
 /// One connection of a [`Node`](crate::Node), which gives the number: unique while the node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,15 +63,6 @@ pub struct Hop {
     pub through: Option<(Box<str>, u16)>,
     /// The certificates one of which a peer without a name has to show (RFC 8122 §5).
     pub fingerprints: Vec<Fingerprint>,
-}
-
-/// The value of an `a=fingerprint` (RFC 8122 §5).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint {
-    /// The hash function in lower case, `sha-256`.
-    pub function: Box<str>,
-    /// The hash of the certificate.
-    pub hash: Box<[u8]>,
 }
 
 /// Why a connection was not made.

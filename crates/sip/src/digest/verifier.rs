@@ -146,7 +146,9 @@ impl Verifier {
             return Err(Rejection::Invalid);
         }
         let oldest = now_secs.saturating_sub(self.policy.nonce_secs);
-        self.replay.expire(oldest.saturating_sub(1));
+        if let Some(expired) = oldest.checked_sub(1) {
+            self.replay.expire(expired);
+        }
         // The nonce is looked at last: only who knows the password makes the table grow.
         let nc = count.as_ref().map_or(1, |count| count.nc);
         match Nonce::parse(nonce, &self.key, realm) {

@@ -1,6 +1,6 @@
 //! What an offer, its answer and the next offer say of each other (RFC 3264 §6, §8).
 
-use super::{MediaLine, MsrpProto, Sdp};
+use super::{MediaLine, MsrpProto, Sdp, Setup};
 
 /// Why a description does not answer an offer. Positions of media lines count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +87,12 @@ fn check_line(
         return Err(AnswerError::Direction(index));
     }
     // One side may know RFC 4145 and the other not: then the offerer connects (RFC 4975 §8.5).
-    match (offered.setup(), answered.setup()) {
+    let setup = |line: &MediaLine<'_>| {
+        // RFC 6135 §4.2.1 has MSRP ignore it.
+        let ignored = |setup: &Setup| *setup == Setup::HoldConn && is_msrp(line);
+        line.setup().map(|setup| setup.filter(|setup| !ignored(setup)))
+    };
+    match (setup(offered), setup(answered)) {
         (Ok(Some(offer)), Ok(Some(answer))) if !offer.permits(answer) => {
             Err(AnswerError::Setup(index))
         }
@@ -126,6 +131,9 @@ mod tests {
             (with("setup:actpass"),  with("setup:active"),          Ok(())),
             (with("setup:actpass"),  M.to_owned(),                  Ok(())),
             (with("setup:active"),   with("setup:active"),          Err(AnswerError::Setup(0))),
+            (with("setup:holdconn"), with("setup:passive"),         Ok(())), // RFC 6135 §4.2.1
+            (format!("{AUDIO}a=setup:holdconn\r\n"), format!("{AUDIO}a=setup:passive\r\n"),
+             Err(AnswerError::Setup(0))),
         ];
         for (offer, answer, expect) in table {
             assert_eq!(sdp(&offer).check_answer(&sdp(&answer)), expect, "{offer}{answer}");

@@ -48,6 +48,13 @@ impl<'a> MediaEdit<'a> {
         self
     }
 
+    /// Adds an attribute behind the others.
+    pub fn add_attribute(&mut self, name: &str, value: &str) -> &mut Self {
+        let value = (!value.is_empty()).then(|| value.to_owned());
+        self.media.attributes.push(Attribute { attribute: name.to_owned(), value });
+        self
+    }
+
     /// Removes every occurrence of an attribute.
     pub fn remove_attribute(&mut self, name: &str) -> &mut Self {
         self.media.attributes.retain(|one| one.attribute != name);
@@ -74,11 +81,12 @@ mod tests {
             .set_attribute("path", "msrps://[2001:db8::1]:2855/t;tcp")
             .set_attribute("setup", "actpass")
             .set_attribute("flag", "")
+            .add_attribute("odd", "3")
             .remove_attribute("msrp-cema");
         assert!(sdp.edit(2).is_none());
         let expect = "m=audio 5 RTP/AVP 0\r\na=x\r\nm=message 2855 TCP/TLS/MSRP *\r\ni=title\r\n\
             c=IN IP6 2001:db8::1\r\na=odd:1\r\na=path:msrps://[2001:db8::1]:2855/t;tcp\r\n\
-            a=odd:2\r\na=setup:actpass\r\na=flag\r\n";
+            a=odd:2\r\na=setup:actpass\r\na=flag\r\na=odd:3\r\n";
         assert_eq!(sdp.to_string(), format!("{HEAD}{expect}"));
     }
 }
