@@ -6,9 +6,9 @@
 //! §5.1).
 
 use super::*;
+use crate::Usage;
 use crate::pending::Fifo;
 use crate::relay::grant::{Client, Grant, Paths};
-use crate::Usage;
 
 /// A message as printed.
 fn printed(name: &str) -> String {
@@ -96,17 +96,11 @@ fn a_message_and_its_report_over_two_relays() {
     let b_link = a.connected(Some(&["b.example.net"]));
     assert_eq!(plain(&a.read(alice)), plain(&printed("rfc4976-02-200-6aef.msrp")));
     a.answered(b_link, "rfc4976-03-SEND-juh76.msrp", "rfc4976-04-200-juh76.msrp");
-    a.example(
-        b_link,
-        "rfc4976-07-REPORT-yh67.msrp",
-        &[(alice, "rfc4976-08-REPORT-yh67.msrp")],
-    );
+    a.example(b_link, "rfc4976-07-REPORT-yh67.msrp", &[(alice, "rfc4976-08-REPORT-yh67.msrp")]);
     // The relay of Bob.
     let mut b = World::with(relay_config(), NodeConfig::default(), 5);
-    let bob = b.with_uri(
-        "msrps://b.example.net:9000/aeiug;tcp",
-        "msrps://bob.example.net:8145/foo;tcp",
-    );
+    let bob =
+        b.with_uri("msrps://b.example.net:9000/aeiug;tcp", "msrps://bob.example.net:8145/foo;tcp");
     let a_link = b.accept(Some(&["a.example.org"]));
     b.text(a_link, &printed("rfc4976-03-SEND-juh76.msrp"));
     assert_eq!(plain(&b.read(a_link)), plain(&printed("rfc4976-04-200-juh76.msrp")));
