@@ -38,7 +38,7 @@ use crate::session::SessionKey;
 
 /// What one side of a session takes: `accept-types`, `accept-wrapped-types`, `max-size` (RFC 4975
 /// §8.6).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepts {
     /// What a message may be.
     pub types: MediaRanges,

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | who opens the connection | [`Role`] | RFC 4975 §8.5, RFC 6135 |
 //! | where to, and who must be there | [`Hop`](crate::Hop) | RFC 4975 §6.2, RFC 6714, RFC 8122 |
-//! | what may be sent | [`Accepts`] | RFC 4975 §8.6 |
+//! | what may be sent | [`Accepts`](crate::endpoint::Accepts), [`Form`] | RFC 4975 §8.6 |
 //! | which file | [`FileTransfers`] | RFC 5547 |
 //! | why not at all | [`Refusal`] | |
 //!
@@ -15,10 +15,10 @@
 //! `holdconn` is read as no `setup` at all (RFC 6135 §4.2.1), `connection` is neither written nor
 //! read (§4.4). `setup` is in everything written here, `passive` in no offer.
 
-mod accepts;
 mod agreement;
 mod anchor;
 mod files;
+mod form;
 mod refusal;
 
 use parlance_sip::sdp::{
@@ -26,10 +26,10 @@ use parlance_sip::sdp::{
     MsrpProto, Sdp, Setup,
 };
 
-pub use self::accepts::{Accepts, Form};
 pub use self::agreement::{Agreement, Role};
 pub use self::anchor::{Anchor, anchor_unseen};
 pub use self::files::{FileTransfers, FileVerdict, answer_file};
+pub use self::form::Form;
 pub use self::refusal::Refusal;
 use crate::uri::{MsrpUri, Scheme};
 

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use parlance_sip::sdp::{Chatroom, FileTransfer, Fingerprint, MediaLine, MessageMedia, MsrpProto};
 
-use super::{Accepts, PORT_DISCARD, Refusal, SameHost, Terms, bare};
+use super::{PORT_DISCARD, Refusal, SameHost, Terms, bare};
+use crate::endpoint::Accepts;
 use crate::node::Hop;
 use crate::session::FromRule;
 use crate::uri::{MsrpUri, Scheme};
@@ -34,8 +35,6 @@ pub struct Agreement {
     pub from_rule: FromRule,
     /// What the peer takes.
     pub accepts: Accepts,
-    /// The largest message the peer wants, in octets.
-    pub max_size: Option<u64>,
     /// Whether messages with content may be sent to the peer; REPORTs and notifications always may.
     pub sends: bool,
     /// Whether messages with content may come.
@@ -58,7 +57,11 @@ impl Agreement {
         msrp_cema: bool,
         terms: &Terms,
     ) -> Result<Self, Refusal> {
-        let accepts = Accepts::new(media);
+        let accepts = Accepts {
+            types: media.accept_types.clone(),
+            wrapped: media.accept_wrapped_types.clone(),
+            octets_max: media.max_size,
+        };
         let usable = terms.sends.iter().any(|sent| accepts.form(sent).is_some());
         if !terms.sends.is_empty() && !usable {
             return Err(Refusal::Types);
@@ -76,7 +79,6 @@ impl Agreement {
             peer_path: path,
             from_rule: if msrp_cema { FromRule::Rightmost } else { FromRule::Whole },
             accepts,
-            max_size: media.max_size,
             sends: terms.direction.sends() && media.direction.receives(),
             receives: terms.direction.receives() && media.direction.sends(),
             chatroom: media.chatroom.clone(),

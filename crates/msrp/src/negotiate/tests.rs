@@ -322,12 +322,12 @@ fn directions_types_and_sizes_are_those_of_both() {
         let (media, agreement) = answered(&offer, &terms).unwrap();
         assert_eq!(media.direction, answer, "{offered}");
         assert_eq!((agreement.sends, agreement.receives), (sends, receives), "{offered}");
-        assert_eq!(agreement.max_size, Some(77));
+        assert_eq!(agreement.accepts.octets_max, Some(77));
     }
     let narrow = "PATH|accept-types:message/cpim|accept-wrapped-types:text/plain";
     let offer = peer("192.0.2.10", "7654 TCP/MSRP", narrow);
     let (_, agreement) = answered(&offer, &terms(&[OWN])).unwrap();
-    assert!(agreement.accepts.wants_cpim() && !agreement.accepts.as_root("text/plain"));
+    assert!(agreement.accepts.prefers_cpim() && !agreement.accepts.admits("text/plain"));
 }
 
 // Covers: MSRP-090

@@ -11,7 +11,7 @@ use crate::pending::Fifo;
 use crate::relay::Relay;
 use crate::relay::back::{Forwarded, Kind, Passed, kept};
 use crate::session::{Session, SessionKey, Usage};
-use crate::{Continuation, Head, Method, Outbound, Start, write};
+use crate::{Continuation, Head, Method, Outbound, Start, TransactionId, write};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -44,35 +44,53 @@ pub(super) struct Leaving<'a> {
 impl Leaving<'_> {
     pub(super) fn write(&self, out: &mut Outbound, id: &[u8], paths: &[u8]) {
         let Self { before, after, .. } = *self;
-        let method = self.method.as_bytes();
         let tail = out.tail();
-        let body_octets = self.body.map_or(0, |(kept, new)| kept.len() + new.len().min(4096));
-        tail.reserve(
-            96 + 2 * id.len()
-                + method.len()
-                + paths.len()
-                + before.len()
-                + after.len()
-                + body_octets,
-        );
-        for part in [b"MSRP ", id, b" ", method, paths, before] {
-            tail.extend_from_slice(part);
-        }
+        push_start(tail, id, self.method);
+        tail.extend_from_slice(paths);
+        tail.extend_from_slice(before);
         if let Some(range) = self.range {
             range.write(tail);
+            tail.extend_from_slice(after);
         }
-        tail.extend_from_slice(after);
-        if let Some((kept, new)) = self.body {
-            tail.extend_from_slice(b"\r\n");
+        let Some((kept, new)) = self.body else {
+            return write::end_line(tail, id, self.end);
+        };
+        tail.extend_from_slice(b"\r\n");
+        if !kept.is_empty() {
             tail.extend_from_slice(kept);
-            match self.octets {
-                Some(octets) => out.share_part(octets, new),
-                None => out.tail().extend_from_slice(new),
-            }
-            out.tail().extend_from_slice(b"\r\n");
         }
-        write::end_line(out.tail(), id, self.end);
+        match self.octets {
+            Some(octets) => out.share_part(octets, new),
+            None => tail.extend_from_slice(new),
+        }
+        push_end(out.tail(), id, self.end);
     }
+}
+
+/// Writes `MSRP transact-id method`: in one go for what there is most of.
+fn push_start(out: &mut Vec<u8>, id: &[u8], method: Method<'_>) {
+    if let (Some(id), Method::Send) = (own(id), method) {
+        let mut start = *b"MSRP ~~~~~~~~~~~~~~~~~~~~~~~~~~~~ SEND";
+        start[5..33].copy_from_slice(id);
+        return out.extend_from_slice(&start);
+    }
+    for part in [b"MSRP ", id, b" ", method.as_bytes()] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Writes the end of a body and the end-line.
+fn push_end(out: &mut Vec<u8>, id: &[u8], end: Continuation) {
+    let Some(id) = own(id) else { return write::body_end(out, id, end) };
+    let mut line = *b"\r\n-------~~~~~~~~~~~~~~~~~~~~~~~~~~~~$\r\n";
+    line[9..37].copy_from_slice(id);
+    line[37] = end.octet();
+    out.extend_from_slice(&line);
+}
+
+/// A transaction identifier of ours, which has a length that is known.
+fn own(id: &[u8]) -> Option<&[u8; TransactionId::OCTETS]> {
+    id.try_into().ok()
 }
 
 /// What is remembered of a request that is passed on; `None`: nobody answers it, or its sender does

@@ -1,44 +1,14 @@
-//! What a peer takes (RFC 4975 §8.6).
+//! How content may be sent to a peer (RFC 4975 §8.6).
 
-use parlance_sip::sdp::{MediaRanges, MessageMedia};
-
-/// The content types that may be sent to a peer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accepts {
-    types: MediaRanges,
-    wrapped: MediaRanges,
-}
+use crate::endpoint::Accepts;
 
 impl Accepts {
-    /// What the writer of `media` takes.
-    pub fn new(media: &MessageMedia) -> Self {
-        Self { types: media.accept_types.clone(), wrapped: media.accept_wrapped_types.clone() }
-    }
-
-    /// Whether `media_type` may be the content of a message.
-    pub fn as_root(&self, media_type: &str) -> bool {
-        self.types.admits(media_type)
-    }
-
-    /// Whether `media_type` may be within a container that is the content of a message: what may
-    /// be sent by itself may be wrapped, too.
-    pub fn wrapped(&self, media_type: &str) -> bool {
-        self.types.admits(media_type) || self.wrapped.admits(media_type)
-    }
-
-    /// Whether the peer wants every message in `message/cpim`: it is the first of its types.
-    pub fn wants_cpim(&self) -> bool {
-        let first = self.types.iter().next().unwrap_or_default();
-        let essence = first.split(';').next().unwrap_or_default();
-        essence.trim().eq_ignore_ascii_case("message/cpim")
-    }
-
     /// How content of `media_type` is sent; `None` when it may not be sent at all.
     pub fn form(&self, media_type: &str) -> Option<Form> {
-        let cpim = self.as_root("message/cpim") && self.wrapped(media_type);
-        if cpim && self.wants_cpim() {
+        let cpim = self.admits("message/cpim") && self.admits_wrapped(media_type);
+        if cpim && self.prefers_cpim() {
             Some(Form::Wrapped)
-        } else if self.as_root(media_type) {
+        } else if self.admits(media_type) {
             Some(Form::Bare)
         } else {
             cpim.then_some(Form::Wrapped)
@@ -65,6 +35,7 @@ mod tests {
         let accepts = |types: &str, wrapped: &str| Accepts {
             types: types.parse().unwrap(),
             wrapped: wrapped.parse().unwrap(),
+            octets_max: None,
         };
         use Form::{Bare, Wrapped};
         #[rustfmt::skip]
