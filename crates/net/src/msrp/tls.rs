@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use parlance_msrp::{Fingerprint, Tls as Shown};
+use parlance_msrp::Tls as Shown;
+use parlance_sip::sdp::{Fingerprint, HashFunction};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
@@ -149,19 +150,16 @@ fn shown(names: Option<Vec<String>>, chain: Option<&[CertificateDer<'_>]>) -> Sh
 /// Whether the certificate has one of these fingerprints (RFC 8122 §5). A hash function that is
 /// broken or that we do not know proves nothing.
 fn has_fingerprint(fingerprints: &[Fingerprint], certificate: &[u8]) -> bool {
-    let function = |name: &str| match name {
-        "sha-1" => Some(&digest::SHA1_FOR_LEGACY_USE_ONLY),
-        "sha-224" => Some(&digest::SHA224),
-        "sha-256" => Some(&digest::SHA256),
-        "sha-384" => Some(&digest::SHA384),
-        "sha-512" => Some(&digest::SHA512),
-        _ => None,
-    };
-    fingerprints.iter().any(|fingerprint| {
-        let function = function(&fingerprint.function.to_ascii_lowercase());
-        function.is_some_and(|function| {
-            digest::digest(function, certificate).as_ref() == &*fingerprint.hash
-        })
+    Fingerprint::any_matches(fingerprints, |function| {
+        let function = match function {
+            HashFunction::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            HashFunction::Sha224 => &digest::SHA224,
+            HashFunction::Sha256 => &digest::SHA256,
+            HashFunction::Sha384 => &digest::SHA384,
+            HashFunction::Sha512 => &digest::SHA512,
+            HashFunction::Other(_) => return None,
+        };
+        Some(digest::digest(function, certificate).as_ref().to_vec())
     })
 }
 
@@ -281,16 +279,17 @@ mod tests {
     // Covers: MSRP-016
     #[test]
     fn a_fingerprint_is_compared_by_its_own_function() {
-        let hash = |algorithm| Box::<[u8]>::from(digest::digest(algorithm, b"leaf").as_ref());
-        let of =
-            |function: &str, hash: Box<[u8]>| vec![Fingerprint { function: function.into(), hash }];
+        let hash = |algorithm| digest::digest(algorithm, b"leaf").as_ref().to_vec();
+        let of = |function: &str, digest: Vec<u8>| {
+            vec![Fingerprint { function: HashFunction::from_name(function), digest }]
+        };
         let right = of("SHA-256", hash(&digest::SHA256));
         assert!(has_fingerprint(&right, b"leaf"));
         assert!(!has_fingerprint(&right, b"another"));
         assert!(!has_fingerprint(&of("sha-1", hash(&digest::SHA256)), b"leaf"));
-        assert!(!has_fingerprint(&of("md5", Box::default()), b"leaf"), "unknown proves nothing");
+        assert!(!has_fingerprint(&of("md5", Vec::new()), b"leaf"), "unknown proves nothing");
         assert!(!has_fingerprint(&[], b"leaf"));
-        let second = [of("sha-1", Box::default()), right].concat();
+        let second = [of("sha-256", vec![1; 32]), right].concat();
         assert!(has_fingerprint(&second, b"leaf"), "any of them");
     }
 }

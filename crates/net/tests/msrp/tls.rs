@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parlance_msrp::endpoint::{Accepts, EndpointConfig, Message};
 use parlance_msrp::{
-    ConnectError, Event, Fingerprint, FromRule, Hop, LocalAddress, Lost, Path, Scheme, SessionKey,
+    ConnectError, Event, FromRule, Hop, LocalAddress, Lost, Path, Scheme, SessionKey,
 };
 use parlance_net::msrp::{AtCore, Msrp};
 use parlance_net::{MsrpConfig, TlsClient, TlsServer};
+use parlance_sip::sdp::{Fingerprint, HashFunction};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -49,8 +50,8 @@ impl Authority {
             trusted_names: Vec::new(),
         };
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.der());
-        let hash = digest.as_ref().into();
-        (files, Fingerprint { function: "sha-256".into(), hash })
+        let digest = digest.as_ref().to_vec();
+        (files, Fingerprint { function: HashFunction::Sha256, digest })
     }
 
     fn client(&self) -> TlsClient {
@@ -206,7 +207,7 @@ async fn another_name_or_fingerprint_is_refused() {
     let authority = Authority::new();
     let (active, _) = authority.start("active", "as.test");
     let (passive, right) = authority.start("passive", "other.test");
-    let wrong = Fingerprint { hash: vec![7; 32].into(), ..right.clone() };
+    let wrong = Fingerprint { digest: vec![7; 32], ..right.clone() };
     for (fingerprints, accepted) in
         [(vec![], false), (vec![wrong.clone()], false), (vec![wrong, right], true)]
     {
