@@ -82,6 +82,13 @@ impl<T> Fifo<T> {
         self.places.is_empty()
     }
 
+    /// Gives back the memory of more than `places`, when there are no more.
+    pub(crate) fn shrink(&mut self, places: usize) {
+        if self.places.capacity() > places {
+            self.places.shrink_to(places);
+        }
+    }
+
     /// Gives memory back when nothing is there.
     pub(crate) fn release(&mut self) {
         if self.places.is_empty() {

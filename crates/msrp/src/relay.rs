@@ -124,6 +124,9 @@ pub(crate) struct Relay {
     generation: u32,
 }
 
+/// Requests that wait for a response in a session for which room is kept when none does: 2 KiB.
+const QUIET_PLACES: usize = 16;
+
 impl Node {
     /// Says how the relay is run. URIs that were handed out stay good.
     pub fn set_relay(&mut self, now: Instant, config: RelayConfig) {
@@ -222,11 +225,13 @@ impl Relay {
     }
 
     fn take(&mut self, cx: &Cx, key: SessionKey, token: u64) -> Option<Forwarded> {
-        match cx.sessions.get(key)?.usage {
-            Usage::Pair(number) => self.pair_side_mut(number)?.forwarded.take(token),
-            Usage::Grant(place) => self.grants.get_mut(place as usize)?.forwarded.take(token),
-            Usage::Endpoint(_) | Usage::Leg(_) => None,
+        let fifo = self.fifo(cx, key)?;
+        let forwarded = fifo.take(token);
+        if fifo.is_empty() {
+            // A burst leaves its room behind otherwise.
+            fifo.shrink(QUIET_PLACES);
         }
+        forwarded
     }
 
     /// The session is bound to a connection.

@@ -3,6 +3,7 @@ use parlance_sip::sdp::{AnswerError, MediaError};
 use super::*;
 use crate::node::Hop;
 use crate::session::FromRule;
+use crate::uri::UriError;
 
 const OWN: &str = "msrp://192.0.2.50:2855/own;tcp";
 
@@ -243,7 +244,7 @@ fn lines_that_cannot_be_taken_are_refused() {
     let table = [
         ("7654 TCP/MSRP",     "PATH|accept-types:",                          Refusal::Media(AcceptTypes)),
         ("7654 TCP/MSRP",     "accept-types:*",                              Refusal::Media(Path)),
-        ("7654 TCP/MSRP",     "path:msrp://192.0.2.10:7654/p",               Refusal::Uri(crate::uri::UriError::Transport)),
+        ("7654 TCP/MSRP",     "path:msrp://192.0.2.10:7654/p",               Refusal::Uri(UriError::Transport)),
         ("7654 TCP/MSRP",     "path:msrp://h/p;tcp",                         Refusal::NoPort),
         ("7654 TCP/MSRP",     "path:msrps://192.0.2.10:7654/p;tcp",          Refusal::Scheme),
         ("7654 TCP/TLS/MSRP", "PATH",                                        Refusal::Scheme),

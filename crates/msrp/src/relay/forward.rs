@@ -178,7 +178,7 @@ impl Relay {
     }
 
     /// What was passed on from a session, and is not answered yet.
-    fn fifo(&mut self, cx: &Cx, key: SessionKey) -> Option<&mut Fifo<Forwarded>> {
+    pub(super) fn fifo(&mut self, cx: &Cx, key: SessionKey) -> Option<&mut Fifo<Forwarded>> {
         match cx.sessions.get(key)?.usage {
             Usage::Pair(number) => self.pair_side_mut(number).map(|side| &mut side.forwarded),
             Usage::Grant(place) => {

@@ -205,7 +205,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn display_then_parse_is_identity(name in "x[a-z0-9-]{0,9}", digest in prop::collection::vec(0..=u8::MAX, 1..70)) {
+        fn display_then_parse_is_identity(
+            name in "x[a-z0-9-]{0,9}", digest in prop::collection::vec(0..=u8::MAX, 1..70),
+        ) {
             let fingerprint = Fingerprint { function: HashFunction::Other(name), digest };
             prop_assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
         }

@@ -336,3 +336,39 @@ fn what_turns_out_to_be_too_large_is_aborted() {
     let octets: usize = rest.iter().map(|one| one.body.len()).sum();
     assert!(octets <= 25_000 && octets > 14_000, "{octets}");
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    // Covers: SEC-018
+    #[test]
+    fn nothing_that_is_sent_makes_it_panic(
+        edits in prop::collection::vec((0..4_usize, any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        most in 1..4000_usize, seed: u64,
+    ) {
+        let mut pipe = pipe(Marks::default());
+        let own = pipe.to.split(' ').next().unwrap().to_owned();
+        let lines = format!("To-Path: {}\nFrom-Path: {ALICE}", pipe.to);
+        let mut octets = send(&pipe.to, "Byte-Range: 1-*/*\r\n", &noise(5000, seed), '+');
+        octets.extend(request("a002", "REPORT", &lines, None).bytes());
+        octets.extend(request("a003", "NICKNAME", &lines, None).bytes());
+        octets.extend(request("a004", "AUTH", &format!("To-Path: {own}\nFrom-Path: {ALICE}"), None).bytes());
+        octets.extend(send(&pipe.to, "Byte-Range: 5001-*/*\r\n", b"last", '$'));
+        for (kind, index, octet) in edits {
+            let at = index.index(octets.len());
+            match kind {
+                0 => octets[at] = octet,
+                1 => octets.insert(at, octet),
+                2 => drop(octets.remove(at)),
+                _ => octets.truncate(at.max(1)),
+            }
+        }
+        feed_cut(&mut pipe, &octets, most, seed);
+        let passed = pipe.world.octets(pipe.bob);
+        // Whole frames leave, whatever came; and what leaves is no more than what came and heads.
+        let got = requests(&passed);
+        prop_assert!(passed.len() <= octets.len() + 600 * (got.len() + 1));
+        pipe.world.lose(pipe.alice);
+        pipe.world.pass(Duration::from_secs(31));
+    }
+}
