@@ -65,6 +65,9 @@ readers! {
     the_readers_of_bodies_stand: Content,
     the_reader_of_filter_criteria_stands: Criteria,
     the_endpoint_stands: Endpoint,
+    the_msrp_framer_stands: MsrpFramer,
+    the_msrp_uri_parser_stands: MsrpUri,
+    the_msrp_header_parsers_stand: MsrpHeaders,
 }
 
 // Covers: SEC-018

@@ -7,6 +7,7 @@
 
 mod corpus;
 mod grow;
+mod msrp;
 mod mutate;
 mod target;
 

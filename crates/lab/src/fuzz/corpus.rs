@@ -4,7 +4,7 @@
 pub fn own() -> Vec<Vec<u8>> {
     let text = |text: &str| text.replace('\n', "\r\n").into_bytes();
     let mut all: Vec<Vec<u8>> = [MESSAGE, REGISTER, INVITE, ANSWER, MULTIPART].map(text).to_vec();
-    all.extend([SDP, CPIM, PARTS, IMDN].map(text));
+    all.extend([SDP, CPIM, PARTS, IMDN, MSRP].map(text));
     all.extend(VALUES.iter().map(|value| value.as_bytes().to_vec()));
     all.push(crate::core::SHIPPED_CRITERIA.as_bytes().to_vec());
     all
@@ -162,7 +162,42 @@ const IMDN: &str = "<?xml version=\"1.0\"?>
 <datetime>2026-09-21T14:13:20Z</datetime>
 <delivery-notification><status><failed/></status></delivery-notification></imdn>";
 
+const MSRP: &str = "MSRP d93kswow SEND
+To-Path: msrp://192.0.2.50:2855/c7f3a9c-a1;tcp
+From-Path: msrps://relay.example:2855/g;tcp msrp://192.0.2.10:7654/jshA7we;tcp
+Message-ID: 12339sdqwer
+Success-Report: yes
+Failure-Report: partial
+Byte-Range: 1-*/40
+Content-Type: message/cpim
+
+From: <sip:alice@home1.example>
+-------d93ksw
+-------d93kswow+
+MSRP d93kswow 200 OK
+To-Path: msrp://192.0.2.10:7654/jshA7we;tcp
+From-Path: msrp://192.0.2.50:2855/c7f3a9c-a1;tcp
+-------d93kswow$
+MSRP r8s1k0aa REPORT
+To-Path: msrp://192.0.2.10:7654/jshA7we;tcp
+From-Path: msrp://192.0.2.50:2855/c7f3a9c-a1;tcp
+Message-ID: 12339sdqwer
+Byte-Range: 1-40/40
+Status: 000 200 OK
+-------r8s1k0aa$
+";
+
 const VALUES: &[&str] = &[
+    "msrps://alice@[2001:db8::9]:2855/s.1-2_~+=/;tcp;a=b msrp://h%41.example:7/x;ws",
+    "msrp://192.0.2.50:2855/c7f3a9c-a1;tcp",
+    "1-*/40",
+    "138-148/148",
+    "000 408 too late",
+    "\"Alice \\\"the\\\" great\"",
+    "1800",
+    "partial",
+    "yes",
+    "30vvvvvvvvvvvvf1000000000000",
     "sips:u%40x:pw@[2001:db8::1]:5061;transport=tls;lr;maddr=192.0.2.1?to=a%20b&subject=c",
     "tel:7042;phone-context=example.com;isub=1;ext=2",
     "urn:service:sos",

@@ -32,6 +32,9 @@ impl Growth {
     }
 }
 
+const MSRP_HEAD: &str = "MSRP abcd SEND\r\nTo-Path: a\r\nFrom-Path: b\r\nContent-Type: a/b\r\n\r\n";
+const MSRP_RESPONSE: &str = "MSRP abcd 200 OK\r\nTo-Path: a\r\nFrom-Path: b\r\n-------abcd$\r\n";
+
 /// Heads, repeated middles and tails that have been dear to one parser or another.
 const SHAPES: &[(&str, &str, &str, &str)] = &[
     ("commas", "", ",", ""),
@@ -56,6 +59,15 @@ const SHAPES: &[(&str, &str, &str, &str)] = &[
     ("media lines", "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", "m=a 1 b c\r\n", ""),
     ("attributes", "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", "a=b:c\r\n", ""),
     ("CPIM headers", "", "A: b\r\n", "\r\n\r\n"),
+    ("MSRP end-lines", MSRP_HEAD, "\r\n-------abcd", "\r\n-------abcd$\r\n"),
+    ("MSRP messages", "", MSRP_RESPONSE, ""),
+    (
+        "MSRP headers",
+        "MSRP abcd SEND\r\nTo-Path: a\r\nFrom-Path: b\r\n",
+        "A:\r\n",
+        "-------abcd$\r\n",
+    ),
+    ("MSRP paths", "", "msrp://h:1/x;tcp ", ""),
     ("elements", "<a>", "<b/>", "</a>"),
     ("open elements", "", "<a>", ""),
 ];

@@ -21,6 +21,8 @@ use parlance_sip::{
 };
 use tokio::time::Instant;
 
+use super::msrp;
+
 /// Something that reads what a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -40,6 +42,12 @@ pub enum Target {
     Criteria,
     /// Everything a transaction layer does with it, over UDP and TCP.
     Endpoint,
+    /// An MSRP stream, whole and cut to pieces.
+    MsrpFramer,
+    /// An MSRP URI and a path of them.
+    MsrpUri,
+    /// Each typed header of MSRP.
+    MsrpHeaders,
     /// Panics on purpose.
     #[cfg(test)]
     Broken,
@@ -47,7 +55,7 @@ pub enum Target {
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Message,
         Self::Headers,
         Self::Uri,
@@ -56,6 +64,9 @@ impl Target {
         Self::Content,
         Self::Criteria,
         Self::Endpoint,
+        Self::MsrpFramer,
+        Self::MsrpUri,
+        Self::MsrpHeaders,
     ];
 
     /// What it is called in a report.
@@ -69,6 +80,9 @@ impl Target {
             Self::Content => "CPIM and multipart",
             Self::Criteria => "filter criteria",
             Self::Endpoint => "endpoint",
+            Self::MsrpFramer => "MSRP framer",
+            Self::MsrpUri => "MSRP URI parser",
+            Self::MsrpHeaders => "MSRP header parsers",
             #[cfg(test)]
             Self::Broken => "a reader that panics",
         }
@@ -90,6 +104,9 @@ impl Target {
                 read.iter().map(|profile| profile.criteria.len()).sum()
             }
             Self::Endpoint => endpoint(octets),
+            Self::MsrpFramer => msrp::framer(input),
+            Self::MsrpUri => msrp::uri(input),
+            Self::MsrpHeaders => msrp::headers(input),
             #[cfg(test)]
             Self::Broken => {
                 assert!(!input.starts_with(b"boom"), "boom");
