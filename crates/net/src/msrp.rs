@@ -50,7 +50,7 @@ mod socket;
 mod tls;
 mod websocket;
 
-pub use config::{MsrpConfig, MsrpLimits, MsrpListener};
+pub use config::{MsrpConfig, MsrpLimits, MsrpListener, Others};
 pub use events::Sink;
 pub(crate) use meter::describe_metrics;
 
@@ -157,6 +157,7 @@ impl Msrp {
             bound,
             limits,
             trusted: config.trusted,
+            others: config.others,
             admissions: Arc::new(Admissions::new(limits.total_max, limits.per_source_max)),
             buckets: rate.map(|rate| Mutex::new(Buckets::new(rate))),
             mailboxes,

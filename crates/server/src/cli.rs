@@ -1,6 +1,7 @@
 //! The command line.
 
 mod ifc;
+mod msrp;
 mod user;
 
 use std::fmt::Display;
@@ -15,6 +16,7 @@ use crate::config::Config;
 use crate::serve;
 
 use ifc::IfcArgs;
+use msrp::{RelayArgs, RoomArgs};
 use user::UserCommand;
 
 /// Parlance, an instant-messaging application server for IMS.
@@ -47,6 +49,10 @@ enum Command {
     /// Provisions and inspects users and their stored messages.
     #[command(subcommand)]
     User(UserCommand),
+    /// Runs the MSRP relay of the configuration, without SIP.
+    MsrpRelay(RelayArgs),
+    /// Opens MSRP sessions and prints their URIs as JSON, to load MSRP without SIP.
+    MsrpRoom(RoomArgs),
 }
 
 /// What went wrong: a wrong configuration or use is told apart from a failure.
@@ -70,6 +76,12 @@ impl Cli {
             Command::CheckConfig => check_config(&source),
             Command::Ifc(args) => print_ifc(&source, &args),
             Command::User(command) => run_user(&source, command),
+            Command::MsrpRelay(args) => {
+                run_msrp(&source, |config, file| msrp::relay(config, file, args))
+            }
+            Command::MsrpRoom(args) => {
+                run_msrp(&source, |config, file| msrp::room(config, file, args))
+            }
         };
         let (status, text) = match done {
             Ok(()) => return ExitCode::SUCCESS,
@@ -128,6 +140,15 @@ fn run_user(source: &Source, command: UserCommand) -> Result<(), Failed> {
     let shown = runtime()?.block_on(user::run(&config, command)).map_err(Failed::Failure)?;
     let text = serde_json::to_string_pretty(&shown).map_err(Failed::failure)?;
     print(&format!("{text}\n"))
+}
+
+fn run_msrp<'a, F: Future<Output = Result<(), Failed>>>(
+    source: &'a Source,
+    run: impl FnOnce(Config, Option<&'a Path>) -> F,
+) -> Result<(), Failed> {
+    let config = source.load()?;
+    crate::log::start(&config.log).map_err(Failed::failure)?;
+    runtime()?.block_on(run(config, source.config.as_deref()))
 }
 
 fn runtime() -> Result<Runtime, Failed> {

@@ -6,6 +6,7 @@
 mod check;
 mod document;
 mod mistakes;
+mod msrp;
 mod net;
 mod operation;
 mod roles;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use mistakes::{Mistake, Mistakes};
+pub use msrp::{Msrp, MsrpListen};
 pub use net::Net;
 pub use operation::{Format, Http, Log, Shards};
 pub use roles::{Deferred, Participating, ProvisioningName, Registration, UnknownUserName};
@@ -94,6 +96,8 @@ sections! {
     participating: Participating,
     /// Messages for users who are away.
     deferred: Deferred,
+    /// Sessions, rooms and relays of MSRP.
+    msrp: Msrp,
     /// The HTTP listener.
     http: Http,
     /// Logs.

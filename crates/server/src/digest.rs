@@ -76,6 +76,12 @@ impl Credentials {
         Ok(())
     }
 
+    /// The hashes of a user of a realm, for MD5 and SHA-256; empty where the file has none.
+    pub fn hashes(&self, user: &str, realm: &str) -> Option<(&str, &str)> {
+        let hashes = self.0.get(&(user.to_owned(), realm.to_owned()))?;
+        Some((&hashes.md5, &hashes.sha256))
+    }
+
     /// The users of one realm, as the gate of that realm asks for them.
     pub fn of_realm(self, realm: &str) -> impl Secrets + use<> {
         Realm { realm: realm.to_owned(), credentials: self }

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
 use crate::log::LogHandle;
+use crate::msrp::Service;
 use crate::server::{Server, StartError};
 
 /// How often the server feels its own pulse; local value.
@@ -90,6 +91,28 @@ pub async fn serve(config: Config, file: Option<&Path>, log: &LogHandle) -> Resu
     ended
 }
 
+/// Waits for SIGTERM or SIGINT. On SIGHUP the configuration is read again and given to `reload`,
+/// which says what failed.
+pub(crate) async fn until_told(
+    file: Option<&Path>,
+    reload: impl Fn(&Config) -> Vec<String>,
+) -> Result<(), ServeError> {
+    let mut signals = Signals::new().map_err(ServeError::Signals)?;
+    while let Asked::Reload = signals.next().await {
+        match crate::cli::load(file) {
+            Err(mistakes) => {
+                tracing::error!(%mistakes, "not reloaded; the old configuration holds")
+            }
+            Ok(config) => {
+                for error in reload(&config) {
+                    tracing::error!(%error, "not reloaded");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn run(
     server: &Server,
     signals: &mut Signals,
@@ -126,6 +149,9 @@ fn announce(server: &Server) {
     for bound in server.bound() {
         let (transport, address) = (bound.transport, bound.address);
         tracing::info!(%transport, %address, side = ?bound.side, "listening");
+    }
+    for (protocol, address) in server.msrp().into_iter().flat_map(Service::bound) {
+        tracing::info!(%protocol, %address, "MSRP listening");
     }
     tracing::info!(address = %server.http_address(), "HTTP listening");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");

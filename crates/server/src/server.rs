@@ -27,6 +27,7 @@ use crate::config::{Config, Side, size};
 use crate::http::{self, TokenError};
 use crate::measure;
 use crate::measure::WAITING;
+use crate::msrp::{self, MsrpFailure, Service};
 use crate::shards::{self, Load};
 use crate::sockets::{self, Plan};
 use crate::storage::{self, StorageError};
@@ -39,12 +40,13 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Keys that [`Server::reload`] takes; a section's name with a dot stands for all its keys.
-const RELOADED: [&str; 12] = [
+const RELOADED: [&str; 13] = [
     "sip.domains",
     "sip.names",
     "sip.trust_loopback",
     "sip.peer",
     "sip.digest_file",
+    "msrp.digest_file",
     "sip.filter_file",
     "log.",
     "registration.provisioning",
@@ -77,6 +79,9 @@ pub enum StartError {
         /// What went wrong.
         error: io::Error,
     },
+    /// MSRP does not start.
+    #[error(transparent)]
+    Msrp(#[from] MsrpFailure),
     /// The DNS cannot be asked.
     #[error(transparent)]
     Resolver(#[from] ResolverError),
@@ -118,6 +123,7 @@ pub struct Server {
     config: Mutex<Config>,
     assembly: Arc<Assembly>,
     net: Arc<Net>,
+    msrp: Option<Service>,
     near: Arc<ArcSwap<Near>>,
     bound: Vec<Bound>,
     http_address: SocketAddr,
@@ -169,6 +175,7 @@ impl Server {
         let share = Share::new(queues.clone(), resolver.clone(), Arc::clone(&draining));
         let net = Net::bind(net_config(&config, &plans, &near), Arc::new(share)).await?;
         let net = Arc::new(net);
+        let msrp = start_msrp(&config, &near).await?;
         let bound = bound(&net, &plans);
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let locals = sockets::locals(&plans, &addresses);
@@ -201,6 +208,7 @@ impl Server {
             config: Mutex::new(config),
             assembly,
             net,
+            msrp,
             near,
             bound,
             http_address,
@@ -215,6 +223,11 @@ impl Server {
     /// The SIP listeners.
     pub fn bound(&self) -> &[Bound] {
         &self.bound
+    }
+
+    /// MSRP, if it is configured.
+    pub fn msrp(&self) -> Option<&Service> {
+        self.msrp.as_ref()
     }
 
     /// Where HTTP is served.
@@ -237,7 +250,8 @@ impl Server {
 
     /// Whether the thread of a shard ended by itself, which a server does not survive.
     pub fn is_broken(&self) -> bool {
-        self.threads.iter().any(JoinHandle::is_finished)
+        let msrp = self.msrp.as_ref().is_some_and(|msrp| msrp.msrp().is_broken());
+        msrp || self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Takes from `config` what can change while the server runs, and reads certificates again.
@@ -267,6 +281,9 @@ impl Server {
         if let Err(errors) = self.net.reload_tls() {
             done.failed.extend(errors.iter().map(ToString::to_string));
         }
+        if let Some(msrp) = &self.msrp {
+            done.failed.extend(msrp.reload(&config));
+        }
         *current = config;
         done
     }
@@ -277,6 +294,9 @@ impl Server {
         self.ready.store(false, Ordering::Relaxed);
         self.draining.store(true, Ordering::Relaxed);
         self.net.refuse_connections();
+        if let Some(msrp) = &self.msrp {
+            msrp.msrp().refuse_connections();
+        }
         let limit = self.config.lock().unwrap_or_else(PoisonError::into_inner).sip.drain_s;
         let deadline = Instant::now() + Duration::from_secs(limit);
         let lanes = timeout_at(deadline, self.assembly.deferred().drain()).await.is_ok();
@@ -294,7 +314,10 @@ impl Server {
 
     /// Ends: what is written leaves, then sockets, threads and the store are closed.
     pub async fn stop(self) {
-        let Self { assembly, net, http, stop, threads, .. } = self;
+        let Self { assembly, net, msrp, http, stop, threads, .. } = self;
+        if let Some(msrp) = msrp {
+            msrp.drain().await;
+        }
         net.drain(FLUSH).await;
         stop.send_replace(true);
         http.abort();
@@ -336,6 +359,19 @@ fn start_shards(
         shards::spawn(start).map_err(StartError::Thread)
     };
     queues.into_iter().zip(0..).map(start).collect()
+}
+
+async fn start_msrp(
+    config: &Config,
+    near: &Arc<ArcSwap<Near>>,
+) -> Result<Option<Service>, StartError> {
+    if !config.msrp.is_on() {
+        return Ok(None);
+    }
+    let near = Arc::clone(near);
+    let resolver = msrp::resolver(config)?;
+    let trusted = Arc::new(move |ip| near.load().holds(ip));
+    Ok(Some(Service::start(config, resolver, trusted).await?))
 }
 
 fn clock() -> Clock {

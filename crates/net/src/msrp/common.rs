@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::config::{MsrpLimits, MsrpListener};
+use super::config::{MsrpLimits, MsrpListener, Others};
 use super::letter::Letter;
 use super::mailbox::Mailbox;
 use super::meter::{ListenerMeter, Meter};
@@ -31,6 +31,7 @@ pub(crate) struct Common {
     pub(crate) bound: Vec<Bound>,
     pub(crate) limits: MsrpLimits,
     pub(crate) trusted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    pub(crate) others: Others,
     pub(crate) admissions: Arc<Admissions>,
     pub(crate) buckets: Option<Mutex<Buckets>>,
     pub(crate) mailboxes: Vec<Mailbox<Letter>>,

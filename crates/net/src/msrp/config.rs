@@ -4,9 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance_msrp::NodeConfig;
+use parlance_msrp::{Event, NodeConfig};
 
+use super::AtCore;
 use crate::{TlsClient, TlsServer};
+
+/// See [`MsrpConfig::others`].
+pub type Others = Arc<dyn Fn(&mut AtCore<'_>, Event) + Send + Sync>;
 
 /// Everything [`super::Msrp::start`] needs to know.
 #[derive(Clone)]
@@ -22,6 +26,10 @@ pub struct MsrpConfig {
     pub trusted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// How we act as a TLS client; `names` is not used.
     pub tls_client: TlsClient,
+    /// Takes the events of a core that are about no session that somebody
+    /// [subscribed](super::AtCore::subscribe) to; called on its thread, so it must not block.
+    /// Default: nothing is done.
+    pub others: Others,
     /// What the machine of each core is told.
     pub node: NodeConfig,
 }
@@ -35,6 +43,7 @@ impl Default for MsrpConfig {
             limits: MsrpLimits::default(),
             trusted: Arc::new(|address| address.is_loopback()),
             tls_client: TlsClient::default(),
+            others: Arc::new(|_, _| ()),
             node: NodeConfig::default(),
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use parlance_msrp::{ConnectionId, Input, Node, Output};
+use parlance_msrp::{ConnectionId, Event, Input, Node, Output};
 
 use super::AtCore;
 use super::buffers::Buffers;
@@ -194,12 +194,7 @@ impl Core {
 
     fn handle_letter(&mut self, letter: Letter) {
         match letter {
-            Letter::Run(command) => command(&mut AtCore {
-                node: &mut self.node,
-                now: self.now,
-                core: self.number,
-                sinks: &mut self.sinks,
-            }),
+            Letter::Run(command) => command(&mut self.at()),
             Letter::Moved(moved) => self.take_over(*moved),
             Letter::Resolved(link, addresses) => self.resolved(link, addresses),
             Letter::ToGuest(home, link, share) => self.handle_home(home, link, share),
@@ -292,10 +287,28 @@ impl Core {
                 Output::Foreign { connection, core, octets } => {
                     self.give(connection, core, octets);
                 }
-                Output::Event(event) => {
-                    if let Some(session) = self.sinks.give(event, &self.common.meter) {
-                        self.hold_session(session, true);
-                    }
+                Output::Event(event) => self.handle_node_event(event),
+            }
+        }
+    }
+}
+
+impl Core {
+    fn at(&mut self) -> AtCore<'_> {
+        AtCore { node: &mut self.node, now: self.now, core: self.number, sinks: &mut self.sinks }
+    }
+
+    /// The node says something to the application.
+    fn handle_node_event(&mut self, event: Event) {
+        match event.session().filter(|session| self.sinks.has(*session)) {
+            None => {
+                let others = Arc::clone(&self.common.others);
+                others(&mut self.at(), event);
+            }
+            Some(session) => {
+                let held = self.sinks.give(session, event, &self.common.meter);
+                if let Some(session) = held {
+                    self.hold_session(session, true);
                 }
             }
         }

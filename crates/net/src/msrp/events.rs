@@ -34,9 +34,18 @@ impl Sinks {
         self.by_session.insert(session, Subscribed { sink, waiting: VecDeque::new() });
     }
 
+    /// Whether somebody takes the events of a session.
+    pub(crate) fn has(&self, session: SessionKey) -> bool {
+        self.by_session.contains_key(&session)
+    }
+
     /// Gives an event to whom it belongs. The session to be held back when there is no room.
-    pub(crate) fn give(&mut self, event: Event, meter: &Meter) -> Option<SessionKey> {
-        let session = event.session()?;
+    pub(crate) fn give(
+        &mut self,
+        session: SessionKey,
+        event: Event,
+        meter: &Meter,
+    ) -> Option<SessionKey> {
         let over = matches!(event, Event::Lost { .. });
         let subscribed = self.by_session.get_mut(&session)?;
         let mut held = None;

@@ -299,5 +299,5 @@ async fn certificates_are_read_again() {
     let (mut mine, _theirs) = pair(&active, &passive, refused).await;
     mine.bound().await;
     std::fs::write(authority.files.path().join("passive.key"), "no key").unwrap();
-    assert_eq!(passive.reload_tls().unwrap_err().len(), 1);
+    assert!(!passive.reload_tls().unwrap_err().is_empty());
 }

@@ -43,6 +43,7 @@ impl Config {
             }
         }
         taken.take("http.listen", self.http.listen, Transport::Tcp, mistakes);
+        self.msrp.check(&mut taken, mistakes);
         self.check_sides(mistakes);
     }
 
@@ -252,7 +253,7 @@ fn check_listener(key: &str, listen: &Listen, mistakes: &mut Mistakes) {
     }
 }
 
-fn check_file(key: &str, file: Option<&Path>, mistakes: &mut Mistakes) {
+pub(super) fn check_file(key: &str, file: Option<&Path>, mistakes: &mut Mistakes) {
     let Some(file) = file else { return };
     if let Err(error) = std::fs::File::open(file) {
         mistakes.add(key, format!("{}: {error}", file.display()));
@@ -270,11 +271,11 @@ pub(crate) fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
 
 /// The addresses that are spoken for.
 #[derive(Default)]
-struct Taken(HashMap<(u16, bool), Vec<(SocketAddr, String)>>);
+pub(super) struct Taken(HashMap<(u16, bool), Vec<(SocketAddr, String)>>);
 
 impl Taken {
     /// Port 0 is never taken. The unspecified address takes every address of its family.
-    fn take(
+    pub(super) fn take(
         &mut self,
         key: &str,
         address: SocketAddr,

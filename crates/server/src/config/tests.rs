@@ -273,3 +273,39 @@ fn changes_are_named() {
     assert_eq!(Config::default().changed(&new), ["sip.t1_ms", "log.level"]);
     assert!(new.changed(&new.clone()).is_empty());
 }
+
+// Covers: MSRP-040
+#[test]
+fn mistakes_of_msrp_are_named() {
+    let listen = "[[msrp.listen]]\naddress = \"127.0.0.1:2855\"\n";
+    let relay = "[msrp]\nrelay = true\n";
+    #[rustfmt::skip]
+    let table: &[(String, &str)] = &[
+        ("[msrp]\ncores = 65".into(), "msrp.cores: 65 is not in 0 to 64"),
+        ("[msrp]\nport = 1".into(), "msrp.port: unknown key"),
+        ("[msrp]\noutbound_low_octets = 262144".into(), "msrp.outbound_low_octets: is not below"),
+        ("[msrp]\nexpires_default_s = 30".into(), "msrp.expires_default_s: is not between"),
+        ("[msrp]\nexpires_max_s = 800".into(), "msrp.expires_default_s: is not between"),
+        ("[msrp]\ndigest_file = \"/dev/null\"".into(), "msrp.digest_file: is of no use"),
+        (relay.to_owned(), "msrp.relay: needs a listener with a certificate"),
+        (relay.to_owned(), "msrp.digest_file: is needed"),
+        (format!("{relay}digest_file = \"/none\""), "msrp.digest_file: /none"),
+        (format!("{listen}certificate = \"/dev/null\""), "msrp.listen[0].key: is needed"),
+        (format!("{listen}key = \"/dev/null\""), "msrp.listen[0].certificate: is needed"),
+        (format!("{listen}certificate = \"/none\""), "msrp.listen[0].certificate: /none"),
+        (format!("{listen}client_roots = \"/dev/null\""), "msrp.listen[0].client_roots: is of no"),
+        (format!("{listen}advertise = \"a b\""), "msrp.listen[0].advertise: is not HOST"),
+        (format!("{listen}{listen}"), "msrp.listen[1].address: 127.0.0.1:2855"),
+        ("[[msrp.listen]]\naddress = \"0.0.0.0:1\"".into(), "msrp.listen[0].advertise: is needed"),
+        ("[[msrp.listen]]\naddress = \"127.0.0.1:8080\"".into(), "msrp.listen[0].address: 127"),
+    ];
+    for (text, expected) in table {
+        let (config, mut mistakes) = Config::parse(text, none());
+        config.check(&mut mistakes);
+        let mistakes = mistakes.to_string();
+        assert!(mistakes.lines().any(|line| line.starts_with(expected)), "{text}\n{mistakes}");
+    }
+    let (config, mut mistakes) = Config::parse(listen, none());
+    config.check(&mut mistakes);
+    assert!(mistakes.is_empty() && config.msrp.is_on(), "{mistakes}");
+}

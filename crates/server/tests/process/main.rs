@@ -2,6 +2,8 @@
 //! bounded.
 
 #[cfg(test)]
+mod msrp;
+#[cfg(test)]
 mod support;
 
 use std::fs;

@@ -1,0 +1,275 @@
+//! `[msrp]`: the sockets and limits of MSRP, and its relay.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parlance_msrp::relay::RelayConfig;
+use parlance_msrp::{Limits, Marks, NodeConfig};
+use parlance_net::{MsrpConfig, MsrpLimits, MsrpListener, TlsClient, TlsServer};
+use parlance_sip::Transport;
+
+use super::check::{Taken, check_file};
+use super::net::size;
+use super::section::{Tables, section};
+use super::{Mistakes, host_port};
+
+section! {
+    /// MSRP (RFC 4975): sessions, rooms and relays. It has threads and connections of its own, and
+    /// none of it runs without a listener. The limits are local; the RFCs set none unless one is
+    /// named. Changed by a restart only, but for certificates and `digest_file`.
+    pub struct Msrp {
+        /// Threads; 0: one for each processor.
+        pub cores: u64 = 0, in 0..=64;
+        /// Connections at most, both ways. One more is closed when accepted, and one to be opened
+        /// fails.
+        pub connections_max: u64 = 100_000, in 16..=4_000_000;
+        /// Connections from one address that is not trusted (IPv6: one /64), at most.
+        pub connections_per_source_max: u64 = 1_024, in 1..=4_000_000;
+        /// Octets a second from one address that is not trusted (IPv6: one /64), over all its
+        /// connections; 0 for no limit. What is over it is read later.
+        pub octets_per_second: u64 = 0, in 0..=4_000_000_000;
+        /// Such addresses remembered; those beyond share one allowance.
+        pub sources_max: u64 = 65_536, in 16..=16_777_216;
+        /// How long connecting to one address may take, in milliseconds; then the next is tried.
+        pub connect_timeout_ms: u64 = 4_000, in 100..=60_000;
+        /// How long the handshakes of TLS and WebSocket may take, in milliseconds.
+        pub handshake_timeout_ms: u64 = 5_000, in 100..=60_000;
+        /// How long a peer may take for its first valid request, in seconds (RFC 4976 §6.1); then
+        /// the connection is closed.
+        pub probation_s: u64 = 30, in 1..=600;
+        /// How long the head of a message may take, in seconds; then the connection is closed.
+        pub head_timeout_s: u64 = 10, in 1..=600;
+        /// How long a peer may take nothing of what waits for it, in seconds; then the connection
+        /// is closed.
+        pub write_timeout_s: u64 = 30, in 1..=600;
+        /// After how long without traffic a connection that no session uses is closed, in seconds.
+        pub idle_s: u64 = 60, in 1..=86_400;
+        /// After how long without traffic the system asks whether a peer is still there, in seconds
+        /// (TCP keep-alive).
+        pub tcp_keep_alive_s: u64 = 120, in 4..=32_767;
+        /// After how long without a request of ours an empty SEND is sent, in seconds; 0 for never.
+        pub keep_alive_s: u64 = 0, in 0..=86_400;
+        /// Octets that wait for one peer above which nothing is read from those that send to it.
+        pub outbound_high_octets: u64 = 262_144, in 16_384..=1_073_741_824;
+        /// Octets that wait for one peer below which they are read again.
+        pub outbound_low_octets: u64 = 65_536, in 4_096..=1_073_741_824;
+        /// Octets of the head of a message at most; more closes the connection.
+        pub head_octets_max: u64 = 8_192, in 1_024..=65_536;
+        /// Octets of one WebSocket message at most (RFC 7977); more closes the connection.
+        pub websocket_octets_max: u64 = 1_048_576, in 16_384..=67_108_864;
+        /// Commands and connections that wait for one thread at most. A command beyond is refused,
+        /// a connection is closed.
+        pub mailbox_max: u64 = 16_384, in 64..=1_048_576;
+        /// Octets of a connection with sessions on several threads that are under way between two
+        /// of them; beyond, it is not read.
+        pub shared_octets_max: u64 = 1_048_576, in 65_536..=1_073_741_824;
+        /// How long what waits may take to be written when the server ends, in seconds.
+        pub drain_s: u64 = 5, in 0..=600;
+        /// Whether clients get relaying by AUTH (RFC 4976), at the first listener with TLS.
+        pub relay: bool = false;
+        /// The realm of its users; none: the host of that listener (RFC 4976 §5.1).
+        pub realm: Option<String> = None, example "\"ims.test\"";
+        /// File of its users, one `user:realm:HA1` a line as in `digest_file` of sip. Read again on
+        /// SIGHUP.
+        pub digest_file: Option<PathBuf> = None, example "\"/etc/parlance/digest\"";
+        /// The shortest time that a URI of the relay is granted for, in seconds; a shorter one is
+        /// answered 423 (RFC 4976 §6.3).
+        pub expires_min_s: u64 = 60, in 1..=86_400;
+        /// The time granted when nothing is asked, in seconds.
+        pub expires_default_s: u64 = 900, in 1..=604_800;
+        /// The longest, in seconds; a longer one is answered 423.
+        pub expires_max_s: u64 = 3_600, in 1..=604_800;
+        /// How long a nonce is good, in seconds (RFC 7616 §5.4).
+        pub nonce_life_s: u64 = 300, in 5..=86_400;
+        /// URIs granted at a time on each thread; one more is answered 403.
+        pub grants_max: u64 = 100_000, in 1..=10_000_000;
+        /// Failed AUTHs after which the connection of a client is closed.
+        pub auth_failures_max: u64 = 5, in 1..=255;
+        /// The addresses to listen on; none: there is no MSRP.
+        pub listen: Tables<MsrpListen> = Tables(Vec::new());
+    }
+}
+
+section! {
+    /// One address to listen on.
+    pub struct MsrpListen {
+        /// Address and port; 2855 is registered for MSRP (RFC 4975 §15.4).
+        pub address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 2855));
+        /// What stands in our URIs instead of the address, `HOST` or `HOST:PORT`; a name that the
+        /// certificate is for, and needed where the address is 0.0.0.0 or ::.
+        pub advertise: Option<String> = None, example "\"im.ims.test:2855\"";
+        /// Whether WebSocket is spoken (RFC 7977): ws without a certificate, wss with one.
+        pub websocket: bool = false;
+        /// Our certificate and what leads to its root, PEM; with it TLS is spoken. Read again on
+        /// SIGHUP.
+        pub certificate: Option<PathBuf> = None, example "\"/etc/parlance/tls/certificate.pem\"";
+        /// Its private key, PEM. Read again on SIGHUP.
+        pub key: Option<PathBuf> = None, example "\"/etc/parlance/tls/key.pem\"";
+        /// Root certificates that other relays are verified against, PEM; without them, every peer
+        /// is a client (RFC 4976 §9.2). Read again on SIGHUP.
+        pub client_roots: Option<PathBuf> = None, example "\"/etc/parlance/tls/roots.pem\"";
+    }
+}
+
+impl MsrpListen {
+    /// Whether TLS is spoken.
+    pub fn is_secure(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    fn listener(&self) -> MsrpListener {
+        let files = self.certificate.clone().zip(self.key.clone());
+        let tls = files.map(|(certificate, key)| TlsServer {
+            certificate,
+            key,
+            client_roots: self.client_roots.clone(),
+            client_required: false,
+            trusted_names: Vec::new(),
+        });
+        MsrpListener { address: self.address, tls, websocket: self.websocket }
+    }
+}
+
+impl Msrp {
+    /// Whether there is anything to run.
+    pub fn is_on(&self) -> bool {
+        !self.listen.is_empty()
+    }
+
+    /// What the driver is told; `trusted` are the addresses without limits.
+    pub(crate) fn driver(
+        &self,
+        trusted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+        tls_client: TlsClient,
+    ) -> MsrpConfig {
+        let default = MsrpConfig::default();
+        let cores = u8::try_from(self.cores).ok().filter(|cores| *cores > 0);
+        MsrpConfig {
+            listeners: self.listen.iter().map(MsrpListen::listener).collect(),
+            cores: cores.unwrap_or(default.cores),
+            limits: self.limits(),
+            trusted,
+            tls_client,
+            node: self.node(),
+            ..default
+        }
+    }
+
+    fn limits(&self) -> MsrpLimits {
+        let rate = u32::try_from(self.octets_per_second).unwrap_or(u32::MAX);
+        MsrpLimits {
+            total_max: size(self.connections_max),
+            per_source_max: size(self.connections_per_source_max),
+            octets_per_second: (rate > 0).then_some(rate),
+            sources_max: size(self.sources_max),
+            connect_timeout: Duration::from_millis(self.connect_timeout_ms),
+            handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
+            probation: Duration::from_secs(self.probation_s),
+            head_timeout: Duration::from_secs(self.head_timeout_s),
+            write_timeout: Duration::from_secs(self.write_timeout_s),
+            idle: Duration::from_secs(self.idle_s),
+            keep_alive: Duration::from_secs(self.tcp_keep_alive_s),
+            websocket_octets_max: size(self.websocket_octets_max),
+            mailbox_max: size(self.mailbox_max),
+            shared_octets_max: size(self.shared_octets_max),
+            ..MsrpLimits::default()
+        }
+    }
+
+    fn node(&self) -> NodeConfig {
+        NodeConfig {
+            probation: Duration::from_secs(self.probation_s),
+            keep_alive: (self.keep_alive_s > 0).then(|| Duration::from_secs(self.keep_alive_s)),
+            marks: Marks {
+                high: size(self.outbound_high_octets),
+                low: size(self.outbound_low_octets),
+            },
+            limits: Limits { head_octets_max: size(self.head_octets_max), ..Limits::default() },
+            ..NodeConfig::default()
+        }
+    }
+
+    /// How the relay is run; its address is known once the listeners are bound.
+    pub(crate) fn relay_config(&self) -> RelayConfig {
+        RelayConfig {
+            realm: self.realm.as_deref().map(Into::into),
+            nonce_life: Duration::from_secs(self.nonce_life_s),
+            expires_min: Duration::from_secs(self.expires_min_s),
+            expires_default: Duration::from_secs(self.expires_default_s),
+            expires_max: Duration::from_secs(self.expires_max_s),
+            grants_max: size(self.grants_max),
+            auth_failures_max: u8::try_from(self.auth_failures_max).unwrap_or(u8::MAX),
+            ..RelayConfig::default()
+        }
+    }
+
+    /// What is wrong beyond single values.
+    pub(super) fn check(&self, taken: &mut Taken, mistakes: &mut Mistakes) {
+        for (position, listen) in self.listen.iter().enumerate() {
+            let key = format!("msrp.listen[{position}]");
+            check_listener(&key, listen, mistakes);
+            taken.take(&format!("{key}.address"), listen.address, Transport::Tcp, mistakes);
+        }
+        if self.outbound_low_octets >= self.outbound_high_octets {
+            let what = "is not below outbound_high_octets".to_owned();
+            mistakes.add("msrp.outbound_low_octets", what);
+        }
+        let default = self.expires_default_s;
+        if !(self.expires_min_s..=self.expires_max_s).contains(&default) {
+            let what = "is not between expires_min_s and expires_max_s".to_owned();
+            mistakes.add("msrp.expires_default_s", what);
+        }
+        self.check_relay(mistakes);
+    }
+
+    fn check_relay(&self, mistakes: &mut Mistakes) {
+        let mut wrong = |key: &str, what: &str| mistakes.add(&format!("msrp.{key}"), what.into());
+        if !self.relay {
+            if self.digest_file.is_some() {
+                wrong("digest_file", "is of no use unless relay is true");
+            }
+            return;
+        }
+        if !self.listen.iter().any(|listen| listen.is_secure() && !listen.websocket) {
+            wrong("relay", "needs a listener with a certificate (RFC 4976 §9.2)");
+        }
+        match &self.digest_file {
+            None => wrong("digest_file", "is needed for the relay"),
+            Some(file) => {
+                if let Err(whys) = crate::digest::Credentials::read(file) {
+                    whys.into_iter().for_each(|why| mistakes.add("msrp.digest_file", why));
+                }
+            }
+        }
+    }
+}
+
+fn check_listener(key: &str, listen: &MsrpListen, mistakes: &mut Mistakes) {
+    let mut wrong =
+        |name: &str, what: &str| mistakes.add(&format!("{key}.{name}"), what.to_owned());
+    match (&listen.certificate, &listen.key) {
+        (Some(_), None) => wrong("key", "is needed with a certificate"),
+        (None, Some(_)) => wrong("certificate", "is needed with a key"),
+        _ => {}
+    }
+    if listen.client_roots.is_some() && !listen.is_secure() {
+        wrong("client_roots", "is of no use without a certificate");
+    }
+    match &listen.advertise {
+        None if listen.address.ip().is_unspecified() => {
+            wrong("advertise", "is needed, as nobody can connect to the address");
+        }
+        Some(text) if host_port(text).is_none() => wrong("advertise", "is not HOST or HOST:PORT"),
+        _ => {}
+    }
+    let files = [
+        ("certificate", &listen.certificate),
+        ("key", &listen.key),
+        ("client_roots", &listen.client_roots),
+    ];
+    for (name, file) in files {
+        check_file(&format!("{key}.{name}"), file.as_deref(), mistakes);
+    }
+}
