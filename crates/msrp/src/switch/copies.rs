@@ -9,7 +9,8 @@ use super::queue::Waiting;
 use super::room::Target;
 use crate::header::{ByteRange, FailureReport};
 use crate::node::cx::Cx;
-use crate::{Continuation, Outbound, SHARED_OCTETS_MIN, write};
+use crate::session::Session;
+use crate::{Continuation, Outbound, SHARED_OCTETS_MIN, TransactionId, write};
 
 /// Octets of a request besides the common part and the paths: `MSRP`, `SEND`, the transaction
 /// identifier twice, the end-line.
@@ -27,6 +28,8 @@ pub(super) struct Copies<'a> {
     pub(super) rest: &'a [u8],
     /// What `rest` is a slice of.
     pub(super) octets: &'a Bytes,
+    /// Whether an end-line might be read in the body: its transaction identifier is looked at then.
+    pub(super) dashes: bool,
     /// How the chunk ends.
     pub(super) flag: Continuation,
     /// What a response is told by, when one is waited for.
@@ -50,7 +53,8 @@ static NOTHING: Bytes = Bytes::new();
 impl<'a> Copies<'a> {
     /// An empty chunk that ends a message with `#`.
     pub(super) fn abort(common: &'a [u8]) -> Self {
-        Self { common, rest: b"", octets: &NOTHING, flag: Continuation::Abort, waits: None }
+        let (rest, octets, flag) = (&b""[..], &NOTHING, Continuation::Abort);
+        Self { common, rest, octets, dashes: false, flag, waits: None }
     }
 
     /// Writes one for each of `targets`. Who did not get it is taken out; those for whom too much
@@ -96,9 +100,15 @@ impl<'a> Copies<'a> {
         if !leg.queue.admit(on, octets as u64, config.queue_octets_max as u64) {
             return Copied::Full;
         }
-        let sent = cx.send(target.session, self.waits, |out, id, session| {
+        let write = |out: &mut Outbound, id: &[u8], session: &Session| {
             self.write(out, id, session.request_paths());
-        });
+        };
+        let sent = if self.dashes {
+            let free = |id: &TransactionId| !id.occurs_in(self.common) && !id.occurs_in(self.rest);
+            cx.send_free(target.session, self.waits, free, write)
+        } else {
+            cx.send(target.session, self.waits, write)
+        };
         if sent.is_ok() { Copied::Sent } else { Copied::Gone }
     }
 
@@ -149,6 +159,11 @@ pub(super) fn headers(
         FailureReport::No => b"Failure-Report: no\r\n",
     });
     out.extend_from_slice(b"Content-Type: message/cpim\r\n\r\n");
+}
+
+/// Whether an end-line might be read in `body` (RFC 4975 §7.1).
+pub(super) fn has_dashes(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"-------").is_some()
 }
 
 /// Appends `body` to the common part when it is small; gives what is to be shared.

@@ -128,6 +128,12 @@ impl Edit {
         position.saturating_add_signed(self.longer())
     }
 
+    /// The length of the message as its sender has it, as the recipients count; `None` when it is
+    /// less than `sent`: a total that is wrong makes no chunk wrong (RFC 4975 §7.3.1).
+    pub(super) fn shifted_total(&self, total: Option<u64>, sent: u64) -> Option<u64> {
+        total.map(|total| self.shifted(total)).filter(|total| *total >= sent)
+    }
+
     /// Appends the first octets of the body, with at least the headers, as they are passed on;
     /// gives those that follow them and are unchanged.
     pub(super) fn open<'a>(&self, octets: &'a [u8], to: &mut Vec<u8>) -> &'a [u8] {
@@ -159,7 +165,7 @@ impl Message {
     /// `false` when nothing was sent.
     pub(super) fn write_abort(&self, common: &mut Vec<u8>, failure_report: FailureReport) -> bool {
         let Stage::Passing(passage) = &self.stage else { return false };
-        let total = self.total.map(|total| passage.letter.edit.shifted(total));
+        let total = passage.letter.edit.shifted_total(self.total, passage.sent);
         let range = ByteRange { start: passage.sent + 1, end: Some(passage.sent), total };
         let id = passage.copy_id.as_deref().unwrap_or(&self.id);
         headers(common, id, range, failure_report);

@@ -6,7 +6,7 @@ use parlance_content::is_composing;
 
 use super::Switch;
 use super::answer::Token;
-use super::copies::{Copies, copy_small, headers};
+use super::copies::{Copies, copy_small, has_dashes, headers};
 use super::message::{CHUNK_OCTETS_MIN, Edit, Letter, Message, Passage, Stage};
 use super::recent::Before;
 use super::refusal::Refusal;
@@ -89,7 +89,7 @@ impl Switch {
         let range = ByteRange {
             start: 1,
             end: range.end.and(small.then_some(copied)),
-            total: range.total.map(|total| letter.edit.shifted(total)),
+            total: letter.edit.shifted_total(range.total, copied),
         };
         let copy_id = copy_id.as_deref().unwrap_or(id);
         headers(&mut scratch.common, copy_id, range, config.failure_report);
@@ -100,6 +100,7 @@ impl Switch {
             common: &scratch.common,
             rest,
             octets,
+            dashes: has_dashes(body),
             flag: Continuation::Last,
             waits: waits.then(|| Token::Whole { media: letter.media }.into()),
         };
@@ -302,7 +303,7 @@ impl Switch {
         let range = ByteRange {
             start: first + 1,
             end: (last - first <= CHUNK_OCTETS_MIN as u64).then_some(last),
-            total: message.total.map(|total| edit.shifted(total)),
+            total: edit.shifted_total(message.total, last),
         };
         let id = passage.copy_id.as_deref().unwrap_or(&message.id);
         let common = &mut scratch.common;
@@ -320,7 +321,8 @@ impl Switch {
         let flag = end.unwrap_or(Continuation::More);
         let token = Token::Piece { sender: at, number: message.number };
         let waits = waits.then(|| token.into());
-        let copies = Copies { common: &scratch.common, rest, octets, flag, waits };
+        let dashes = has_dashes(&scratch.common) || has_dashes(rest);
+        let copies = Copies { common: &scratch.common, rest, octets, dashes, flag, waits };
         copies.send(cx, legs, config, &mut passage.targets, &mut scratch.full);
         let opened = std::mem::replace(&mut passage.opened, true);
         if opened && !scratch.full.is_empty() {

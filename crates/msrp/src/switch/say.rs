@@ -1,16 +1,25 @@
 //! What the room itself says: reports and the welcome (RFC 7701 §6.3, §8).
 
 use parlance_content::cpim::Builder;
+use slab::Slab;
 
 use super::Switch;
 use super::copies::{Copies, copy_small, headers};
-use super::room::Target;
+use super::leg::Leg;
+use super::room::{Participant, Target};
 use crate::header::ByteRange;
 use crate::node::cx::Cx;
 use crate::{Continuation, write};
 
 /// Most participants that a welcome names; the others are counted. Local limit.
 const NAMED_MAX: usize = 50;
+
+/// What others know a participant by: the URI, if one of its sessions is not anonymous.
+fn shown<'a>(legs: &'a Slab<Leg>, participant: &'a Participant) -> &'a str {
+    let mut own = participant.legs.iter().filter_map(|place| legs.get(*place as usize));
+    let open = own.clone().find(|leg| !leg.anonymous);
+    open.or_else(|| own.next()).map_or("", |leg| leg.shown_uri(&participant.uri))
+}
 
 /// A REPORT that a message has come.
 #[derive(Debug)]
@@ -82,16 +91,14 @@ impl Switch {
         let participant = leg.participant;
         let mut text = format!("This is the chat room {}. Taking part:", room.uri());
         let mut others = 0;
-        for place in &room.legs {
-            let Some(leg) = self.legs.get(*place as usize) else { continue };
-            if leg.participant == participant {
+        for (place, other) in &room.participants {
+            if place == participant as usize {
                 continue;
             }
             others += 1;
             if others <= NAMED_MAX {
-                let uri = leg.shown_uri(room.uri_of(leg.participant));
                 text.push_str(if others == 1 { " " } else { ", " });
-                text.push_str(uri);
+                text.push_str(shown(&self.legs, other));
             }
         }
         match others.saturating_sub(NAMED_MAX) {
@@ -109,7 +116,7 @@ impl Switch {
         headers(common, &id, range, self.config.failure_report);
         let rest = copy_small(common, &body);
         let flag = Continuation::Last;
-        let copies = Copies { common, rest, octets: &body, flag, waits: None };
+        let copies = Copies { common, rest, octets: &body, dashes: false, flag, waits: None };
         copies.send_anyway(cx, target);
     }
 }

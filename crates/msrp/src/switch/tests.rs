@@ -1,3 +1,4 @@
+mod hostile;
 mod leaving;
 mod model;
 mod refused;

@@ -312,3 +312,21 @@ fn so_many_messages_may_be_open() {
     }
     assert_eq!(answer, "413");
 }
+
+// Covers: MSRP-004
+#[test]
+fn a_total_that_is_too_small_is_not_passed_on() {
+    let mut world = World::of(2);
+    let (body, _) = long(0, 5000);
+    let whole = Sent { range: "1-*/100", ..Sent::whole("1", &body) };
+    assert_eq!(world.chunk(0, &whole)[0].what, "200");
+    for (from, to, flag) in [(0, 3000, '+'), (3000, body.len(), '$')] {
+        let range = format!("{}-*/3001", from + 1);
+        let sent = Sent { range: &range, flag, ..Sent::whole("2", &body[from..to]) };
+        assert_eq!(world.chunk(0, &sent)[0].what, "200");
+    }
+    let frames = world.messages(1);
+    let totals: Vec<_> = frames.iter().map(|frame| frame.range.unwrap().total).collect();
+    assert_eq!(totals, [None, Some(3001), None]);
+    assert!(reassemble(&frames).iter().all(|whole| whole.octets == body));
+}
