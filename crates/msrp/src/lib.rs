@@ -22,8 +22,6 @@
 //! and random numbers are arguments. Nothing a peer can send makes anything here panic, and every
 //! reader looks at each octet a bounded number of times.
 
-#![allow(dead_code, reason = "the roles use it")]
-
 mod chunk;
 mod end_line;
 pub mod endpoint;

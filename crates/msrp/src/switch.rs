@@ -130,9 +130,6 @@ impl Switch {
         self.arm(cx, at);
     }
 
-    /// The timer of a room; none is ever armed.
-    pub(crate) fn room_timeout(&mut self, _: &mut Cx, _room: u32) {}
-
     /// Calls the timer of a leg when its first deadline comes, or before.
     fn arm(&mut self, cx: &mut Cx, at: u32) {
         let Some(leg) = self.legs.get_mut(at as usize) else { return };

@@ -166,8 +166,6 @@ pub(crate) struct Pair {
     pub(crate) cut: Box<dyn FnMut() -> usize>,
     /// All octets that went each way.
     pub(crate) log: [Vec<u8>; 2],
-    /// Which sides are not read from.
-    pub(crate) paused: [bool; 2],
 }
 
 impl Pair {
@@ -177,7 +175,7 @@ impl Pair {
         let connections = [sides[0].accept(), sides[1].accept()];
         let mut random = seeded(seed + 2);
         let cut = Box::new(move || 1 + (random() % most as u64) as usize);
-        Self { sides, connections, cut, log: [Vec::new(), Vec::new()], paused: [false; 2] }
+        Self { sides, connections, cut, log: [Vec::new(), Vec::new()] }
     }
 
     /// Carries one piece from side `from` to the other; whether there was one.

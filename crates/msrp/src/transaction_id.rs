@@ -121,15 +121,32 @@ fn write_digits(out: &mut [u8], mut number: u64) {
 
 /// Reads a number in base 32, the lowest digit first; `None` when it is none, or over 64 bits.
 fn read_digits(digits: &[u8]) -> Option<u64> {
-    digits.iter().rev().try_fold(0_u64, |number, octet| {
-        let digit = match octet {
-            b'0'..=b'9' => octet - b'0',
-            b'a'..=b'v' => octet - b'a' + 10,
-            _ => return None,
-        };
-        Some(number.checked_mul(32)? | u64::from(digit))
-    })
+    let (mut number, mut over, mut seen) = (0_u64, 0, 0);
+    for octet in digits.iter().rev() {
+        let digit = VALUES.get(usize::from(*octet)).copied().unwrap_or(NO_DIGIT);
+        seen |= digit;
+        over |= number >> (u64::BITS - 5);
+        number = (number << 5) | u64::from(digit & 31);
+    }
+    (seen < NO_DIGIT && over == 0).then_some(number)
 }
+
+/// What is no digit: above all that are.
+const NO_DIGIT: u8 = 32;
+
+/// The value of each octet as a digit.
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+        {
+            values[DIGITS[value] as usize] = value as u8;
+        }
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

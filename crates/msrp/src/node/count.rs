@@ -13,7 +13,7 @@ pub struct Counts {
     pub accepted: u64,
     /// Other responses written.
     pub refused: u64,
-    /// Requests of ours that nobody answered in time.
+    /// Requests of ours that nobody answered in time, or whose connection was lost before.
     pub unanswered: u64,
 }
 

@@ -25,7 +25,6 @@ impl Roles {
             match timer {
                 Timer::Connection(connection) => self.connection_due(connection),
                 Timer::Session(key) => self.session_due(key),
-                Timer::Room(room) => self.switch.room_timeout(&mut self.cx, room),
                 Timer::Relay(number) => self.relay.relay_timeout(&mut self.cx, number),
             }
             self.settle();

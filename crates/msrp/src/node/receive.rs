@@ -82,6 +82,7 @@ impl Roles {
         end: Option<Continuation>,
         octets: &Bytes,
     ) {
+        self.cx.counts.requests += 1;
         let found = self.session_of(id, head.to_path);
         let mut chunk =
             Chunk { connection: id, session: SessionKey::NOWHERE, head, body, end, octets };
@@ -383,6 +384,7 @@ impl Roles {
     /// Nobody answers a request any longer: 30 s are over, or its connection is gone.
     fn unanswered(&mut self, Waiting { session: key, token, .. }: Waiting) {
         let Some(usage) = self.cx.sessions.get(key).map(|session| session.usage) else { return };
+        self.cx.counts.unanswered += 1;
         if token == EMPTY {
             return self.lost(key, Lost::Unanswered);
         }
@@ -412,6 +414,7 @@ impl Roles {
         for source in gone.held_back {
             self.cx.let_go(source);
         }
+        self.cx.counts.octets_queued += gone.outbound.queued_total();
         self.relay.gone(&mut self.cx, id);
         while let Some(waiting) = gone.pending.abandon() {
             if waiting.token != EMPTY {

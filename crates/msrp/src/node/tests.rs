@@ -188,6 +188,26 @@ fn keeps_a_quiet_connection_alive_when_told_to() {
 }
 
 #[test]
+fn what_passes_is_counted() {
+    let mut bench = Bench::new(1);
+    bench.endpoint(OWN, PEER, |_| {});
+    let connection = bench.accept();
+    let octets = [send(OWN), send("msrp://bob.example.com:8888/other;tcp")].concat();
+    bench.octets(connection, &octets);
+    let written = bench.written(connection).len() as u64;
+    bench.input(Input::Lost { connection });
+    let counts = Counts {
+        octets_received: octets.len() as u64,
+        octets_queued: written,
+        requests: 2,
+        accepted: 1,
+        refused: 1,
+        unanswered: 0,
+    };
+    assert_eq!(*bench.node.counts(), counts);
+}
+
+#[test]
 fn a_flush_is_said_once_until_the_driver_looks() {
     let mut bench = Bench::new(1);
     bench.endpoint(OWN, PEER, |_| {});

@@ -18,8 +18,6 @@ pub(crate) enum Timer {
     Connection(ConnectionId),
     /// A session: its role knows for what.
     Session(SessionKey),
-    /// A room, by its place in the switch.
-    Room(u32),
     /// The relay as a whole (grants that expire).
     Relay(u32),
 }
@@ -68,13 +66,13 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut timers = Timers::default();
         assert_eq!(timers.next(), None);
-        timers.arm(at(30), Timer::Room(3));
-        timers.arm(at(10), Timer::Room(1));
-        timers.arm(at(20), Timer::Room(2));
+        timers.arm(at(30), Timer::Relay(3));
+        timers.arm(at(10), Timer::Relay(1));
+        timers.arm(at(20), Timer::Relay(2));
         assert_eq!(timers.next(), Some(at(10)));
         assert_eq!(timers.due(at(9)), None);
-        assert_eq!(timers.due(at(25)), Some(Timer::Room(1)));
-        assert_eq!(timers.due(at(25)), Some(Timer::Room(2)));
+        assert_eq!(timers.due(at(25)), Some(Timer::Relay(1)));
+        assert_eq!(timers.due(at(25)), Some(Timer::Relay(2)));
         assert_eq!(timers.due(at(25)), None);
         assert_eq!(timers.next(), Some(at(30)));
     }

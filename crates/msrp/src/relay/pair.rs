@@ -403,12 +403,14 @@ impl Relay {
         if !head.start.is_send() {
             return;
         }
-        let message = PassageHead {
-            message_id: head.message_id.unwrap_or_default().into(),
-            byte_range: head.byte_range,
-            content_type: head.content_type.map(Into::into),
+        let message = || {
+            Some(PassageHead {
+                message_id: head.message_id.unwrap_or_default().into(),
+                byte_range: head.byte_range,
+                content_type: head.content_type.map(Into::into),
+            })
         };
-        self.copy(cx, number, || Some(message), (chunk.body, chunk.octets), chunk.end);
+        self.copy(cx, number, message, (chunk.body, chunk.octets), chunk.end);
     }
 
     /// Gives out more of a chunk, if the pair does.
