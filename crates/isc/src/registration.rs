@@ -24,8 +24,8 @@ use parlance_sip::message::Fault;
 use parlance_sip::uri::Aor;
 use parlance_sip::{HeaderName, Request};
 use parlance_store::{
-    Binding, Bound, ChargingAddresses, Creation, Millis, Profiles, Registration, Registrations,
-    StoreError, UserId,
+    Binding, Bound, ChargingAddresses, Creation, Millis, Profile, Profiles, Registration,
+    Registrations, StoreError, UserId,
 };
 
 use crate::decision::{Provisioning, Refusal, RefusalPolicy, refusal};
@@ -249,12 +249,7 @@ impl Registrar {
         let associated = identities::associated(request);
         let user = identities::user(&*self.profiles, &public_id, associated.as_deref()).await?;
         let profile = self.profiles.profile(&user).await?;
-        let has_service = match (&profile, self.policy.provisioning) {
-            (Some(profile), _) => profile.provisioned,
-            (None, Provisioning::ByCore) => true,
-            (None, Provisioning::ByOperator) => false,
-        };
-        if !has_service {
+        if !self.has_service(profile.as_deref()) {
             return Err(self.unknown_user());
         }
         let known = self.registrations.lookup(&user).await?;
@@ -274,15 +269,7 @@ impl Registrar {
             Some(contacts) => contacts.iter().any(|contact| contact.has_im_tag),
             None => known.as_deref().is_none_or(has_im_contact),
         };
-        // For instant messages a registration begins and ends with the feature tag, so that one
-        // that has it again has another number. Without it the binding is kept all the same: a
-        // core that calls the user registered would otherwise be believed (PF-004).
-        let was = match &known {
-            Some(known) if has_im_contact(known) != has_tag => {
-                self.registrations.unbind(&user).await?
-            }
-            Some(_) | None => None,
-        };
+        let was = self.end_at_change(&user, known.as_deref(), has_tag).await?;
         if contacts.as_ref().is_some_and(Vec::is_empty) {
             return Ok((expires, ended(user, was, Ended::TagLost)));
         }
@@ -314,6 +301,31 @@ impl Registrar {
         let creation = self.profiles.create_default(&user, now).await?;
         let first_ever = matches!(creation, Creation::Created(_));
         Ok((expires, Some(RegistrationEvent::Registered { registration, new, first_ever })))
+    }
+
+    fn has_service(&self, profile: Option<&Profile>) -> bool {
+        match (profile, self.policy.provisioning) {
+            (Some(profile), _) => profile.provisioned,
+            (None, Provisioning::ByCore) => true,
+            (None, Provisioning::ByOperator) => false,
+        }
+    }
+
+    /// For instant messages a registration begins and ends with the feature tag, so that one that
+    /// has it again has another number. Without it the binding is kept all the same: a core that
+    /// calls the user registered would otherwise be believed (PF-004). Returns what ended.
+    async fn end_at_change(
+        &self,
+        user: &UserId,
+        known: Option<&Registration>,
+        has_tag: bool,
+    ) -> Result<Option<Arc<Registration>>, StoreError> {
+        match known {
+            Some(known) if has_im_contact(known) != has_tag => {
+                self.registrations.unbind(user).await
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 
     fn unknown_user(&self) -> Failure {
