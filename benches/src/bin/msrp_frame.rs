@@ -28,11 +28,6 @@ const BODY_MIN: f64 = 0.5;
 const HEAD_MAX: f64 = 1e6;
 
 fn main() {
-    let rate = |octets: usize, nanoseconds: f64| {
-        #[expect(clippy::cast_precision_loss, reason = "a read is small")]
-        let octets = octets as f64;
-        octets / nanoseconds
-    };
     println!(
         "{:28} {:>8} {:>10} {:>8} {:>10} {:>8}",
         "", "ns each", "M/s", "GB/s", "floor ns", "times"
@@ -43,62 +38,68 @@ fn main() {
         ("SEND of 64 KiB", send_of(READ)),
         ("200", response()),
     ] {
-        let count = (READ / message.len()).max(1);
-        let read = message.repeat(count);
-        let calls = 200;
-        let each = |total: f64| total / f64::from(u32::try_from(count).unwrap_or(1));
-        let mut framer = Framer::new(Limits::default());
-        let ours = each(
-            measure(calls, || {
-                black_box(frame(&mut framer, black_box(&read)));
-            })
-            .best,
-        );
-        let floor = each(
-            measure(calls, || {
-                black_box(search(black_box(&read)));
-            })
-            .best,
-        );
-        assert_eq!((frame(&mut framer, &read), search(&read)), (count, count), "{name}");
-        let gigabytes = rate(message.len(), ours);
-        let times = ours / floor;
-        println!(
-            "{name:28} {ours:>8.1} {:>10.2} {gigabytes:>8.2} {floor:>10.1} {times:>8.1}",
-            1e3 / ours,
-        );
+        beside_the_floor(name, &message);
     }
     println!("\n{:28} {:>8}", "bodies of 64 KiB", "GB/s");
-    let mut slowest = f64::INFINITY;
-    for (name, unit) in bodies() {
-        let message = send(&unit.repeat(READ / unit.len()));
-        let mut framer = Framer::new(Limits::default());
-        let ours = measure(50, || {
-            black_box(frame(&mut framer, black_box(&message)));
-        })
-        .best;
-        let gigabytes = rate(message.len(), ours);
-        slowest = slowest.min(gigabytes);
-        println!("{name:28} {gigabytes:>8.2}");
-    }
+    let slowest = bodies().into_iter().map(dear_body).fold(f64::INFINITY, f64::min);
     println!("\n{:28} {:>8} {:>14}", "heads, us each", "one read", "reads of one");
-    let mut longest: f64 = 0.0;
-    for (name, head) in heads() {
-        let cost = |step: usize| {
-            let work = || {
-                let mut framer = Framer::new(Limits::default());
-                for read in head.chunks(step) {
-                    black_box(frame(&mut framer, black_box(read)));
-                }
-            };
-            measure(20, work).best
-        };
-        let (whole, single) = (cost(usize::MAX), cost(1));
-        longest = longest.max(whole).max(single);
-        println!("{name:28} {:>8.1} {:>14.1}", whole / 1e3, single / 1e3);
-    }
+    let longest = heads().into_iter().map(dear_head).fold(0.0, f64::max);
     println!("\nslowest body: {slowest:.2} GB/s, at least {BODY_MIN} are asked for");
     println!("longest head: {:.1} us, at most {:.0} are allowed", longest / 1e3, HEAD_MAX / 1e3);
+}
+
+/// Octets a nanosecond, which are gigabytes a second.
+fn rate(octets: usize, nanoseconds: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a read is small")]
+    let octets = octets as f64;
+    octets / nanoseconds
+}
+
+/// Frames a read full of `message`, and looks for their ends only.
+fn beside_the_floor(name: &str, message: &[u8]) {
+    let count = (READ / message.len()).max(1);
+    let read = message.repeat(count);
+    let each = |total: f64| total / f64::from(u32::try_from(count).unwrap_or(1));
+    let mut framer = Framer::new(Limits::default());
+    assert_eq!((frame(&mut framer, &read), search(&read)), (count, count), "{name}");
+    let ours = measure(200, || {
+        black_box(frame(&mut framer, black_box(&read)));
+    });
+    let floor = measure(200, || {
+        black_box(search(black_box(&read)));
+    });
+    let (ours, floor) = (each(ours.best), each(floor.best));
+    let (millions, gigabytes) = (1e3 / ours, rate(message.len(), ours));
+    let times = ours / floor;
+    println!("{name:28} {ours:>8.1} {millions:>10.2} {gigabytes:>8.2} {floor:>10.1} {times:>8.1}");
+}
+
+/// Frames a body that repeats `unit`; gigabytes a second.
+fn dear_body((name, unit): (&str, Vec<u8>)) -> f64 {
+    let message = send(&unit.repeat(READ / unit.len()));
+    let mut framer = Framer::new(Limits::default());
+    let cost = measure(50, || {
+        black_box(frame(&mut framer, black_box(&message)));
+    });
+    let gigabytes = rate(message.len(), cost.best);
+    println!("{name:28} {gigabytes:>8.2}");
+    gigabytes
+}
+
+/// Frames `head` in one read and in reads of one octet; nanoseconds of the dearer.
+fn dear_head((name, head): (&str, Vec<u8>)) -> f64 {
+    let cost = |octets: usize| {
+        let work = || {
+            let mut framer = Framer::new(Limits::default());
+            for read in head.chunks(octets) {
+                black_box(frame(&mut framer, black_box(read)));
+            }
+        };
+        measure(20, work).best
+    };
+    let (whole, single) = (cost(usize::MAX), cost(1));
+    println!("{name:28} {:>8.1} {:>14.1}", whole / 1e3, single / 1e3);
+    whole.max(single)
 }
 
 /// The messages that end in `read`.

@@ -317,7 +317,8 @@ mod tests {
         fn finds_what_the_plainest_way_finds(
             words in prop::collection::vec(prop::sample::select(vec![
                 "\r\n", "\r", "\n", "-", "--", "----", "-------", "abcd", "$", "+\r\n", "x",
-                "\r\n-------", "\r\n-------abcd", "\r\n-------abcd#", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                "\r\n-------", "\r\n-------abcd", "\r\n-------abcd#",
+                "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
             ]), 0..30),
         ) {
             let input = words.concat().into_bytes();

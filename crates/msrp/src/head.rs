@@ -108,7 +108,7 @@ pub struct Head<'a> {
     pub content_type: Option<&'a [u8]>,
     /// `Status`, as it stands.
     pub status: Option<&'a [u8]>,
-    /// Every header line after `From-Path` as it stands, each with its CRLF, without the empty line.
+    /// Every header line after `From-Path` as it stands, with its CRLF, without the empty line.
     pub rest: &'a [u8],
     /// Every octet up to the end-line or the body: the start line, the headers, and the empty line
     /// when there is one.

@@ -17,7 +17,7 @@ pub use use_nickname::{UseNickname, UseNicknameError};
 
 /// Whether `octet` may be in a `token` of RFC 4975 §9.
 pub(crate) fn is_token_octet(octet: u8) -> bool {
-    matches!(octet, 0x21 | 0x23..=0x27 | 0x2A..=0x2B | 0x2D..=0x2E | 0x30..=0x39 | 0x41..=0x5A | 0x5E..=0x7E)
+    octet.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]".contains(&octet)
 }
 
 /// `1*DIGIT` that fits 64 bits.

@@ -267,7 +267,8 @@ mod tests {
         fn keeps_the_order(
             steps in prop::collection::vec((0..3_u8, 0..9000_usize, 0..12_000_usize), 0..30),
         ) {
-            let (mut out, mut expected, mut written) = (Outbound::default(), Vec::new(), Vec::new());
+            let mut out = Outbound::default();
+            let (mut expected, mut written) = (Vec::new(), Vec::new());
             for (number, (kind, octets, write)) in steps.into_iter().enumerate() {
                 let part = Bytes::from(vec![u8::try_from(number).unwrap(); octets]);
                 match kind {
@@ -279,7 +280,8 @@ mod tests {
                 prop_assert_eq!(out.queued_total(), expected.len() as u64);
                 let waits = slices(&out, 100);
                 prop_assert_eq!(waits.len(), out.remaining());
-                prop_assert!(waits.starts_with(out.chunk()) && out.has_remaining() != out.chunk().is_empty());
+                prop_assert!(waits.starts_with(out.chunk()));
+                prop_assert_eq!(out.has_remaining(), !out.chunk().is_empty());
                 prop_assert!(out.pinned() >= out.len());
                 let write = write.min(waits.len());
                 written.extend_from_slice(&waits[..write]);

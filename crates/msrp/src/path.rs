@@ -126,7 +126,8 @@ mod tests {
         #[test]
         fn never_panics(value: Vec<u8>) {
             let path = Path::new(&value);
-            let _ = (path.first(), path.last(), path.rest(), path.iter().count(), session_id(&value));
+            let _ = (path.first(), path.last(), path.rest(), path.iter().count());
+            let _ = session_id(&value);
         }
     }
 }

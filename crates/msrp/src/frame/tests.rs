@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Method;
-use crate::header::ByteRangeError;
+use crate::header::{ByteRangeError, FailureReportError, SuccessReportError};
 
 /// What was found, with bodies put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,8 +150,8 @@ fn malformed() -> Vec<(&'static str, HeadError)> {
         ("MSRP abcd SEND\nTo-Path: a\nFrom-Path: b\nByte-Range: 0-1/1\n",  ByteRange(ByteRangeError::Start)),
         ("MSRP abcd SEND\nTo-Path: a\nFrom-Path: b\nByte-Range: 5-3/9\n",  ByteRange(ByteRangeError::End)),
         ("MSRP abcd SEND\nTo-Path: a\nFrom-Path: b\nByte-Range: 1-9/8\n",  ByteRange(ByteRangeError::Total)),
-        ("MSRP abcd SEND\nTo-Path: a\nFrom-Path: b\nSuccess-Report: maybe\n", SuccessReport(crate::header::SuccessReportError)),
-        ("MSRP abcd SEND\nTo-Path: a\nFrom-Path: b\nFailure-Report: x\n",  FailureReport(crate::header::FailureReportError)),
+        ("MSRP abcd SEND\nTo-Path: a\nFrom-Path: b\nSuccess-Report: maybe\n", SuccessReport(SuccessReportError)),
+        ("MSRP abcd SEND\nTo-Path: a\nFrom-Path: b\nFailure-Report: x\n",  FailureReport(FailureReportError)),
     ]
 }
 

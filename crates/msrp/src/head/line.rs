@@ -85,7 +85,9 @@ mod tests {
     proptest! {
         #[test]
         fn finds_the_first_control_character(
-            octets in prop::collection::vec(prop_oneof![0x1E_u8..0x22, 0x7E_u8..0x82, any::<u8>()], 0..40),
+            octets in prop::collection::vec(
+                prop_oneof![0x1E_u8..0x22, 0x7E_u8..0x82, any::<u8>()], 0..40,
+            ),
         ) {
             prop_assert_eq!(control(&octets), octets.iter().position(|octet| *octet < 0x20));
         }

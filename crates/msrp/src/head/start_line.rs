@@ -127,7 +127,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_can_be_read(id in "[0-9A-Za-z][0-9A-Za-z.+%=-]{3,31}", method in "[A-Z]{1,12}") {
+        fn what_is_written_can_be_read(
+            id in "[0-9A-Za-z][0-9A-Za-z.+%=-]{3,31}", method in "[A-Z]{1,12}",
+        ) {
             let line = format!("MSRP {id} {method}");
             let start = request(&id, Method::from_name(method.as_bytes()));
             prop_assert_eq!(start_line(line.as_bytes()), Some(StartLine { start, error: None }));

@@ -149,7 +149,8 @@ mod tests {
             start in 1..u64::MAX, octets: Option<u32>, after: Option<u32>,
         ) {
             let end = octets.map(|octets| (start - 1).saturating_add(u64::from(octets)));
-            let total = after.map(|after| end.unwrap_or(start - 1).saturating_add(u64::from(after)));
+            let least = end.unwrap_or(start - 1);
+            let total = after.map(|after| least.saturating_add(u64::from(after)));
             let range = ByteRange { start, end, total };
             prop_assert_eq!(ByteRange::parse(range.to_string().as_bytes()), Ok(range));
         }
