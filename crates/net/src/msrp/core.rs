@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use parlance_msrp::{ConnectionId, Event, Input, Node, Output};
+use parlance_msrp::{ConnectionId, Event, Input, Node, Output, SessionKey};
 
 use super::AtCore;
 use super::buffers::Buffers;
@@ -58,6 +58,8 @@ pub(crate) struct Core {
     dirty: Vec<ConnectionId>,
     /// Links that are not read until then.
     resting: BinaryHeap<Reverse<(Instant, LinkRef)>>,
+    /// Links that are not read because nobody takes the events of a session on them.
+    held: HashMap<SessionKey, LinkRef>,
     /// Links whose socket another core has.
     shared: HashMap<(u8, LinkRef), usize>,
     /// Letters that a core had no room for, by core.
@@ -105,6 +107,7 @@ impl Core {
             readable: VecDeque::new(),
             dirty: Vec::new(),
             resting: BinaryHeap::new(),
+            held: HashMap::new(),
             shared: HashMap::new(),
             letters: VecDeque::new(),
             now,

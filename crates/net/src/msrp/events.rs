@@ -72,6 +72,16 @@ impl Sinks {
         held
     }
 
+    /// Forgets sinks that nobody reads any more; the sessions that need not be held back for them.
+    pub(crate) fn forget_closed(&mut self) -> Vec<SessionKey> {
+        self.by_session.retain(|_, subscribed| !subscribed.sink.is_closed());
+        let by_session = &self.by_session;
+        let (full, freed) =
+            self.full.drain(..).partition(|session| by_session.contains_key(session));
+        self.full = full;
+        freed
+    }
+
     /// Whether events wait for room.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.full.is_empty()
@@ -82,7 +92,10 @@ impl Sinks {
         let mut freed = Vec::new();
         let by_session = &mut self.by_session;
         self.full.retain(|session| {
-            let Some(subscribed) = by_session.get_mut(session) else { return false };
+            let Some(subscribed) = by_session.get_mut(session) else {
+                freed.push(*session);
+                return false;
+            };
             let mut over = false;
             while let Some(event) = subscribed.waiting.pop_front() {
                 over = matches!(event, Event::Lost { .. });

@@ -129,14 +129,20 @@ impl Core {
 
     /// Nobody takes the events of a session, or somebody does again.
     pub(super) fn hold_session(&mut self, session: SessionKey, hold: bool) {
-        let Some(key) = self.node.connection(session).and_then(|id| self.links.key_of(id)) else {
-            return;
-        };
         if !hold {
-            return self.release(key, |holds| holds.events = holds.events.saturating_sub(1));
+            let held = self.held.remove(&session).and_then(|link| self.links.resolve(link));
+            if let Some(key) = held {
+                self.release(key, |holds| holds.events = holds.events.saturating_sub(1));
+            }
+            return;
         }
-        if let Some(link) = self.links.get(key) {
+        let key = self.node.connection(session).and_then(|id| self.links.key_of(id));
+        if let Some(key) = key
+            && let Some(reference) = self.links.reference(key)
+            && let Some(link) = self.links.get(key)
+        {
             link.holds.events += 1;
+            self.held.insert(session, reference);
         }
     }
 

@@ -42,6 +42,9 @@ impl Core {
     /// Looks at every connection.
     pub(super) fn sweep(&mut self) {
         self.accept_again();
+        for session in self.sinks.forget_closed() {
+            self.hold_session(session, false);
+        }
         let waiting =
             self.common.mailbox(self.number).map_or(0, super::super::mailbox::Mailbox::len);
         self.common.meter.mailbox(self.number, waiting);
