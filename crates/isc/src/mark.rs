@@ -9,7 +9,7 @@
 //! Those two cannot change on the way, so a recipient who copies our `Via` into a message of his
 //! own gets nothing but a second copy of the message to himself.
 
-use parlance_sip::grammar::split_list;
+use parlance_sip::grammar::{find, split_list};
 use parlance_sip::header::{Header, To, Via};
 use parlance_sip::uri::Aor;
 use parlance_sip::{HeaderName, Message, Request};
@@ -129,12 +129,15 @@ impl Marks {
 
 /// Whether a `Via` field may hold a branch of our shape. Nearly none does: a look at the octets
 /// spares the others the parser.
-fn may_name_origin(field: &[u8]) -> bool {
+fn may_name_origin(mut field: &[u8]) -> bool {
     let letters = Origin::ALL.map(Origin::letter);
-    field.windows(PREFIX.len() + 3).any(|octets| match octets.strip_prefix(PREFIX.as_bytes()) {
-        Some([_, _, letter]) => letters.contains(letter),
-        Some(_) | None => false,
-    })
+    while let Some(rest) = find(b'z', field).and_then(|at| field.get(at..)) {
+        match rest.strip_prefix(PREFIX.as_bytes()) {
+            Some([_, _, letter, ..]) if letters.contains(letter) => return true,
+            Some(_) | None => field = rest.get(1..).unwrap_or_default(),
+        }
+    }
+    false
 }
 
 /// The origin a branch of our shape names, signed or not.

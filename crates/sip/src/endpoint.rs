@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use crate::entropy::Entropy;
 use crate::header::Via;
 use crate::message::{Edits, Fault, Limits, Malformed, Message, Request, Response};
-use crate::message::{ResponseBuilder, check_request, check_response};
+use crate::message::{ResponseBuilder, check_request, read_response};
 use crate::{HeaderName, Method, Source, Target, Timers};
 
 mod branch;
@@ -320,7 +320,11 @@ impl Endpoint {
     }
 
     fn handle_request(&mut self, now: Instant, source: Source, request: Request) {
-        let key = self.servers.keys().server(&request, request.method(), source.listener);
+        let via = request.top_via();
+        let keys = self.servers.keys();
+        let key = keys.server(&request, via.as_ref(), request.method(), source.listener);
+        let whole = via.filter(|via| !is_amended(via, &source));
+        let back = whole.map(|via| response_target(Some(&via), &source));
         if let Some(server) = self.servers.find(key) {
             return self.handle_again(now, server, source, request);
         }
@@ -335,9 +339,9 @@ impl Endpoint {
             _ if self.servers.len() >= self.config.server_transactions_end() => {
                 self.overload(source, &request);
             }
-            Method::Cancel => self.handle_cancel(now, key, source, request),
+            Method::Cancel => self.handle_cancel(now, key, source, request, back),
             _ if self.is_full() && is_initial(&request) => self.overload(source, &request),
-            _ => self.open_server(now, key, source, request),
+            _ => self.open_server(now, key, source, request, back),
         }
     }
 
@@ -419,11 +423,14 @@ impl Endpoint {
 
     fn handle_response(&mut self, now: Instant, message: Message) {
         let Ok(response) = Response::new(message) else { return };
-        if let Err(fault) = check_response(&response) {
-            self.outputs.push_back(Output::Dropped(Drop::Malformed(fault)));
-            return;
+        match read_response(&response) {
+            Ok((via, cseq)) => {
+                let client = via.branch().and_then(|branch| self.client(branch, cseq.method));
+                let invite = cseq.method == Method::Invite;
+                self.response(now, client, invite, response);
+            }
+            Err(fault) => self.outputs.push_back(Output::Dropped(Drop::Malformed(fault))),
         }
-        self.response(now, response);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -468,14 +475,20 @@ const ACCEPTED: Limits = Limits {
     body_octets_max: usize::MAX,
 };
 
-/// The amended request; `None` when it may stay as it is.
-fn received(request: &Request, via: Via<'_>, source: &Source) -> Option<Request> {
+/// Whether the top `Via` must say where the request came from.
+fn is_amended(via: &Via<'_>, source: &Source) -> bool {
     let ip = source.remote.ip().to_canonical();
     let same_host = via.sent_by.host.ip() == Some(ip);
-    let rport = (via.rport() == Some(None)).then(|| source.remote.port());
-    if rport.is_none() && (same_host || via.received() == Some(ip)) {
+    via.rport() == Some(None) || !(same_host || via.received() == Some(ip))
+}
+
+/// The amended request; `None` when it may stay as it is.
+fn received(request: &Request, via: Via<'_>, source: &Source) -> Option<Request> {
+    if !is_amended(&via, source) {
         return None;
     }
+    let ip = source.remote.ip().to_canonical();
+    let rport = (via.rport() == Some(None)).then(|| source.remote.port());
     let mut edits = Edits::new();
     edits.set_first_value(request, HeaderName::Via, Received { via, ip, rport });
     let mut out = BytesMut::new();

@@ -54,6 +54,27 @@ impl Class {
     }
 }
 
+/// Where the first such octet is, where it is expected soon: calling `memchr` would cost more than
+/// it saves.
+///
+/// Sixteen octets at a time: the lowest that becomes zero borrows from its highest bit.
+#[inline]
+pub fn find(octet: u8, text: &[u8]) -> Option<usize> {
+    const LOW: u128 = u128::from_ne_bytes([0x01; 16]);
+    const HIGH: u128 = u128::from_ne_bytes([0x80; 16]);
+    let wanted = u128::from_ne_bytes([octet; 16]);
+    let (chunks, rest) = text.as_chunks();
+    for (number, chunk) in chunks.iter().enumerate() {
+        let differences = u128::from_le_bytes(*chunk) ^ wanted;
+        let zeros = differences.wrapping_sub(LOW) & !differences & HIGH;
+        if zeros != 0 {
+            return Some(16 * number + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|other| *other == octet)?;
+    Some(text.len() - rest.len() + at)
+}
+
 /// Cuts ASCII text before the first of the octets, which stays with the second part; the second
 /// part is empty when there is none. For the short texts of headers a plain loop is fastest.
 #[inline]
@@ -278,7 +299,7 @@ impl<'a> Scanner<'a> {
     /// Takes what stands before `octet`, which must follow.
     #[inline]
     pub fn take_before(&mut self, octet: u8) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(memchr(octet, self.rest)?)?;
+        let (taken, rest) = self.rest.split_at_checked(find(octet, self.rest)?)?;
         self.rest = rest;
         Some(taken)
     }
@@ -408,6 +429,20 @@ mod tests {
         for (value, elements) in table {
             assert_eq!(list(value), elements, "{value}");
         }
+    }
+
+    #[test]
+    fn octets_are_found_wherever_they_stand() {
+        let mut text = [b'x'; 50];
+        assert_eq!(find(b':', &text), None);
+        for at in (0..text.len()).rev() {
+            text[at] = b':';
+            assert_eq!(find(b':', &text), Some(at));
+            assert_eq!(find(b':', &text[..at]), None);
+        }
+        // Neighbours that differ in one bit, and the highest octets.
+        assert_eq!(find(0, &[1, 0x80, 0xff, 0, 0]), Some(3));
+        assert_eq!(find(b':', b";9\xbaz:;:9:0123456789"), Some(4));
     }
 
     #[test]

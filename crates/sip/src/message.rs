@@ -25,6 +25,7 @@ mod edit;
 mod scan;
 
 pub use build::{RequestBuilder, ResponseBuilder, reason_phrase};
+pub(crate) use check::read_response;
 pub use check::{check_request, check_response};
 pub use edit::Edits;
 pub(crate) use scan::{HeadIndex, index_head};
@@ -137,8 +138,6 @@ enum Start {
 #[derive(Clone, Debug)]
 struct Index {
     start: Start,
-    /// Where the first header field begins.
-    fields_at: u16,
     fields: SmallVec<[Field; 32]>,
     /// Where the empty line that ends the head begins.
     head_end: u16,

@@ -2,80 +2,57 @@
 
 use std::fmt;
 
-use crate::grammar;
+use crate::grammar::Class;
 
-/// A request method, borrowed from the message it stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method<'a> {
-    /// RFC 3261 §13.
-    Invite,
-    /// RFC 3261 §13.
-    Ack,
-    /// RFC 3261 §15.
-    Bye,
-    /// RFC 3261 §9.
-    Cancel,
-    /// RFC 3261 §11.
-    Options,
-    /// RFC 3261 §10.
-    Register,
-    /// RFC 3428.
-    Message,
-    /// RFC 6665.
-    Subscribe,
-    /// RFC 6665.
-    Notify,
-    /// RFC 3903.
-    Publish,
-    /// RFC 3515.
-    Refer,
-    /// RFC 3311.
-    Update,
-    /// RFC 3262.
-    Prack,
-    /// RFC 6086.
-    Info,
-    /// Any other token, octet for octet.
-    Other(&'a str),
+macro_rules! methods {
+    ($($variant:ident $text:literal $section:literal;)*) => {
+        /// A request method, borrowed from the message it stands in.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Method<'a> {
+            $(#[doc = $section] $variant,)*
+            /// Any other token, octet for octet.
+            Other(&'a str),
+        }
+
+        impl<'a> Method<'a> {
+            /// Reads a method; `None` when it is not a token (RFC 3261 §25.1).
+            pub fn parse(token: &'a [u8]) -> Option<Self> {
+                $(if token == $text.as_bytes() {
+                    return Some(Self::$variant);
+                })*
+                let other = Class::TOKEN.covers(token).then_some(token)?;
+                std::str::from_utf8(other).ok().map(Self::Other)
+            }
+
+            /// The token as it stands in a start line and in `CSeq`.
+            pub fn as_str(&self) -> &'a str {
+                match *self {
+                    $(Self::$variant => $text,)*
+                    Self::Other(token) => token,
+                }
+            }
+        }
+    };
 }
 
-/// Every method that has a variant of its own.
-const KNOWN: [(&str, Method<'static>); 14] = [
-    ("INVITE", Method::Invite),
-    ("ACK", Method::Ack),
-    ("BYE", Method::Bye),
-    ("CANCEL", Method::Cancel),
-    ("OPTIONS", Method::Options),
-    ("REGISTER", Method::Register),
-    ("MESSAGE", Method::Message),
-    ("SUBSCRIBE", Method::Subscribe),
-    ("NOTIFY", Method::Notify),
-    ("PUBLISH", Method::Publish),
-    ("REFER", Method::Refer),
-    ("UPDATE", Method::Update),
-    ("PRACK", Method::Prack),
-    ("INFO", Method::Info),
-];
+methods! {
+    Invite "INVITE" "RFC 3261 §13.";
+    Ack "ACK" "RFC 3261 §13.";
+    Bye "BYE" "RFC 3261 §15.";
+    Cancel "CANCEL" "RFC 3261 §9.";
+    Options "OPTIONS" "RFC 3261 §11.";
+    Register "REGISTER" "RFC 3261 §10.";
+    Message "MESSAGE" "RFC 3428.";
+    Subscribe "SUBSCRIBE" "RFC 6665.";
+    Notify "NOTIFY" "RFC 6665.";
+    Publish "PUBLISH" "RFC 3903.";
+    Refer "REFER" "RFC 3515.";
+    Update "UPDATE" "RFC 3311.";
+    Prack "PRACK" "RFC 3262.";
+    Info "INFO" "RFC 6086.";
+}
 
-impl<'a> Method<'a> {
-    /// Reads a method; `None` when it is not a token (RFC 3261 §25.1).
-    pub fn parse(token: &'a [u8]) -> Option<Self> {
-        if let Some((_, method)) = KNOWN.iter().find(|(name, _)| name.as_bytes() == token) {
-            return Some(*method);
-        }
-        let text = std::str::from_utf8(token).ok()?;
-        (!token.is_empty() && token.iter().all(|&octet| grammar::is_token(octet)))
-            .then_some(Self::Other(text))
-    }
-
-    /// The token as it stands in a start line and in `CSeq`.
-    pub fn as_str(&self) -> &'a str {
-        match *self {
-            Self::Other(token) => token,
-            known => KNOWN.iter().find(|(_, method)| *method == known).map_or("", |(name, _)| name),
-        }
-    }
-
+impl Method<'_> {
     /// Whether the server implements the method as a UAS somewhere (CORE-009).
     pub fn is_known(&self) -> bool {
         !matches!(self, Self::Other(_))

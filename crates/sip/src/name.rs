@@ -18,6 +18,7 @@ macro_rules! header_names {
             const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Reads a name, full or compact, whatever its case.
+            #[inline]
             pub fn parse(name: &[u8]) -> Self {
                 if let [letter] = name {
                     return match letter.to_ascii_lowercase() {
@@ -43,26 +44,33 @@ macro_rules! header_names {
     };
 }
 
-/// A set of header names.
-#[derive(Clone, Debug)]
-pub(crate) struct HeaderNames([bool; 256]);
+/// A set of header names: one bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HeaderNames(u128);
+
+const _: () = assert!((HeaderName::Other as u32) < u128::BITS, "a bit for every name");
 
 impl HeaderNames {
-    /// The empty set.
-    pub(crate) fn new() -> Self {
-        Self([false; 256])
+    /// The given names.
+    pub(crate) const fn of(mut names: &[HeaderName]) -> Self {
+        let mut set = 0;
+        while let [name, rest @ ..] = names {
+            set |= 1 << *name as u32;
+            names = rest;
+        }
+        Self(set)
     }
 
     /// Adds a name; whether it was not there yet.
-    #[expect(clippy::indexing_slicing, reason = "a name is one octet")]
     pub(crate) fn insert(&mut self, name: HeaderName) -> bool {
-        !std::mem::replace(&mut self.0[usize::from(name as u8)], true)
+        let before = self.0;
+        self.0 |= 1 << name as u32;
+        self.0 != before
     }
 
     /// Whether the name is there.
-    #[expect(clippy::indexing_slicing, reason = "a name is one octet")]
-    pub(crate) fn contains(&self, name: HeaderName) -> bool {
-        self.0[usize::from(name as u8)]
+    pub(crate) const fn contains(self, name: HeaderName) -> bool {
+        self.0 & 1 << name as u32 != 0
     }
 }
 

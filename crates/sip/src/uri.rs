@@ -79,7 +79,15 @@ impl<'a> Uri<'a> {
     /// Reads one URI: the whole of `text`, without white space or brackets around it.
     pub fn parse(text: &'a [u8]) -> Result<Self, UriError> {
         // Every URI is ASCII; what is above 127 has to be escaped.
-        let text = std::str::from_utf8(text).map_err(|_| UriError::Character)?;
+        Self::parse_text(std::str::from_utf8(text).map_err(|_| UriError::Character)?)
+    }
+
+    /// [`Uri::parse`] of what is known to be UTF-8.
+    pub(crate) fn parse_text(text: &'a str) -> Result<Self, UriError> {
+        // Nearly always it is written like this.
+        if let Some(rest) = text.strip_prefix("sip:") {
+            return SipUri::parse_rest(false, rest).map(Self::Sip);
+        }
         let (scheme, rest) = cut_before(text, |octet| octet == b':');
         let rest = rest.strip_prefix(':').ok_or(UriError::Scheme)?;
         let secure = scheme.eq_ignore_ascii_case("sips");

@@ -10,7 +10,7 @@ use crate::wire::NextHop;
 use crate::{Cx, Incoming};
 
 /// Adds the changes a proxy makes, and finds the next hop (RFC 3261 §16.4, §16.6); `None` when
-/// there is none.
+/// there is none, or it cannot be read.
 pub(super) fn prepare(cx: &Cx, incoming: &Incoming, edits: &mut Edits) -> Option<NextHop> {
     let request = incoming.request();
     let named = incoming.decision().served.route_is_ours;
@@ -43,12 +43,16 @@ fn route(
     if let Some(hop) = from_strict(cx, request, edits, from) {
         return hop;
     }
-    let mut routes = request.list::<Route<'_>>().map_while(Result::ok).peekable();
     let mut ours = 0;
-    while routes.next_if(|route| (named && ours == 0) || is_ours(cx, &route.uri)).is_some() {
+    let mut uri = None;
+    for route in request.list::<Route<'_>>() {
+        let route = route.ok()?;
+        if !(named && ours == 0) && !is_ours(cx, &route.uri) {
+            uri = Some(route.uri);
+            break;
+        }
         ours += 1;
     }
-    let uri = routes.next().map(|route| route.uri);
     match uri {
         // RFC 3261 §16.6 step 6: a strict router wants itself as Request-URI.
         Some(Uri::Sip(sip)) if !sip.is_loose_router() => {

@@ -7,7 +7,6 @@ use hashbrown::HashMap;
 
 use super::branch::{self, BranchText};
 use super::{ACCEPTED, Armed, ClientKey, Drop, Endpoint, Failure, Output, Overload};
-use crate::header::Via;
 use crate::message::{Edits, Message, Request, Response};
 use crate::transaction::{InviteClient, NonInviteClient, invite_client, non_invite_client};
 use crate::{HeaderName, Method, Target};
@@ -219,25 +218,32 @@ impl Endpoint {
         self.drain_client(now, client, None);
     }
 
-    pub(super) fn response(&mut self, now: Instant, response: Response) {
-        let via: Option<Via<'_>> = response.top_via();
-        let method = response.cseq().map(|cseq| cseq.method);
-        let found = via.zip(method).and_then(|(via, method)| {
-            let client = self.clients.find(via.branch()?, method)?;
-            Some((client, self.clients.get(client)?))
-        });
+    /// The transaction that branch and `CSeq` method name.
+    pub(super) fn client(&mut self, branch: &str, method: Method<'_>) -> Option<ClientKey> {
+        self.clients.find(branch, method)
+    }
+
+    /// A response to `client`; `invite` says that `CSeq` names that method.
+    pub(super) fn response(
+        &mut self,
+        now: Instant,
+        client: Option<ClientKey>,
+        invite: bool,
+        response: Response,
+    ) {
+        let found = client.and_then(|client| Some((client, self.clients.get(client)?)));
         let Some((client, slot)) = found else {
             return self.outputs.push_back(Output::Dropped(Drop::StrayResponse));
         };
         let status = response.status();
         match &mut slot.machine {
-            Machine::Invite(machine) if method == Some(Method::Invite) => {
+            Machine::Invite(machine) if invite => {
                 let ack = (status >= 300 && machine.wants_ack())
                     .then(|| machine.last().and_then(|invite| ack(invite, &response)))
                     .flatten();
                 machine.handle_input(now, invite_client::Input::Response { status, ack });
             }
-            Machine::NonInvite(machine) if method != Some(Method::Invite) => {
+            Machine::NonInvite(machine) if !invite => {
                 machine.handle_input(now, non_invite_client::Input::Response { status });
             }
             Machine::Invite(_) | Machine::NonInvite(_) | Machine::Gone => {

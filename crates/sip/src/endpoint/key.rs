@@ -39,17 +39,24 @@ impl Keys {
             Method::Ack => Method::Invite,
             method => method,
         };
-        self.shown.hash_one(KeyText { request, method, at, via: request.top_via() })
+        let via = request.top_via();
+        self.shown.hash_one(KeyText { request, method, at, via: via.as_ref() })
     }
 
-    /// The key of the transaction `request` belongs to. ACK belongs to the INVITE's; for CANCEL
+    /// The key of the transaction `request` with this top `Via` belongs to. ACK belongs to the INVITE's; for CANCEL
     /// ask twice, as [`Method::Cancel`] and as [`Method::Invite`] (RFC 3261 §9.2).
     ///
     /// The socket belongs to the key because one request may pass here twice, originating and
     /// terminating (CORE-062).
-    pub(super) fn server(&self, request: &Request, method: Method<'_>, at: ListenerId) -> Key {
+    pub(super) fn server(
+        &self,
+        request: &Request,
+        via: Option<&Via<'_>>,
+        method: Method<'_>,
+        at: ListenerId,
+    ) -> Key {
         let method = if method == Method::Ack { Method::Invite } else { method };
-        let text = KeyText { request, method, at, via: request.top_via() };
+        let text = KeyText { request, method, at, via };
         let high = u128::from(self.high.hash_one(&text));
         high << 64 | u128::from(self.low.hash_one(&text))
     }
@@ -59,15 +66,14 @@ struct KeyText<'a> {
     request: &'a Request,
     method: Method<'a>,
     at: ListenerId,
-    /// The top `Via`, read once for both hashes.
-    via: Option<Via<'a>>,
+    via: Option<&'a Via<'a>>,
 }
 
 impl Hash for KeyText<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.at.hash(state);
         self.method.hash(state);
-        match self.via.as_ref().and_then(|via| Some((via, via.unique_branch()?))) {
+        match self.via.and_then(|via| Some((via, via.unique_branch()?))) {
             Some((via, branch)) => {
                 branch.as_bytes().hash(state);
                 hash_lower(via.sent_by.host.as_str().as_bytes(), state);
@@ -107,6 +113,9 @@ fn hash_lower<H: Hasher>(text: &[u8], state: &mut H) {
 /// `Via` hash, so that retransmissions and CANCEL follow their request; an ACK does so always,
 /// since the tag in it may be that of another leg, whose failure was relayed.
 pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
+    if shards <= 1 {
+        return 0;
+    }
     let Some(via) = message.top_via() else { return 0 };
     let branch = via.branch().unwrap_or_default();
     if !message.is_request() {

@@ -131,9 +131,20 @@ impl Servers {
 }
 
 impl Endpoint {
-    /// Opens a transaction for a request that matches none.
-    pub(super) fn open_server(&mut self, now: Instant, key: Key, source: Source, request: Request) {
-        let (request, target) = arrived(request, &source);
+    /// Opens a transaction for a request that matches none. `back` is where its response goes when
+    /// the request may stay as it is.
+    pub(super) fn open_server(
+        &mut self,
+        now: Instant,
+        key: Key,
+        source: Source,
+        request: Request,
+        back: Option<Target>,
+    ) {
+        let (request, target) = match back {
+            Some(target) => (request, target),
+            None => arrived(request, &source),
+        };
         let timers = &self.config.timers;
         let reliability = source.transport.reliability();
         let (machine, trying) = match request.method() {
@@ -192,12 +203,14 @@ impl Endpoint {
         key: Key,
         source: Source,
         cancel: Request,
+        back: Option<Target>,
     ) {
-        let invite = self.servers.keys().server(&cancel, Method::Invite, source.listener);
+        let (via, keys) = (cancel.top_via(), self.servers.keys());
+        let invite = keys.server(&cancel, via.as_ref(), Method::Invite, source.listener);
         let Some(invite) = self.servers.find(invite) else {
-            return self.open_server(now, key, source, cancel);
+            return self.open_server(now, key, source, cancel, back);
         };
-        self.open_server(now, key, source, cancel.clone());
+        self.open_server(now, key, source, cancel.clone(), back);
         let Some(Output::Request { server, request, .. }) = self.outputs.pop_back() else { return };
         let tag = self.tag();
         let bytes = self.finish(ResponseBuilder::new(&request, 200, &tag));

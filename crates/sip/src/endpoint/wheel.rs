@@ -63,7 +63,7 @@ impl<K: Copy> Wheel<K> {
     /// Takes what is due at `now` into `due`.
     pub(super) fn fire(&mut self, now: Instant, due: &mut Vec<K>) {
         let Some(start) = self.start else { return };
-        let until = (now.saturating_duration_since(start).as_nanos() / TICK.as_nanos()) as u64 + 1;
+        let until = ticks(now.saturating_duration_since(start)) + 1;
         // Further back than one turn every slot is looked at once.
         let from = self.next.max(until.saturating_sub(SLOTS as u64));
         for tick in from..until {
@@ -102,7 +102,12 @@ impl<K: Copy> Wheel<K> {
 
 /// Ticks from `start` to `due`, rounded up.
 fn ticks_until(start: Instant, due: Instant) -> u64 {
-    due.saturating_duration_since(start).as_nanos().div_ceil(TICK.as_nanos()) as u64
+    ticks(due.saturating_duration_since(start) + TICK - Duration::from_nanos(1))
+}
+
+/// Whole ticks. Not by the nanoseconds of the whole time: dividing 128 bits is slow.
+fn ticks(time: Duration) -> u64 {
+    time.as_secs() * (1000 / TICK_MS) + u64::from(time.subsec_millis()) / TICK_MS
 }
 
 #[cfg(test)]

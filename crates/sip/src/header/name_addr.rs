@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::params::{Param, Params};
 use super::{Encode, Fault, Sink};
 use crate::grammar::{self, Scanner};
-use crate::uri::Uri;
+use crate::uri::{Uri, UriError};
 
 /// One address of From, To, Contact, Route and their likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ impl<'a> NameAddr<'a> {
         check: impl FnMut(Param<'a>) -> Result<(), Fault>,
     ) -> Result<Self, Fault> {
         let (display, uri, rest) = split(value)?;
-        let uri = Uri::parse(uri)?;
-        Ok(Self { display, uri, params: Params::parse_each(rest, check)? })
+        let uri = Uri::parse_text(uri)?;
+        Ok(Self { display, uri, params: Params::scan_rest(rest, check)? })
     }
 
     /// Reads one hop of Route and its likes, where the grammar wants angle brackets.
@@ -67,10 +67,10 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// Cuts a value into display name, text of the URI, and the text of the parameters.
+/// Cuts a value into display name and text of the URI; the scanner stands before the parameters.
 #[expect(clippy::type_complexity, reason = "three parts of one text, named by the callers")]
 #[inline]
-pub(super) fn split(value: &[u8]) -> Result<(Option<&[u8]>, &[u8], &[u8]), Fault> {
+pub(super) fn split(value: &[u8]) -> Result<(Option<&[u8]>, &str, Scanner<'_>), Fault> {
     let value = grammar::trim(value);
     let mut scanner = Scanner::new(value);
     let display = match scanner.peek() {
@@ -87,17 +87,21 @@ pub(super) fn split(value: &[u8]) -> Result<(Option<&[u8]>, &[u8], &[u8]), Fault
         Some(_) => tokens_before_bracket(&mut scanner),
     };
     if scanner.eat(b'<') {
-        let uri = scanner.take_before(b'>').ok_or(Fault::Syntax)?;
+        let start = scanner.rest();
+        scanner.take_before(b'>').ok_or(Fault::Syntax)?;
+        let uri = scanner.text_since(start).ok_or(UriError::Character)?;
         scanner.eat(b'>');
-        return Ok((display, uri, scanner.rest()));
+        return Ok((display, uri, scanner));
     }
     // addr-spec: the first semicolon ends the URI, and a URI that holds a comma or a question mark
     // must stand in brackets (RFC 3261 §20, RFC 4475 §3.1.2.13).
+    let start = scanner.rest();
     let spec = scanner.take_while(|octet| octet != b';');
     if spec.iter().any(|octet| matches!(octet, b',' | b'?')) {
         return Err(Fault::Syntax);
     }
-    Ok((None, grammar::trim(spec), scanner.rest()))
+    let uri = scanner.text_since(start).ok_or(UriError::Character)?;
+    Ok((None, uri.trim_end_matches([' ', '\t', '\r', '\n']), scanner))
 }
 
 /// `*(token LWS)` when an opening bracket follows, else nothing is consumed. White space before the
@@ -136,7 +140,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::uri::UriError;
 
     #[test]
     fn parses() {

@@ -14,7 +14,7 @@ use crate::uri::Uri;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PAssociatedUri<'a> {
     /// What stands between the brackets.
-    inner: &'a [u8],
+    inner: &'a str,
     display: Option<&'a [u8]>,
     /// The parameters of the element.
     pub params: Params<'a>,
@@ -23,13 +23,13 @@ pub struct PAssociatedUri<'a> {
 impl<'a> PAssociatedUri<'a> {
     fn read(value: &'a [u8]) -> Result<Self, Fault> {
         let (display, inner, rest) = name_addr::split(value)?;
-        let element = Self { inner, display, params: Params::parse(rest)? };
-        if let Err(error) = Uri::parse(inner) {
+        let element = Self { inner, display, params: Params::scan_rest(rest, |_| Ok(()))? };
+        if let Err(error) = Uri::parse_text(inner) {
             // The error is about the URI when there is only one, about the first bad one of many.
-            let mut parts = inner.split(|&octet| octet == b',').map(grammar::trim);
+            let mut parts = inner.split(',').map(|part| grammar::trim(part.as_bytes()));
             let bad = parts.find_map(|part| Uri::parse(part).err());
             return bad.map_or(Ok(element), |bad| {
-                Err(Fault::Uri(if inner.contains(&b',') { bad } else { error }))
+                Err(Fault::Uri(if inner.contains(',') { bad } else { error }))
             });
         }
         Ok(element)
@@ -37,10 +37,11 @@ impl<'a> PAssociatedUri<'a> {
 
     /// The URIs, at least one.
     pub fn uris(&self) -> impl Iterator<Item = Uri<'a>> + use<'a> {
-        let whole = Uri::parse(self.inner).ok();
+        let whole = Uri::parse_text(self.inner).ok();
         let rest = if whole.is_some() { None } else { Some(self.inner) };
-        let parts = rest.into_iter().flat_map(|inner| inner.split(|&octet| octet == b','));
-        whole.into_iter().chain(parts.filter_map(|part| Uri::parse(grammar::trim(part)).ok()))
+        let parts = rest.into_iter().flat_map(|inner| inner.split(','));
+        let parts = parts.map(|part| grammar::trim(part.as_bytes()));
+        whole.into_iter().chain(parts.filter_map(|part| Uri::parse(part).ok()))
     }
 }
 
@@ -52,7 +53,7 @@ impl Encode for PAssociatedUri<'_> {
             out.text(" ");
         }
         out.text("<");
-        out.octets(self.inner);
+        out.text(self.inner);
         out.text(">");
         self.params.write_to(out);
     }

@@ -12,7 +12,7 @@ use crate::name::HeaderNames;
 use crate::uri::Uri;
 
 /// Header fields that stand once at the most and are acted on here (RFC 4475 §3.3.8).
-const ONCE: [HeaderName; 14] = [
+const ONCE: HeaderNames = HeaderNames::of(&[
     HeaderName::CallId,
     HeaderName::ContentDisposition,
     HeaderName::ContentType,
@@ -27,7 +27,7 @@ const ONCE: [HeaderName; 14] = [
     HeaderName::SessionExpires,
     HeaderName::SubscriptionState,
     HeaderName::To,
-];
+]);
 
 /// Header fields of every message (RFC 3261 §8.1.1); of a response because it copies them.
 const REQUIRED: [HeaderName; 5] =
@@ -43,8 +43,7 @@ pub fn check_request(request: &Request) -> Result<(), Fault> {
     if uri.as_sip().is_some_and(|uri| !uri.headers.is_empty()) {
         return Err(Fault::RequestUri);
     }
-    check_fields(request)?;
-    let cseq = request.cseq().ok_or(Fault::Header(HeaderName::CSeq))?;
+    let (_, cseq) = check_fields(request)?;
     if cseq.method == request.method() { Ok(()) } else { Err(Fault::MethodMismatch) }
 }
 
@@ -53,43 +52,54 @@ pub fn check_request(request: &Request) -> Result<(), Fault> {
 /// # Errors
 /// The first [`Fault`].
 pub fn check_response(response: &Response) -> Result<(), Fault> {
+    read_response(response).map(|_| ())
+}
+
+/// [`check_response`], giving what names the transaction.
+pub(crate) fn read_response(response: &Response) -> Result<(Via<'_>, CSeq<'_>), Fault> {
     check_fields(response)
 }
 
-fn check_fields(message: &Message) -> Result<(), Fault> {
-    let mut seen = HeaderNames::new();
+/// Checks the header fields; top `Via` and `CSeq` are what the caller has a use for.
+fn check_fields(message: &Message) -> Result<(Via<'_>, CSeq<'_>), Fault> {
+    let mut seen = HeaderNames::default();
+    let (mut via, mut cseq) = (None, None);
     for (name, _, value) in message.fields() {
         let again = !seen.insert(name);
-        if again && ONCE.contains(&name) {
+        if again && ONCE.contains(name) {
             return Err(Fault::Repeated(name));
         }
         match name {
             HeaderName::Via | HeaderName::Route if again => {}
+            HeaderName::Via => via = split_list(value).next().map(Via::parse).transpose()?,
+            HeaderName::CSeq => cseq = Some(CSeq::parse(value)?),
             _ => check_value(name, value)?,
         }
     }
-    match REQUIRED.into_iter().find(|name| !seen.contains(*name)) {
-        Some(name) => Err(Fault::Missing(name)),
-        None => Ok(()),
+    if let Some(name) = REQUIRED.into_iter().find(|name| !seen.contains(*name)) {
+        return Err(Fault::Missing(name));
     }
+    // An empty list of hops is none.
+    via.zip(cseq).ok_or(Fault::Header(HeaderName::Via))
 }
 
-/// Checks a value we act on. What only others act on is not judged, but sent on as it came
-/// (RFC 3261 §16.3 item 1): the hops below the top `Via`, and the routes behind the next.
+/// Checks a value we act on, but for the two that are kept. What only others act on is not judged, but sent on as it came
+/// (RFC 3261 §16.3 item 1): the hops below the top `Via`, and the routes behind the first, of which
+/// whoever takes that one off looks at the next.
 fn check_value(name: HeaderName, value: &[u8]) -> Result<(), HeaderError> {
     match name {
-        HeaderName::Via => first::<Via<'_>>(value, 1),
-        HeaderName::Route => first::<Route<'_>>(value, 2),
-        HeaderName::Contact => first::<Contact<'_>>(value, usize::MAX),
+        HeaderName::Route => each::<Route<'_>>(split_list(value).take(1)),
+        HeaderName::Contact => each::<Contact<'_>>(split_list(value)),
         HeaderName::From => From::parse(value).map(|_| ()),
         HeaderName::To => To::parse(value).map(|_| ()),
         HeaderName::CallId => CallId::parse(value).map(|_| ()),
-        HeaderName::CSeq => CSeq::parse(value).map(|_| ()),
         HeaderName::MaxForwards => MaxForwards::parse(value).map(|_| ()),
         _ => Ok(()),
     }
 }
 
-fn first<'a, H: ListHeader<'a>>(value: &'a [u8], count: usize) -> Result<(), HeaderError> {
-    split_list(value).take(count).try_for_each(|value| H::parse(value).map(|_| ()))
+fn each<'a, H: ListHeader<'a>>(
+    mut values: impl Iterator<Item = &'a [u8]>,
+) -> Result<(), HeaderError> {
+    values.try_for_each(|value| H::parse(value).map(|_| ()))
 }

@@ -34,8 +34,8 @@ struct Change {
 
 #[derive(Clone)]
 enum Kind {
-    /// A new line before the field.
-    Insert { name: HeaderName, text: Range<usize> },
+    /// A new line before the field: name, value and line end.
+    Insert { name: HeaderName, line: Range<usize> },
     /// The line goes.
     Remove,
     /// The line keeps its name and gets this value.
@@ -89,29 +89,27 @@ impl Edits {
     /// Puts a line before the first field called `name`; without one, before the first field.
     pub fn prepend(&mut self, message: &Message, name: HeaderName, value: impl fmt::Display) {
         let field = message.index_of(name).unwrap_or(0);
-        let text = self.keep(value);
-        self.changes.push(Change { field, kind: Kind::Insert { name, text } });
+        self.insert(field, name, value);
     }
 
     /// Puts a line behind the last field.
     pub fn append(&mut self, name: HeaderName, value: impl fmt::Display) {
-        let text = self.keep(value);
-        self.changes.push(Change { field: END, kind: Kind::Insert { name, text } });
+        self.insert(END, name, value);
     }
 
     /// Gives the header `name` one value: the first field takes it, others go, a missing one is
     /// appended. Earlier changes of it do not count any more.
     pub fn set(&mut self, message: &Message, name: HeaderName, value: impl fmt::Display) {
         self.forget(message, name);
-        let mut text = Some(self.keep(value));
-        for (index, field) in message.index.fields.iter().enumerate() {
+        let Some(first) = message.index_of(name) else {
+            return self.insert(END, name, value);
+        };
+        let text = self.keep(value);
+        self.changes.push(Change { field: first, kind: Kind::Value { text } });
+        for (index, field) in message.index.fields.iter().enumerate().skip(first + 1) {
             if field.name == name {
-                let kind = text.take().map_or(Kind::Remove, |text| Kind::Value { text });
-                self.changes.push(Change { field: index, kind });
+                self.changes.push(Change { field: index, kind: Kind::Remove });
             }
-        }
-        if let Some(text) = text {
-            self.changes.push(Change { field: END, kind: Kind::Insert { name, text } });
         }
     }
 
@@ -132,10 +130,9 @@ impl Edits {
         name: HeaderName,
         value: impl fmt::Display,
     ) {
-        let text = self.keep(value);
         self.remove_values(message, name, 1);
         let field = message.index_of(name).unwrap_or(0);
-        self.changes.push(Change { field, kind: Kind::Insert { name, text } });
+        self.insert(field, name, value);
     }
 
     /// Replaces the body; Content-Length follows.
@@ -147,8 +144,7 @@ impl Edits {
     /// How many octets the changes add, at most.
     pub fn octets_added(&self) -> usize {
         let lines = self.changes.iter().map(|change| match &change.kind {
-            Kind::Insert { name, text } => name.as_str().len() + ": \r\n".len() + text.len(),
-            Kind::Value { text } => text.len(),
+            Kind::Insert { line: text, .. } | Kind::Value { text } => text.len(),
             Kind::Remove | Kind::Trim { .. } => 0,
         });
         let body = self.body.as_ref().map_or(0, Bytes::len);
@@ -166,63 +162,61 @@ impl Edits {
     pub fn write(&self, message: &Message, out: &mut BytesMut) {
         let bytes = &message.bytes[..];
         out.reserve(bytes.len() + self.text.len() + 32 * (self.changes.len() + 1));
-        self.write_start(message, out);
         let mut order: SmallVec<[&Change; 12]> = self.changes.iter().collect();
         // New lines come before what happens to the field they precede; otherwise the order of the
         // calls is kept.
         order.sort_by_key(|change| (change.field, !matches!(change.kind, Kind::Insert { .. })));
-        let mut at = usize::from(message.index.fields_at);
-        let copy = |out: &mut BytesMut, range: Range<usize>| {
-            out.put_slice(bytes.get(range).unwrap_or_default());
-        };
+        let mut at = self.write_start(message, out);
         for change in order {
             let line = message.line_at(change.field);
-            let next = message.line_at(change.field.saturating_add(1));
-            copy(out, at..line);
+            out.put_slice(bytes.get(at..line).unwrap_or_default());
             at = at.max(line);
-            match &change.kind {
-                Kind::Insert { name, text } => self.put_line(out, *name, text.clone()),
-                Kind::Remove => at = next,
-                Kind::Value { text } => {
-                    if let Some(field) = message.index.fields.get(change.field) {
-                        copy(out, at..usize::from(field.value.at));
-                        out.put_slice(self.text.get(text.clone()).unwrap_or_default());
-                        out.put_slice(b"\r\n");
-                    }
-                    at = next;
+            let value = message.index.fields.get(change.field).map(|field| field.value);
+            match (&change.kind, value) {
+                (Kind::Insert { line, .. }, _) => out.put_slice(self.kept(line)),
+                (Kind::Remove, _) => at = message.line_at(change.field.saturating_add(1)),
+                (Kind::Value { text }, Some(value)) => {
+                    out.put_slice(bytes.get(at..usize::from(value.at)).unwrap_or_default());
+                    out.put_slice(self.kept(text));
+                    at = value.end();
                 }
-                Kind::Trim { octets } => {
-                    if let Some(field) = message.index.fields.get(change.field) {
-                        let value_at = usize::from(field.value.at);
-                        copy(out, at..value_at);
-                        at = at.max(value_at + octets);
-                    }
+                (Kind::Trim { octets }, Some(value)) => {
+                    let value_at = usize::from(value.at);
+                    out.put_slice(bytes.get(at..value_at).unwrap_or_default());
+                    at = at.max(value_at + octets);
                 }
+                (Kind::Value { .. } | Kind::Trim { .. }, None) => {}
             }
         }
-        copy(out, at..usize::from(message.index.head_end));
+        let head_end = usize::from(message.index.head_end);
+        let body_at = message.index.body_at as usize;
+        if self.body.is_none() && bytes.get(head_end..body_at) == Some(b"\r\n") {
+            out.put_slice(bytes.get(at..message.body_end as usize).unwrap_or_default());
+            return;
+        }
+        out.put_slice(bytes.get(at..head_end).unwrap_or_default());
         out.put_slice(b"\r\n");
         out.put_slice(self.body.as_deref().unwrap_or(message.body()));
     }
 
-    fn write_start(&self, message: &Message, out: &mut BytesMut) {
-        let bytes = &message.bytes[..];
-        let fields_at = usize::from(message.index.fields_at);
-        match (message.index.start, &self.uri) {
-            (Start::Request { uri, .. }, Some(text)) => {
-                out.put_slice(bytes.get(..usize::from(uri.at)).unwrap_or_default());
-                out.put_slice(self.text.get(text.clone()).unwrap_or_default());
-                out.put_slice(bytes.get(uri.end()..fields_at).unwrap_or_default());
-            }
-            _ => out.put_slice(bytes.get(..fields_at).unwrap_or_default()),
-        }
+    /// Writes the start line as far as it changes; where in the message to go on.
+    fn write_start(&self, message: &Message, out: &mut BytesMut) -> usize {
+        let (Start::Request { uri, .. }, Some(text)) = (message.index.start, &self.uri) else {
+            return 0;
+        };
+        out.put_slice(message.bytes.get(..usize::from(uri.at)).unwrap_or_default());
+        out.put_slice(self.kept(text));
+        uri.end()
     }
 
-    fn put_line(&self, out: &mut BytesMut, name: HeaderName, text: Range<usize>) {
-        out.put_slice(name.as_str().as_bytes());
-        out.put_slice(b": ");
-        out.put_slice(self.text.get(text).unwrap_or_default());
-        out.put_slice(b"\r\n");
+    fn insert(&mut self, field: usize, name: HeaderName, value: impl fmt::Display) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name.as_str().as_bytes());
+        self.text.extend_from_slice(b": ");
+        self.keep(value);
+        self.text.extend_from_slice(b"\r\n");
+        let line = start..self.text.len();
+        self.changes.push(Change { field, kind: Kind::Insert { name, line } });
     }
 
     fn keep(&mut self, text: impl fmt::Display) -> Range<usize> {
@@ -237,6 +231,10 @@ impl Edits {
         // Writing into a vector does not fail.
         let _ = write!(Text(&mut self.text), "{text}");
         start..self.text.len()
+    }
+
+    fn kept(&self, text: &Range<usize>) -> &[u8] {
+        self.text.get(text.clone()).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use memchr::{memchr, memrchr};
 use smallvec::SmallVec;
 
 use super::{Fault, Field, Index, Limits, Malformed, Message, Span, Start};
-use crate::grammar::Class;
+use crate::grammar::{Class, find};
 use crate::{HeaderName, Method};
 
 /// Heads are indexed with sixteen bits.
@@ -72,7 +72,7 @@ fn malformed(fault: Fault, message: Option<Message>) -> Box<Malformed> {
     Box::new(Malformed { fault, message })
 }
 
-/// The lines of a head, each without its CRLF.
+/// The lines of a head, each without its line end.
 struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -80,21 +80,33 @@ struct Lines<'a> {
     bare: bool,
 }
 
-impl Lines<'_> {
-    /// The next line as (start, end), the end before CRLF; `None` when no line end is left.
-    fn next(&mut self) -> Option<(usize, usize)> {
-        let start = self.at;
-        let rest = self.bytes.get(start..)?;
-        let newline = memchr(b'\n', rest)?;
-        self.at = start + newline + 1;
-        let end = match newline.checked_sub(1).and_then(|before| rest.get(before)) {
-            Some(b'\r') => start + newline - 1,
-            _ => {
+/// One line and where it begins.
+struct Line<'a> {
+    at: usize,
+    octets: &'a [u8],
+}
+
+impl Line<'_> {
+    fn end(&self) -> usize {
+        self.at + self.octets.len()
+    }
+}
+
+impl<'a> Lines<'a> {
+    /// The next line; `None` when no line end is left.
+    #[inline]
+    fn next(&mut self) -> Option<Line<'a>> {
+        let at = self.at;
+        let rest = self.bytes.get(at..)?;
+        let line = rest.get(..memchr(b'\n', rest)?)?;
+        self.at = at + line.len() + 1;
+        match line {
+            [octets @ .., b'\r'] => Some(Line { at, octets }),
+            octets => {
                 self.bare = true;
-                start + newline
+                Some(Line { at, octets })
             }
-        };
-        Some((start, end))
+        }
     }
 }
 
@@ -104,28 +116,25 @@ impl Lines<'_> {
 /// What leaves nothing to answer; lesser faults are in the result.
 pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fault> {
     let mut lines = Lines { bytes, at: 0, bare: false };
-    let first = lines.next().filter(|(_, end)| *end <= HEAD_OCTETS);
-    let (_, line_end) = first.ok_or(Fault::StartLine)?;
-    let (start, mut fault) = start_line(bytes.get(..line_end).unwrap_or_default())?;
-    let fields_at = narrow(lines.at);
+    let first = lines.next().filter(|line| line.end() <= HEAD_OCTETS).ok_or(Fault::StartLine)?;
+    let (start, mut fault) = start_line(first.octets)?;
     let head_max = limits.head_octets_max.min(HEAD_OCTETS);
     let mut fields: SmallVec<[Field; 32]> = SmallVec::new();
     let head_end = loop {
-        let Some((at, end)) = lines.next() else {
+        let Some(line) = lines.next() else {
             break without_empty_line(bytes, lines.at, head_max, &mut fault)?;
         };
-        if end > head_max {
+        if line.end() > head_max {
             return Err(Fault::HeadSize);
         }
-        let line = bytes.get(at..end).unwrap_or_default();
-        match line.first() {
-            None => break at,
+        match line.octets.first() {
+            None => break line.at,
             Some(b' ' | b'\t') => match fields.last_mut() {
-                Some(last) => extend(last, bytes, end),
+                Some(last) => extend(last, bytes, line.end()),
                 None => _ = fault.get_or_insert(Fault::HeaderLine),
             },
             Some(_) if fields.len() >= limits.fields_max => return Err(Fault::FieldCount),
-            Some(_) => match field(line, at) {
+            Some(_) => match field(&line) {
                 Some(field) => fields.push(field),
                 None => _ = fault.get_or_insert(Fault::HeaderLine),
             },
@@ -136,7 +145,7 @@ pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fau
     }
     let content_length = content_length(bytes, &fields);
     let body_at = u32::try_from(lines.at).unwrap_or(u32::MAX);
-    let index = Index { start, fields_at, fields, head_end: narrow(head_end), body_at };
+    let index = Index { start, fields, head_end: narrow(head_end), body_at };
     Ok(HeadIndex { index, fault, content_length })
 }
 
@@ -160,7 +169,8 @@ fn without_empty_line(
 
 /// Heads are at most [`HEAD_OCTETS`] long when this is called.
 fn narrow(at: usize) -> u16 {
-    u16::try_from(at).unwrap_or(u16::MAX)
+    debug_assert!(at <= HEAD_OCTETS);
+    at as u16
 }
 
 fn span(start: usize, end: usize) -> Span {
@@ -212,19 +222,20 @@ fn status_line(status: &[u8], line_len: usize) -> Result<Start, Fault> {
     }
 }
 
-/// Reads a header line that begins at `at`; `None` when it has no colon or no name.
-fn field(line: &[u8], at: usize) -> Option<Field> {
-    let colon = memchr(b':', line)?;
-    let name = line.get(..colon)?.trim_ascii_end();
+/// Reads a header line; `None` when it has no colon or no name.
+#[inline]
+fn field(line: &Line<'_>) -> Option<Field> {
+    let (name, value) = line.octets.split_at_checked(find(b':', line.octets)?)?;
+    let name = name.trim_ascii_end();
     let known = HeaderName::parse(name);
     if known == HeaderName::Other && !Class::TOKEN.covers(name) {
         return None;
     }
-    let value = line.get(colon + 1..)?.trim_ascii_start();
-    let value_at = at + line.len() - value.len();
-    let value = span(value_at, value_at + value.trim_ascii_end().len());
+    let value = value.get(1..)?.trim_ascii_start();
+    let value_at = line.end() - value.len();
+    let value = Span { at: narrow(value_at), len: narrow(value.trim_ascii_end().len()) };
     let name_len = u8::try_from(name.len()).ok()?;
-    Some(Field { name: known, name_len, at: narrow(at), value })
+    Some(Field { name: known, name_len, at: narrow(line.at), value })
 }
 
 /// Lets the value of `field` reach to `end`, over a folded line (RFC 3261 §7.3.1).

@@ -6,9 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::UriError;
 use crate::grammar::{Class, cut_before, decimal};
 
-/// What names and IPv4 addresses are made of.
-const HOST: Class = Class::ALPHANUM.with(b"-.");
-
 /// A host: a name, an IPv4 address or an IPv6 reference.
 ///
 /// Two hosts are equal when they are the same address or, whatever the case, the same name. An
@@ -146,12 +143,11 @@ fn end_of_labels(text: &str) -> Option<usize> {
     // What a label may not begin with: another label's end, a hyphen.
     let mut before = b'.';
     for octet in text.bytes() {
-        if !HOST.contains(octet) {
-            break;
-        }
-        let is_mark = matches!(octet, b'.' | b'-');
-        if is_mark && (before == b'.' || (before == b'-' && octet == b'.')) {
-            return None;
+        match octet {
+            _ if Class::ALPHANUM.contains(octet) => {}
+            b'-' | b'.' if before == b'.' || (before == b'-' && octet == b'.') => return None,
+            b'-' | b'.' => {}
+            _ => break,
         }
         before = octet;
         end += 1;

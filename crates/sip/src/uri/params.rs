@@ -63,7 +63,12 @@ impl<'a> UriParams<'a> {
 
     /// Names and values in order, escapes unresolved.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
-        self.text.split(';').skip(1).map(split)
+        let mut rest = self.text;
+        std::iter::from_fn(move || {
+            let (param, tail) = cut_before(rest.strip_prefix(';')?, |octet| octet == b';');
+            rest = tail;
+            Some(split(param))
+        })
     }
 
     /// The value of the first parameter of this name: `Some(None)` when it has none. Names are
