@@ -10,8 +10,8 @@ use crate::Peer;
 
 /// Takes what was received. Implemented by whoever shares the work out over the shards.
 ///
-/// Both methods are called on the runtime that [`crate::Net::bind`] ran on, `undeliverable` also on
-/// the thread that calls [`crate::Net::flush`]. They must not block.
+/// Both methods are called on the runtimes that [`crate::Net::bind_on`] was given, `undeliverable`
+/// also on the thread that calls [`crate::Net::flush`]. They must not block.
 pub trait Deliver: Send + Sync + 'static {
     /// Takes one framed message.
     ///

@@ -10,8 +10,8 @@
 //! [`Net::transmit`], and a [`Resolver`] turns a URI into targets. For MSRP, over TCP, TLS and
 //! WebSocket (RFC 7977), see [`msrp`].
 //!
-//! **Invariant:** all SIP received, accepted and connected runs on the one runtime that `bind`
-//! ran on; work is shared out after framing, by `Deliver`, because one S-CSCF is one 4-tuple.
+//! **Invariant:** all SIP received, accepted and connected runs on the runtimes that `bind_on` was
+//! given; work is shared out after framing, by `Deliver`, because one S-CSCF is one 4-tuple.
 //! MSRP has threads of its own.
 //!
 //! **Invariant:** no lock is held while a foreign function is called or across an await.
@@ -28,6 +28,7 @@ pub mod msrp;
 mod net;
 mod rate;
 mod resolver;
+mod runtimes;
 mod shared;
 mod stream;
 mod tls;
@@ -39,4 +40,5 @@ pub use meter::describe_metrics;
 pub use msrp::{MsrpConfig, MsrpLimits, MsrpListener};
 pub use net::{Batch, BindError, BindFailure, BindReason, Net};
 pub use resolver::{Resolver, ResolverConfig, ResolverError};
+pub use runtimes::Runtimes;
 pub use tls::{Peer, TlsError};

@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::connection::{Queued, Table};
+use crate::connection::{Connection, Queued, Table};
 use crate::meter::Meter;
 use crate::rate::Buckets;
+use crate::runtimes::Runtimes;
 use crate::shared::{Bound, Shared};
 use crate::tls::TlsConfigs;
 use crate::udp::{BATCH, Udp};
@@ -28,12 +29,14 @@ pub struct Net {
     datagrams: Mutex<JoinSet<()>>,
 }
 
-/// Datagrams that one thread collects while it works, to send them together at its end: at most
+/// What one thread collects while it works, to send it together at its end: of datagrams at most
 /// 32 from one listener, then those are sent.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// By the number of the listener: a system call sends from one socket.
     datagrams: Vec<Vec<Queued>>,
+    /// Connections with something queued, each once.
+    streams: Vec<Arc<Connection>>,
 }
 
 /// Why nothing was bound; every failure is listed.
@@ -72,17 +75,33 @@ pub enum BindReason {
 }
 
 impl Net {
-    /// Binds every listener and starts to receive. Everything is received, accepted and connected
-    /// on the current runtime; `deliver` is called there.
+    /// Binds every listener and starts to receive, on the current runtime.
     ///
     /// # Errors
     /// Every listener that could not be bound; then none is.
     pub async fn bind(config: NetConfig, deliver: Arc<dyn Deliver>) -> Result<Self, BindError> {
+        Self::bind_on(Runtimes::new(Handle::current(), Vec::new()), config, deliver)
+    }
+
+    /// Binds every listener and starts to receive: each UDP listener and each connection on one of
+    /// `runtimes`, in turn. `deliver` is called there.
+    ///
+    /// # Errors
+    /// Every listener that could not be bound; then none is.
+    pub fn bind_on(
+        runtimes: Runtimes,
+        config: NetConfig,
+        deliver: Arc<dyn Deliver>,
+    ) -> Result<Self, BindError> {
         let mut failures = Vec::new();
         let mut bound = Vec::new();
         let mut streams = Vec::new();
         for (position, listener) in config.listeners.iter().enumerate() {
-            match bind_one(position, listener, &config) {
+            let runtime = match listener.transport {
+                Transport::Udp => runtimes.next(),
+                Transport::Tcp | Transport::Tls => runtimes.first(),
+            };
+            match bind_one(position, listener, &config, runtime) {
                 Ok((one, stream)) => {
                     bound.push(one);
                     streams.extend(stream.map(|stream| (ListenerId(position as u16), stream)));
@@ -107,16 +126,18 @@ impl Net {
             tls_client: config.tls_client,
             trusted: config.trusted,
             buckets: config.rate.map(|limit| Mutex::new(Buckets::new(limit))),
-            runtime: Handle::current(),
+            runtimes,
         });
         let (mut accepting, mut datagrams) = (JoinSet::new(), JoinSet::new());
         for (id, socket) in streams {
-            accepting.spawn(stream::accept(Arc::clone(&shared), id, socket));
+            let accept = stream::accept(Arc::clone(&shared), id, socket);
+            accepting.spawn_on(accept, shared.runtimes.first());
         }
-        for index in 0..shared.bound.len() {
-            if shared.udp(index).is_some() {
-                datagrams.spawn(receive_datagrams(Arc::clone(&shared), index));
-                datagrams.spawn(flush_datagrams(Arc::clone(&shared), index));
+        for (index, bound) in shared.bound.iter().enumerate() {
+            if bound.udp.is_some() {
+                let receive = receive_datagrams(Arc::clone(&shared), index);
+                datagrams.spawn_on(receive, &bound.runtime);
+                datagrams.spawn_on(flush_datagrams(Arc::clone(&shared), index), &bound.runtime);
             }
         }
         let (accepting, datagrams) = (Mutex::new(accepting), Mutex::new(datagrams));
@@ -154,7 +175,7 @@ impl Net {
         self.shared.transmit(target, Some(name), bytes, token)
     }
 
-    /// Like [`Net::transmit`], but a datagram only joins `batch`; what fills it up is sent. A
+    /// Like [`Net::transmit`], but the message only joins `batch`, which [`Net::flush`] sends. A
     /// thread that has several messages to send saves a system call for each but one.
     ///
     /// # Errors
@@ -166,8 +187,13 @@ impl Net {
         bytes: Bytes,
         token: u64,
     ) -> Result<(), TransmitError> {
+        let queued = Queued { bytes, target: *target, token };
         if target.transport != Transport::Udp {
-            return self.transmit(target, bytes, token);
+            let connection = self.shared.queue(queued, None)?;
+            if !batch.streams.iter().any(|known| Arc::ptr_eq(known, &connection)) {
+                batch.streams.push(connection);
+            }
+            return Ok(());
         }
         let bound = self.shared.bound(target.listener).filter(|bound| bound.udp.is_some());
         bound.ok_or(TransmitError::NoListener)?;
@@ -176,7 +202,7 @@ impl Net {
             batch.datagrams.resize_with(index + 1, Vec::new);
         }
         if let Some(datagrams) = batch.datagrams.get_mut(index) {
-            datagrams.push(Queued { bytes, target: *target, token });
+            datagrams.push(queued);
             if datagrams.len() >= BATCH {
                 self.shared.transmit_datagrams(datagrams);
                 datagrams.clear();
@@ -185,12 +211,15 @@ impl Net {
         Ok(())
     }
 
-    /// Sends the datagrams of `batch`. For each that cannot be sent, [`Deliver::undeliverable`] is
-    /// called here, on this thread.
+    /// Sends what is in `batch`. For each datagram that cannot be sent,
+    /// [`Deliver::undeliverable`] is called here, on this thread.
     pub fn flush(&self, batch: &mut Batch) {
         for datagrams in batch.datagrams.iter_mut().filter(|datagrams| !datagrams.is_empty()) {
             self.shared.transmit_datagrams(datagrams);
             datagrams.clear();
+        }
+        for connection in batch.streams.drain(..) {
+            connection.flush(self.shared.meter.of(connection.transport));
         }
     }
 
@@ -274,7 +303,9 @@ fn bind_one(
     position: usize,
     listener: &Listener,
     config: &NetConfig,
+    runtime: &Handle,
 ) -> Result<(Bound, Option<tokio::net::TcpListener>), BindReason> {
+    let _context = runtime.enter();
     let id = ListenerId(u16::try_from(position).map_err(|_| BindReason::TooMany)?);
     let tls = TlsConfigs::of(listener, &config.tls_client)?;
     let (address, udp, stream) = match listener.transport {
@@ -294,6 +325,7 @@ fn bind_one(
         trusted_names: names.unwrap_or_default(),
         config: listener.clone(),
         udp,
+        runtime: runtime.clone(),
         tls: RwLock::new(tls),
     };
     Ok((bound, stream))

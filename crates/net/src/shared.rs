@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::connection::{Connection, Path, Queued, Rejected, Table};
 use crate::meter::Meter;
 use crate::rate::Buckets;
+use crate::runtimes::Runtimes;
 use crate::tls::TlsConfigs;
 use crate::udp::Udp;
 use crate::{
@@ -27,6 +28,8 @@ pub(crate) struct Bound {
     pub(crate) trusted_names: Vec<String>,
     pub(crate) config: Listener,
     pub(crate) udp: Option<Udp>,
+    /// Where its datagrams are received.
+    pub(crate) runtime: Handle,
     pub(crate) tls: RwLock<Option<TlsConfigs>>,
 }
 
@@ -41,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) tls_client: TlsClient,
     pub(crate) trusted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
     pub(crate) buckets: Option<Mutex<Buckets>>,
-    pub(crate) runtime: Handle,
+    pub(crate) runtimes: Runtimes,
 }
 
 impl Shared {
@@ -118,18 +121,19 @@ impl Shared {
         bytes: Bytes,
         token: u64,
     ) -> Result<(), TransmitError> {
-        let meter = self.meter.of(target.transport);
-        let bound = self.bound(target.listener).ok_or(TransmitError::NoListener)?;
-        if bound.transport != target.transport {
-            return Err(TransmitError::NoListener);
-        }
-        let octets = bytes.len();
         let queued = Queued { bytes, target: *target, token };
-        let sent = match &bound.udp {
-            Some(udp) => udp.transmit(queued).inspect(|()| meter.count_transmitted(1, octets)),
-            None => self.transmit_stream(queued, name),
-        };
-        sent.inspect_err(|_| meter.failed.increment(1))
+        let meter = self.meter.of(target.transport);
+        if target.transport != Transport::Udp {
+            return self.queue(queued, name).map(|connection| connection.flush(meter));
+        }
+        let udp = self.bound(target.listener).and_then(|bound| bound.udp.as_ref());
+        let octets = queued.bytes.len();
+        let sent = udp.ok_or(TransmitError::NoListener).and_then(|udp| udp.transmit(queued));
+        match sent {
+            Ok(()) => meter.count_transmitted(1, octets),
+            Err(_) => meter.failed.increment(1),
+        }
+        sent
     }
 
     pub(crate) fn transmit_datagrams(&self, datagrams: &[Queued]) {
@@ -150,12 +154,28 @@ impl Shared {
         meter.count_transmitted(messages, octets);
     }
 
-    fn transmit_stream(
+    /// Queues a message on the connection for its target, which is then to be flushed; opens one
+    /// when there is none.
+    pub(crate) fn queue(
+        self: &Arc<Self>,
+        queued: Queued,
+        name: Option<&str>,
+    ) -> Result<Arc<Connection>, TransmitError> {
+        let transport = queued.target.transport;
+        self.queue_on_one(queued, name)
+            .inspect_err(|_| self.meter.of(transport).failed.increment(1))
+    }
+
+    fn queue_on_one(
         self: &Arc<Self>,
         mut queued: Queued,
         name: Option<&str>,
-    ) -> Result<(), TransmitError> {
+    ) -> Result<Arc<Connection>, TransmitError> {
         let target = queued.target;
+        let bound = self.bound(target.listener).ok_or(TransmitError::NoListener)?;
+        if bound.transport != target.transport {
+            return Err(TransmitError::NoListener);
+        }
         let path = Path {
             transport: target.transport,
             listener: target.listener,
@@ -170,10 +190,10 @@ impl Shared {
             if let Some(room) = room {
                 let opening =
                     stream::connect(Arc::clone(self), Arc::clone(&connection), path.clone(), room);
-                self.runtime.spawn(opening);
+                self.runtimes.next().spawn(opening);
             }
             queued = match pushed {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(connection),
                 Err((Rejected::Full, _)) => return Err(TransmitError::Busy),
                 Err((Rejected::Closed, back)) => back,
             };

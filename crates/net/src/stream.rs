@@ -1,7 +1,8 @@
 //! TCP and TLS connections: accepting, connecting, and one task for each while it lives.
 
+use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use parlance_sip::frame::{Frame, Framer};
 use parlance_sip::message::Malformed;
 use parlance_sip::{ListenerId, Message, Source};
 use rustls_pki_types::ServerName;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -27,6 +29,9 @@ const ACCEPT_BACKLOG: i32 = 1024;
 
 /// Room for one read. A message that fits is framed where it was read.
 const READ_OCTETS: usize = 16 * 1024;
+
+/// Room for the read after one that was filled.
+const READ_OCTETS_BUSY: usize = 64 * 1024;
 
 /// How often a message that a full queue refused is offered again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
@@ -65,7 +70,9 @@ pub(crate) async fn accept(shared: Arc<Shared>, id: ListenerId, socket: TcpListe
                 let source = (!shared.is_trusted(remote.ip())).then(|| prefix(remote.ip()));
                 match shared.table.admit(source) {
                     Ok(room) => {
-                        tokio::spawn(accepted(Arc::clone(&shared), id, stream, remote, room));
+                        let stream = stream.into_std();
+                        let accepted = accepted(Arc::clone(&shared), id, stream, remote, room);
+                        shared.runtimes.next().spawn(accepted);
                     }
                     Err(Full::Total) => shared.meter.refused_total.raise(remote.ip()),
                     Err(Full::Source) => shared.meter.refused_source.raise(remote.ip()),
@@ -82,17 +89,22 @@ pub(crate) async fn accept(shared: Arc<Shared>, id: ListenerId, socket: TcpListe
 async fn accepted(
     shared: Arc<Shared>,
     listener: ListenerId,
-    stream: TcpStream,
+    stream: io::Result<std::net::TcpStream>,
     remote: SocketAddr,
     room: Admission,
 ) {
+    // It comes from another runtime; the queue of events of this one takes it now.
+    let stream = match stream.and_then(TcpStream::from_std) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, listener = listener.0, "accept"),
+    };
     let _ = stream.set_nodelay(true);
     let Some(bound) = shared.bound(listener) else { return };
     let path = Path { transport: bound.transport, listener, remote, name: None };
     let Some(configs) = shared.tls(listener) else {
         let connection = shared.table.insert(&path, true);
         let life = Life { shared: &shared, connection, path, peer: None, verified: false, room };
-        return life.run(stream).await;
+        return life.run_plain(stream).await;
     };
     let acceptor = TlsAcceptor::from(configs.server);
     let handshake = timeout(shared.limits.handshake_timeout, acceptor.accept(stream));
@@ -105,7 +117,7 @@ async fn accepted(
     let verified = peer.as_ref().is_some_and(|peer| names.is_empty() || peer.is_one_of(names));
     // A peer without a certificate has proved nothing, so no request for it goes there.
     let connection = shared.table.insert(&path, peer.is_some());
-    Life { shared: &shared, connection, path, peer, verified, room }.run(stream).await;
+    Life { shared: &shared, connection, path, peer, verified, room }.run_tls(stream).await;
 }
 
 /// Opens a connection that messages already wait for.
@@ -127,7 +139,7 @@ pub(crate) async fn connect(
     };
     let Some((bound, configs)) = shared.bound(path.listener).zip(shared.tls(path.listener)) else {
         let life = Life { shared: &shared, connection, path, peer: None, verified: false, room };
-        return life.run(stream).await;
+        return life.run_plain(stream).await;
     };
     let connector = TlsConnector::from(configs.client);
     let handshake = connector.connect(shared.server_name(&path), stream);
@@ -139,7 +151,7 @@ pub(crate) async fn connect(
             let names = &bound.trusted_names;
             let verified = peer.as_ref().is_some_and(|peer| peer.is_one_of(names));
             let life = Life { shared: &shared, connection, path, peer, verified, room };
-            life.run(stream).await;
+            life.run_tls(stream).await;
         }
         Ok(Err(error)) => {
             tracing::warn!(remote = %path.remote, %error, "TLS handshake");
@@ -194,34 +206,61 @@ enum End {
 }
 
 impl Life<'_> {
-    async fn run<S: AsyncRead + AsyncWrite>(self, stream: S) {
-        let meter = self.shared.meter.of(self.path.transport);
-        meter.connections.increment(1.0);
+    /// Plain TCP: whoever has something to send writes it, and only what the kernel does not take
+    /// is written here.
+    async fn run_plain(self, stream: TcpStream) {
+        let (mut reader, writer) = stream.into_split();
+        let writer = Arc::new(writer);
+        self.connection.open(Arc::clone(&writer));
+        let error = self.live(&mut reader, self.write_rest(&writer)).await;
+        self.connection.shut();
+        let _ = SockRef::from(AsRef::<TcpStream>::as_ref(&*writer)).shutdown(Shutdown::Write);
+        self.end(error, part(&mut reader)).await;
+    }
+
+    async fn run_tls<S: AsyncRead + AsyncWrite>(self, stream: S) {
         let (mut reader, mut writer) = tokio::io::split(stream);
+        let error = self.live(&mut reader, self.write(&mut writer)).await;
+        let parting = async {
+            writer.shutdown().await?;
+            part(&mut reader).await
+        };
+        self.end(error, parting).await;
+    }
+
+    /// Reads and writes until either ends.
+    async fn live<R: AsyncRead + Unpin>(
+        &self,
+        reader: &mut R,
+        writing: impl Future<Output = TransmitError>,
+    ) -> TransmitError {
+        self.shared.meter.of(self.path.transport).connections.increment(1.0);
         let mut framer = Framer::new(self.shared.framing);
-        let error = {
-            let mut writing = pin!(self.write(&mut writer));
-            let end = tokio::select! {
-                end = self.read(&mut reader, &mut framer) => end,
-                error = &mut writing => End::Now(error),
-                () = self.connection.closing.notified() => End::Now(TransmitError::Closed),
-            };
-            match end {
-                End::Now(error) => error,
-                End::Linger => {
-                    self.shared.table.retire(&self.path, self.connection.id);
-                    tokio::select! {
-                        () = self.answered() => TransmitError::Closed,
-                        error = &mut writing => error,
-                    }
+        let mut writing = pin!(writing);
+        let end = tokio::select! {
+            end = self.read(reader, &mut framer) => end,
+            error = &mut writing => End::Now(error),
+            () = self.connection.closing.notified() => End::Now(TransmitError::Closed),
+        };
+        match end {
+            End::Now(error) => error,
+            End::Linger => {
+                self.shared.table.retire(&self.path, self.connection.id);
+                tokio::select! {
+                    () = self.answered() => TransmitError::Closed,
+                    error = &mut writing => error,
                 }
             }
-        };
+        }
+    }
+
+    /// Forgets the connection; a peer that did nothing wrong is parted from.
+    async fn end(self, error: TransmitError, parting: impl Future<Output = io::Result<()>>) {
         self.shared.bury(&self.connection, &self.path, error);
         if error == TransmitError::Closed {
-            let _ = timeout(self.shared.limits.linger, part(&mut reader, &mut writer)).await;
+            let _ = timeout(self.shared.limits.linger, parting).await;
         }
-        meter.connections.decrement(1.0);
+        self.shared.meter.of(self.path.transport).connections.decrement(1.0);
         drop(self.room);
     }
 
@@ -244,6 +283,38 @@ impl Life<'_> {
         let _ = timeout(self.shared.limits.linger, answered).await;
     }
 
+    /// Writes what others could not, until that fails or takes too long.
+    async fn write_rest(&self, writer: &OwnedWriteHalf) -> TransmitError {
+        let meter = self.shared.meter.of(self.path.transport);
+        loop {
+            match self.connection.write(meter) {
+                Ok(()) => self.connection.ready.notified().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let written = self.connection.outbound().written();
+                    let deadline = Instant::now() + self.shared.limits.write_timeout;
+                    while self.connection.outbound().written() == written {
+                        match timeout_at(deadline, writer.writable()).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => return error.into(),
+                            Err(_) => return self.too_slow(),
+                        }
+                        match self.connection.write(meter) {
+                            Ok(()) => break,
+                            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                            Err(error) => return error.into(),
+                        }
+                    }
+                }
+                Err(error) => return error.into(),
+            }
+        }
+    }
+
+    fn too_slow(&self) -> TransmitError {
+        self.shared.meter.closed_slow_reader.raise(self.path.remote.ip());
+        TransmitError::TimedOut
+    }
+
     /// Writes what waits, one write per wake-up, until that fails or takes too long.
     async fn write<W: AsyncWrite + Unpin>(&self, writer: &mut W) -> TransmitError {
         let meter = self.shared.meter.of(self.path.transport);
@@ -253,19 +324,16 @@ impl Life<'_> {
                 self.connection.ready.notified().await;
             }
             let write = async {
-                writer.write_all(&batch.bytes).await?;
+                writer.write_all(batch.rest()).await?;
                 writer.flush().await
             };
             match timeout(self.shared.limits.write_timeout, write).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error.into(),
-                Err(_) => {
-                    self.shared.meter.closed_slow_reader.raise(self.path.remote.ip());
-                    return TransmitError::TimedOut;
-                }
+                Err(_) => return self.too_slow(),
             }
             let messages = self.connection.outbound().wrote();
-            meter.count_transmitted(messages, batch.bytes.len());
+            meter.count_transmitted(messages, batch.len());
             self.connection.progress.notify_one();
         }
     }
@@ -278,8 +346,9 @@ impl Life<'_> {
         let mut began = false;
         // Requests handed up; what was written beyond as many is no answer to them.
         let mut requests = 0;
+        let mut room = READ_OCTETS;
         loop {
-            framer.buffer().reserve(READ_OCTETS);
+            framer.buffer().reserve(room);
             let octets = match timeout_at(deadline, reader.read_buf(framer.buffer())).await {
                 Ok(Ok(0)) if self.connection.outbound().written() < requests => return End::Linger,
                 Ok(Ok(0)) => return End::Now(TransmitError::Closed),
@@ -295,6 +364,7 @@ impl Life<'_> {
                 }
             };
             self.shared.meter.of(self.path.transport).received_octets.increment(octets as u64);
+            room = if octets < READ_OCTETS { READ_OCTETS } else { READ_OCTETS_BUSY };
             let mut framed = false;
             while let Some(frame) = framer.next_frame() {
                 framed = true;
@@ -306,7 +376,7 @@ impl Life<'_> {
                     Frame::Malformed(malformed) => self.offer(Err(malformed)).await,
                     Frame::Ping => {
                         self.pace().await;
-                        self.connection.pong();
+                        self.connection.pong(self.shared.meter.of(self.path.transport));
                     }
                 }
             }
@@ -353,13 +423,8 @@ impl Life<'_> {
     }
 }
 
-/// Says that we are done, and reads until the peer has seen it.
-async fn part<R, W>(reader: &mut R, writer: &mut W) -> io::Result<()>
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    writer.shutdown().await?;
+/// Reads until the peer has seen that we are done.
+async fn part<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<()> {
     let mut discarded = 0;
     let mut buffer = vec![0; READ_OCTETS];
     while discarded < DISCARD_OCTETS {

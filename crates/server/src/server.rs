@@ -12,12 +12,13 @@ use ipnet::IpNet;
 use metrics::gauge;
 use parlance_isc::journal::Entry;
 use parlance_isc::{Clock, ShardInput};
-use parlance_net::{BindError, Net, NetConfig, Resolver, ResolverConfig, ResolverError};
+use parlance_net::{BindError, Net, NetConfig, Resolver, ResolverConfig, ResolverError, Runtimes};
 use parlance_sip::locate::Policy;
 use parlance_sip::message::Limits;
 use parlance_sip::{ListenerId, Transport};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -154,7 +155,7 @@ impl Near {
 
 impl Server {
     /// Opens the store, binds every listener and begins to serve. `config` must have been checked.
-    /// Sockets and HTTP run on the current runtime, which must be kept running.
+    /// HTTP runs on the current runtime, which must be kept running.
     ///
     /// # Errors
     /// [`StartError`]; then nothing is bound.
@@ -173,7 +174,9 @@ impl Server {
         let http = bind_http(config.http.listen).await?;
         let near = Arc::new(ArcSwap::from_pointee(Near::of(&config)));
         let share = Share::new(queues.clone(), resolver.clone(), Arc::clone(&draining));
-        let net = Net::bind(net_config(&config, &plans, &near), Arc::new(share)).await?;
+        let threads = shard_threads(queues.len())?;
+        let runtimes = runtimes(&threads);
+        let net = Net::bind_on(runtimes, net_config(&config, &plans, &near), Arc::new(share))?;
         let net = Arc::new(net);
         let msrp = start_msrp(&config, &near).await?;
         let bound = bound(&net, &plans);
@@ -192,7 +195,18 @@ impl Server {
         };
         let assembly = Arc::new(Assembly::new(&config, parts)?);
         let stop = watch::Sender::new(false);
-        let threads = start_shards(&assembly, &net, &resolver, &stop, receivers)?;
+        let threads =
+            threads.into_iter().zip(receivers).zip(0..).map(|((thread, queue), number)| {
+                thread.start(shards::Start {
+                    assembly: Arc::clone(&assembly),
+                    net: Arc::clone(&net),
+                    resolver: resolver.clone(),
+                    number,
+                    queue,
+                    stop: stop.subscribe(),
+                })
+            });
+        let threads = threads.collect();
         let ready = Arc::new(AtomicBool::new(true));
         let http_address = http.local_addr().unwrap_or(config.http.listen);
         let (journals, changed) = (Arc::clone(&assembly), Arc::clone(&assembly));
@@ -340,25 +354,15 @@ impl std::fmt::Debug for Server {
     }
 }
 
-fn start_shards(
-    assembly: &Arc<Assembly>,
-    net: &Arc<Net>,
-    resolver: &Resolver,
-    stop: &watch::Sender<bool>,
-    queues: Vec<mpsc::Receiver<ShardInput>>,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let start = |(queue, number)| {
-        let start = shards::Start {
-            assembly: Arc::clone(assembly),
-            net: Arc::clone(net),
-            resolver: resolver.clone(),
-            number,
-            queue,
-            stop: stop.subscribe(),
-        };
-        shards::spawn(start).map_err(StartError::Thread)
-    };
-    queues.into_iter().zip(0..).map(start).collect()
+fn shard_threads(count: usize) -> Result<Vec<shards::Thread>, StartError> {
+    (0..count).map(|number| shards::Thread::new(number).map_err(StartError::Thread)).collect()
+}
+
+/// The shards' own threads receive: what is for the same shard then wakes nobody.
+fn runtimes(threads: &[shards::Thread]) -> Runtimes {
+    let mut handles = threads.iter().map(|thread| thread.runtime().clone());
+    let first = handles.next().unwrap_or_else(Handle::current);
+    Runtimes::new(first, handles.collect())
 }
 
 async fn start_msrp(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use metrics::gauge;
 use parlance_isc::{Node, ShardInput};
 use parlance_net::{Net, Resolver};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
@@ -32,17 +32,44 @@ pub(crate) struct Start {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-/// Starts the thread of one shard. It ends when told so.
-///
-/// # Errors
-/// The system gives no thread or no event queue.
-pub(crate) fn spawn(start: Start) -> io::Result<JoinHandle<()>> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let name = format!("shard-{}", start.number);
-    thread::Builder::new().name(name).spawn(move || {
-        let tasks = LocalSet::new();
-        tasks.block_on(&runtime, run(start));
-    })
+/// The thread of one shard and its runtime, before the shard runs there.
+pub(crate) struct Thread {
+    runtime: Handle,
+    start: oneshot::Sender<Start>,
+    thread: JoinHandle<()>,
+}
+
+impl Thread {
+    /// Starts the thread of shard `number`. It ends when it is told so, or dropped.
+    ///
+    /// # Errors
+    /// The system gives no thread or no event queue.
+    pub(crate) fn new(number: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (start, started) = oneshot::channel();
+        let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
+            let tasks = LocalSet::new();
+            tasks.block_on(&runtime, async {
+                if let Ok(start) = started.await {
+                    run(start).await;
+                }
+            });
+        })?;
+        Ok(Self { runtime: handle, start, thread })
+    }
+
+    /// What else may run on the thread.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Runs the shard. It ends when told so.
+    pub(crate) fn start(self, start: Start) -> JoinHandle<()> {
+        // Without its receiver the thread panicked, which its end tells.
+        let _ = self.start.send(start);
+        self.thread
+    }
 }
 
 async fn run(start: Start) {

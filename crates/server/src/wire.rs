@@ -128,8 +128,8 @@ impl NetWire {
         }
     }
 
-    /// Sends what was collected, whenever the other tasks of the shard let it: so the datagrams
-    /// that a batch of requests leads to leave together.
+    /// Sends what was collected, whenever the other tasks of the shard let it: so what a batch of
+    /// requests leads to leaves together.
     pub(crate) async fn flush(self: Rc<Self>) {
         loop {
             self.wake.notified().await;
@@ -138,18 +138,14 @@ impl NetWire {
     }
 
     fn send(&self, target: &Target, bytes: Bytes, token: u64) -> Result<(), TransmitError> {
-        if target.transport == Transport::Udp {
-            let mut batch = self.batch.borrow_mut();
-            self.net.transmit_batched(&mut batch, target, bytes, token)?;
-            self.wake.notify_one();
-            return Ok(());
-        }
         if target.transport == Transport::Tls
             && let Some(name) = self.names.borrow().get(&target.remote)
         {
             return self.net.transmit_to_name(target, name, bytes, token);
         }
-        self.net.transmit(target, bytes, token)
+        self.net.transmit_batched(&mut self.batch.borrow_mut(), target, bytes, token)?;
+        self.wake.notify_one();
+        Ok(())
     }
 }
 

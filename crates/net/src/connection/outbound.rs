@@ -37,10 +37,28 @@ pub(crate) struct Outbound {
     octets_max: usize,
 }
 
-/// What one write puts on the wire, and how many messages of which size that are.
+/// What one write puts on the wire, and how far it got.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    pub(crate) bytes: Vec<u8>,
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Batch {
+    /// How many octets it has.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What is not on the wire yet.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// So many octets more are on the wire.
+    pub(crate) fn advance(&mut self, octets: usize) {
+        self.at += octets;
+    }
 }
 
 impl Outbound {
@@ -78,6 +96,7 @@ impl Outbound {
     /// Moves what is to be written next into `batch`; false when there is nothing.
     pub(crate) fn take(&mut self, batch: &mut Batch) -> bool {
         batch.bytes.clear();
+        batch.at = 0;
         for _ in 0..std::mem::take(&mut self.pongs) {
             batch.bytes.extend_from_slice(b"\r\n");
         }
@@ -168,7 +187,7 @@ mod tests {
         let mut batch = Batch::default();
         let mut sizes = Vec::new();
         while outbound.take(&mut batch) {
-            sizes.push((batch.bytes.len(), outbound.wrote()));
+            sizes.push((batch.len(), outbound.wrote()));
         }
         assert_eq!(sizes, [(60_000, 2), (30_000, 1), (300_000, 1)]);
         assert_eq!(outbound.written(), 4);
@@ -183,13 +202,13 @@ mod tests {
         outbound.pong();
         outbound.pong();
         assert!(outbound.take(&mut batch));
-        assert_eq!(batch.bytes, b"\r\n\r\n");
+        assert_eq!(batch.rest(), b"\r\n\r\n");
         outbound.wrote();
         for _ in 0..1000 {
             outbound.pong();
         }
         assert!(outbound.take(&mut batch));
-        assert_eq!(batch.bytes.len(), 2 * PONGS_MAX);
+        assert_eq!(batch.len(), 2 * PONGS_MAX);
         assert!(!outbound.take(&mut batch));
     }
 

@@ -41,7 +41,7 @@ section! {
 section! {
     /// How the work is shared out.
     pub struct Shards {
-        /// Threads that handle requests; 0: one for each processor.
+        /// Threads that receive and handle requests; 0: one for each processor.
         pub count: u64 = 0, in 0..=64;
     }
 }
