@@ -5,7 +5,10 @@
 //! `P-Served-User` off and one `Max-Forwards` less. rsip: parse, typed access to the headers a
 //! proxy must read, serialise.
 //!
-//! `cargo run --release -p parlance-benches --bin forward`
+//! `cargo run --release -p parlance-benches --bin forward [-- CALLS]`
+//!
+//! With a number only ours runs, so many times and untimed, for a counter of instructions:
+//! `valgrind --tool=callgrind --toggle-collect='forward::forward' target/release/forward 2000`
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::hint::black_box;
@@ -26,11 +29,15 @@ fn main() {
     println!("MESSAGE of {} octets\n", text.len());
     let buffer = Bytes::from(text.clone());
     let mut out = BytesMut::with_capacity(64 * 1024);
-    let ours = measure(20_000, || {
+    let mut ours = || {
         forward(black_box(&buffer), &mut out);
         black_box(out.len());
         out.clear();
-    });
+    };
+    if let Some(calls) = std::env::args().nth(1).and_then(|calls| calls.parse::<u32>().ok()) {
+        return (0..calls).for_each(|_| ours());
+    }
+    let ours = measure(20_000, ours);
     let theirs = measure(4_000, || {
         black_box(forward_rsip(black_box(text.as_bytes())));
     });
@@ -45,6 +52,7 @@ fn show(name: &str, cost: Cost) {
     println!("{name:10} {nanoseconds:>10.0} {best:>10.0} {allocations:>12.2}");
 }
 
+#[inline(never)]
 fn forward(buffer: &Bytes, out: &mut BytesMut) {
     let message = Message::parse_datagram(buffer.clone(), &Limits::default());
     let request = message.ok().and_then(|message| Request::new(message).ok());

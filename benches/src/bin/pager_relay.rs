@@ -3,11 +3,12 @@
 //!
 //! For Parlance each message passes twice, originating and terminating; each passage is one relay.
 //! For Kamailio each message is one relay. Both are searched for their highest clean rate (no
-//! retransmission, nothing lost, p99 below 50 ms) and measured at 8,000 relays a second; then
-//! Parlance runs for 60 s with Timer J at 32 s, to see what a completed transaction weighs and
-//! whether anything stalls.
+//! retransmission, nothing lost, p99 below 50 ms) and measured at 8,000 relays a second, first over
+//! TCP, as the filter criteria of `parlance ifc` have it, then over UDP; both sides have the same
+//! transport. Last Parlance runs for 60 s with Timer J at 32 s over each, to see what a completed
+//! transaction weighs and whether anything stalls.
 //!
-//! `cargo run --release -p parlance-benches --bin pager_relay [-- --quick]`
+//! `cargo run --release -p parlance-benches --bin pager_relay [-- --quick] [tcp] [udp]`
 //!
 //! Needs Debian's `kamailio`; without it only Parlance is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use parlance_lab::load::{Options, Report, Scenario, run};
+use parlance_lab::load::{Options, Report, Scenario, Transport, run};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -30,19 +31,33 @@ const BODY_REGISTRAR: u16 = 260;
 const USERS: u32 = 1_000;
 
 fn main() -> Result<()> {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let ours = measure_parlance(quick)?;
-    let Some(theirs) = measure_kamailio(quick)? else {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let asked = |word: &str| arguments.iter().any(|argument| argument == word);
+    let transports = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
+    let any = transports.iter().any(|(name, _)| asked(name));
+    for (name, transport) in transports {
+        if !any || asked(name) {
+            println!("\n== over {name} ==\n");
+            compare(transport, asked("--quick"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Measures both sides over one transport.
+fn compare(transport: Transport, quick: bool) -> Result<()> {
+    let ours = measure_parlance(transport, quick)?;
+    let Some(theirs) = measure_kamailio(transport, quick)? else {
         println!("\nkamailio is not installed: nothing to compare with");
         return Ok(());
     };
     let (our_rate, their_rate) = (ours.highest.rate * 2.0, theirs.highest.rate);
     println!("\nhighest clean rate: {our_rate:.0} relays/s against {their_rate:.0}:");
     println!("  {:.1} times Kamailio's (wanted: at least 5)", our_rate / their_rate);
-    let (our_cost, their_cost) = (ours.cost(2.0), theirs.cost(1.0));
+    let (our_cost, their_cost) = (cpu_us(&ours.stated), cpu_us(&theirs.stated));
     println!("processor time a relay at {STATED_RATE:.0}/s: {our_cost:.1} us, {their_cost:.1} us");
     println!("  {:.2} of Kamailio's (wanted: at most 0.2)", our_cost / their_cost);
-    let (our_cost, their_cost) = (ours.cost_at_highest(2.0), theirs.cost_at_highest(1.0));
+    let (our_cost, their_cost) = (cpu_us(&ours.highest), cpu_us(&theirs.highest));
     println!("processor time a relay at the highest: {our_cost:.1} us, {their_cost:.1} us");
     println!("  {:.2} of Kamailio's", our_cost / their_cost);
     Ok(())
@@ -54,21 +69,12 @@ struct Measured {
     stated: Report,
 }
 
-impl Measured {
-    fn cost(&self, relays_per_message: f64) -> f64 {
-        cpu_us(&self.stated) / relays_per_message
-    }
-
-    fn cost_at_highest(&self, relays_per_message: f64) -> f64 {
-        cpu_us(&self.highest) / relays_per_message
-    }
-}
-
+/// Processor time of one relay, which is one passage of a message.
 fn cpu_us(report: &Report) -> f64 {
     report.server.as_ref().map_or(0.0, |server| server.cpu_us_per_message)
 }
 
-fn measure_parlance(quick: bool) -> Result<Measured> {
+fn measure_parlance(transport: Transport, quick: bool) -> Result<Measured> {
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("parlance.toml");
     std::fs::write(&config, configuration(directory.path()))?;
@@ -83,12 +89,15 @@ fn measure_parlance(quick: bool) -> Result<Measured> {
     std::thread::sleep(Duration::from_secs(2));
     let options = Options {
         scenario: Scenario::Full,
+        transport,
         size: BODY_ISC,
         users: USERS,
         register_first: true,
         pid: vec![i32::try_from(server.0.id())?],
         rate: 4_000.0,
-        trial: if quick { 2.0 } else { 5.0 },
+        trial: if quick { 1.5 } else { 5.0 },
+        warm_up: 0.5,
+        precision: if quick { 8.0 } else { 4.0 },
         ..Options::default()
     };
     let measured = measure("Parlance, both passages", &options, STATED_RATE / 2.0, quick)?;
@@ -125,7 +134,7 @@ fn configuration(data: &Path) -> String {
     )
 }
 
-fn measure_kamailio(quick: bool) -> Result<Option<Measured>> {
+fn measure_kamailio(transport: Transport, quick: bool) -> Result<Option<Measured>> {
     if Command::new("kamailio").arg("-v").stdout(Stdio::null()).status().is_err() {
         return Ok(None);
     }
@@ -139,13 +148,16 @@ fn measure_kamailio(quick: bool) -> Result<Option<Measured>> {
     let pid: i32 = String::from_utf8_lossy(&started.stdout).trim().parse()?;
     let options = Options {
         scenario: Scenario::RelayRegistrar,
+        transport,
         size: BODY_REGISTRAR,
         users: USERS,
         proxy: SocketAddr::from(([127, 0, 0, 1], 15060)),
         domain: "bench.test".to_owned(),
         pid: vec![pid],
         rate: 4_000.0,
-        trial: if quick { 2.0 } else { 5.0 },
+        trial: if quick { 1.5 } else { 5.0 },
+        warm_up: 0.5,
+        precision: if quick { 8.0 } else { 4.0 },
         ..Options::default()
     };
     measure("Kamailio, tm and usrloc", &options, STATED_RATE, quick).map(Some)
