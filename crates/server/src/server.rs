@@ -195,17 +195,12 @@ impl Server {
         };
         let assembly = Arc::new(Assembly::new(&config, parts)?);
         let stop = watch::Sender::new(false);
-        let threads =
-            threads.into_iter().zip(receivers).zip(0..).map(|((thread, queue), number)| {
-                thread.start(shards::Start {
-                    assembly: Arc::clone(&assembly),
-                    net: Arc::clone(&net),
-                    resolver: resolver.clone(),
-                    number,
-                    queue,
-                    stop: stop.subscribe(),
-                })
-            });
+        let queued = threads.into_iter().zip(receivers);
+        let threads = queued.zip(0..).map(|((thread, queue), number)| {
+            let (assembly, net) = (Arc::clone(&assembly), Arc::clone(&net));
+            let (resolver, stop) = (resolver.clone(), stop.subscribe());
+            thread.start(shards::Start { assembly, net, resolver, number, queue, stop })
+        });
         let threads = threads.collect();
         let ready = Arc::new(AtomicBool::new(true));
         let http_address = http.local_addr().unwrap_or(config.http.listen);
