@@ -274,6 +274,18 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Takes the octets when they are next.
+    #[inline]
+    pub fn eat_text(&mut self, text: &[u8]) -> bool {
+        match self.rest.strip_prefix(text) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Takes the longest run, possibly empty, of octets that `accept` holds for.
     #[inline(always)]
     pub fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {

@@ -35,9 +35,20 @@ impl<'a> Via<'a> {
         if scanner.is_empty() {
             return Err(Fault::Empty);
         }
-        let protocol = scanner.token().ok_or(Fault::Syntax)?;
-        let version = slash_token(&mut scanner)?;
-        let transport_token = slash_token(&mut scanner)?;
+        let (protocol, version) = match scanner.eat_text(b"SIP/2.0/") {
+            // Nearly always it is written like this.
+            true => ("SIP", "2.0"),
+            false => {
+                let protocol = scanner.token().ok_or(Fault::Syntax)?;
+                let version = slash_token(&mut scanner)?;
+                if !scanner.separator(b'/') {
+                    return Err(Fault::Syntax);
+                }
+                (protocol, version)
+            }
+        };
+        scanner.lws();
+        let transport_token = scanner.token().ok_or(Fault::Syntax)?;
         if !scanner.lws() {
             return Err(Fault::Syntax);
         }

@@ -115,6 +115,9 @@ impl Edits {
 
     /// Drops the earlier changes of the header `name`.
     fn forget(&mut self, message: &Message, name: HeaderName) {
+        if self.changes.is_empty() {
+            return;
+        }
         self.changes.retain(|change| match &change.kind {
             Kind::Insert { name: inserted, .. } => *inserted != name,
             Kind::Remove | Kind::Value { .. } | Kind::Trim { .. } => {

@@ -12,6 +12,7 @@ use crate::{HeaderName, Method};
 const HEAD_OCTETS: usize = u16::MAX as usize;
 
 /// Indexes one datagram.
+#[inline]
 pub(super) fn datagram(bytes: Bytes, limits: &Limits) -> Result<Message, Box<Malformed>> {
     let bytes = skip_blank_lines(bytes);
     let mut head = index_head(&bytes, limits).map_err(|fault| malformed(fault, None))?;
@@ -44,6 +45,7 @@ impl HeadIndex {
     }
 
     /// The message, once `bytes` holds head and body.
+    #[inline]
     pub(crate) fn with_body(
         self,
         bytes: Bytes,

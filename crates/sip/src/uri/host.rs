@@ -41,7 +41,7 @@ impl<'a> Host<'a> {
         let end = end_of_labels(text).ok_or(UriError::Host)?;
         let (text, rest) = text.split_at_checked(end).ok_or(UriError::Host)?;
         let ip = match ends_in_number(text) {
-            true => Some(IpAddr::V4(text.parse().map_err(|_| UriError::Host)?)),
+            true => Some(IpAddr::V4(parse_ipv4(text.as_bytes()).ok_or(UriError::Host)?)),
             false => None,
         };
         Ok((Self { text, ip }, rest))
@@ -122,6 +122,29 @@ impl fmt::Display for HostPort<'_> {
 /// `port`: `1*DIGIT`, here of 16 bits.
 pub(crate) fn parse_port(digits: &[u8]) -> Option<u16> {
     decimal(digits).and_then(|port| u16::try_from(port).ok())
+}
+
+/// Reads an `IPv4address`: four numbers below 256 without leading zeros.
+fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut address = 0_u32;
+    let mut number = None;
+    let mut numbers = 1;
+    for octet in text {
+        match (octet, number) {
+            (b'.', Some(before)) if numbers < 4 => {
+                address = address << 8 | before;
+                (number, numbers) = (None, numbers + 1);
+            }
+            (b'0'..=b'9', None) => number = Some(u32::from(octet - b'0')),
+            (b'0'..=b'9', Some(before @ 1..)) => {
+                number = Some(before * 10 + u32::from(octet - b'0')).filter(|sum| *sum < 256);
+                number?;
+            }
+            _ => return None,
+        }
+    }
+    let last = number.filter(|_| numbers == 4)?;
+    Some(Ipv4Addr::from_bits(address << 8 | last))
 }
 
 /// Reads an IPv6 address without brackets. The third colon that the ABNF of RFC 3261 puts before
