@@ -9,6 +9,8 @@ mod support;
 #[cfg(test)]
 mod tcp;
 #[cfg(test)]
+mod threads;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod udp;

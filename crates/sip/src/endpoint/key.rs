@@ -43,8 +43,9 @@ impl Keys {
         self.shown.hash_one(KeyText { request, method, at, via: via.as_ref() })
     }
 
-    /// The key of the transaction `request` with this top `Via` belongs to. ACK belongs to the INVITE's; for CANCEL
-    /// ask twice, as [`Method::Cancel`] and as [`Method::Invite`] (RFC 3261 §9.2).
+    /// The key of the transaction that `request`, with this top `Via`, belongs to. ACK belongs to
+    /// the INVITE's; for CANCEL ask twice, as [`Method::Cancel`] and as [`Method::Invite`]
+    /// (RFC 3261 §9.2).
     ///
     /// The socket belongs to the key because one request may pass here twice, originating and
     /// terminating (CORE-062).

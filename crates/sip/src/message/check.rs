@@ -83,9 +83,9 @@ fn check_fields(message: &Message) -> Result<(Via<'_>, CSeq<'_>), Fault> {
     via.zip(cseq).ok_or(Fault::Header(HeaderName::Via))
 }
 
-/// Checks a value we act on, but for the two that are kept. What only others act on is not judged, but sent on as it came
-/// (RFC 3261 §16.3 item 1): the hops below the top `Via`, and the routes behind the first, of which
-/// whoever takes that one off looks at the next.
+/// Checks a value we act on, but for the two that are kept. What only others act on is not judged,
+/// but sent on as it came (RFC 3261 §16.3 item 1): the hops below the top `Via`, and the routes
+/// behind the first, of which whoever takes that one off looks at the next.
 fn check_value(name: HeaderName, value: &[u8]) -> Result<(), HeaderError> {
     match name {
         HeaderName::Route => each::<Route<'_>>(split_list(value).take(1)),
