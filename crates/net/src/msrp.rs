@@ -96,10 +96,15 @@ pub enum MsrpError {
 
 /// Why MSRP was not started; every failure is listed, and nothing is bound.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .failures.iter().map(|(at, why)| format!("{at}: {why}")).collect::<Vec<_>>().join("; "))]
+#[error("{}", told(.failures))]
 pub struct MsrpStartError {
     /// The listener, or what else failed, and why.
     pub failures: Vec<(String, BindReason)>,
+}
+
+fn told(failures: &[(String, BindReason)]) -> String {
+    let each = failures.iter().map(|(at, why)| format!("{at}: {why}"));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 impl Msrp {

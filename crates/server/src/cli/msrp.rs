@@ -188,7 +188,8 @@ fn pair(at: &mut AtCore<'_>, address: &LocalAddress) -> Value {
     let sides = [PairSide::Offerer, PairSide::Answerer];
     let sessions = sides.into_iter().filter_map(|side| at.node.pair_session(pair, side));
     let sessions: Vec<SessionKey> = sessions.collect();
-    json!({ "legs": sessions.into_iter().map(|session| leg(at, session, address)).collect::<Vec<_>>() })
+    let legs: Vec<Value> = sessions.into_iter().map(|session| leg(at, session, address)).collect();
+    json!({ "legs": legs })
 }
 
 /// Gives a session a peer, as its SDP would have: the path of the peer is told to both.
