@@ -27,10 +27,12 @@ PASSED=0
 FAILED=0
 
 # Commands and the Debian packages that have them; the C compiler is for aws-lc.
-NEEDED=(cc:gcc kamailio:kamailio sipp:sip-tester tshark:tshark ss:iproute2 python3:python3)
+NEEDED=(cc:gcc kamailio:kamailio sipp:sip-tester tshark:tshark ss:iproute2 python3:python3
+    openssl:openssl)
 # Files of packages that have no command of their own.
 NEEDED_FILES=(
     "/usr/lib/*/kamailio/modules/uuid.so:kamailio-extra-modules"
+    "/usr/lib/*/kamailio/modules/tls.so:kamailio-tls-modules"
     "/usr/include/stdlib.h:libc6-dev"
 )
 

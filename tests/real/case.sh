@@ -14,6 +14,8 @@ REAL=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROUND=$2
 CASE=$WORK/case-$1-$ROUND
 USERS=()
+# shellcheck disable=SC2034 # the cases use them
+MSRP_RELAY_IP=127.0.0.13 MSRP_CERTIFICATE=$CASE/certificate.pem MSRP_KEY=$CASE/key.pem
 mkdir -p "$CASE"
 
 leave() {
@@ -21,6 +23,7 @@ leave() {
     for user in "${USERS[@]}"; do
         kill -KILL "$user" 2>/dev/null || true
     done
+    [ ! -d "$CASE/relay" ] || RELAY_RUN=$CASE/relay "$REAL/../../benches/kamailio/stop.sh" 2855
 }
 trap leave EXIT
 

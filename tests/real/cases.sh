@@ -5,7 +5,7 @@
 # Those that can; then those that stop the server, one after the other.
 # shellcheck disable=SC2034 # run.sh uses both
 CASES=(registration online offline deregistered too_large at_the_limit blocked untagged session
-    over_tcp malformed)
+    over_tcp malformed msrp_room msrp_relay msrp_relays)
 # shellcheck disable=SC2034
 CASES_ALONE=(server_down killed killed_after_register)
 
@@ -23,6 +23,9 @@ title() {
     session) echo "INVITE, ACK, BYE: pass along the recorded route" ;;
     over_tcp) echo "ISC over TCP, at another core: online and offline MESSAGE" ;;
     malformed) echo "malformed requests: 400 that names the header" ;;
+    msrp_room) echo "MSRP room: copies, chunks, reports, nicknames, and every refusal" ;;
+    msrp_relay) echo "MSRP relay: AUTH, and messages both ways through it" ;;
+    msrp_relays) echo "MSRP relays: Kamailio's passes on to the server, and the server to it" ;;
     server_down) echo "server down: the core goes on without it" ;;
     killed) echo "kill -9 between 202 and REGISTER: delivered once" ;;
     killed_after_register) echo "kill -9 between REGISTER and delivery: delivered once" ;;
@@ -217,6 +220,40 @@ case_malformed() {
     python3 "$REAL/raw.py" 127.0.0.12 "$AS_IP" 5080 >&2 || exit 1
 }
 
+# Covers: MSRP-001, MSRP-004, MSRP-006, MSRP-008, MSRP-060, MSRP-061, MSRP-062, MSRP-064
+case_msrp_room() {
+    as_msrp_room 2855 "$CASE/legs.json"
+    python3 "$REAL/msrp.py" room "$CASE/legs.json" >&2 || exit 1
+}
+
+# Covers: MSRP-040, MSRP-041, MSRP-042, MSRP-044, MSRP-087
+case_msrp_relay() {
+    msrp_certificate
+    as_msrp_relay 2856 "$CASE/auth.json"
+    python3 "$REAL/msrp.py" relay "$CASE/auth.json" "$WORK/msrp.keys" >&2 || exit 1
+}
+
+# Covers: MSRP-044, MSRP-086, MSRP-087
+case_msrp_relays() {
+    local relay=$REAL/../../benches/kamailio port=2855
+    msrp_certificate
+    as_msrp_relay 2857 "$CASE/auth.json"
+    export RELAY_IP=$MSRP_RELAY_IP RELAY_RUN=$CASE/relay RELAY_CHILDREN=2 RELAY_SHM_MB=64
+    "$relay/start.sh" "$port" msrp -A WITH_AUTH -A WITH_TLS -A "RELAY_TLS=tls:$RELAY_IP:$port" \
+        -A "TLS_CERTIFICATE=\"$MSRP_CERTIFICATE\"" -A "TLS_KEY=\"$MSRP_KEY\"" >&2 ||
+        fail "the other relay does not start"
+    python3 "$REAL/msrp.py" relays "$CASE/auth.json" "msrps://$RELAY_IP:$port;tcp" >&2 || exit 1
+}
+
+# A key and a certificate for the addresses of the server and of the other relay.
+msrp_certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+        -subj /CN=trial -addext "basicConstraints=critical,CA:FALSE" \
+        -addext "subjectAltName=IP:$AS_IP,IP:$MSRP_RELAY_IP" \
+        -keyout "$MSRP_KEY" -out "$MSRP_CERTIFICATE" >&2 2>&1 || fail "openssl"
+    chmod 600 "$MSRP_KEY"
+}
+
 # Shows deploy/kamailio, not the server: SESSION_CONTINUED.
 case_server_down() {
     inbox rolf 127.0.0.62
@@ -270,6 +307,20 @@ case_wire() {
     bad="$mine && (_ws.malformed || (sip && _ws.expert.severity == error))"
     none "$bad"
     none "$mine && udp.srcport >= 5080 && udp.srcport <= 5082 && !sip"
+    wire_msrp "ip.src == $AS_IP"
+}
+
+# Of MSRP every kind of message that the server sends was seen, and none is malformed. AUTH goes over
+# TLS only, where this dissector cannot be asked for MSRP.
+wire_msrp() {
+    local code method
+    none "$1 && msrp && (_ws.malformed || _ws.expert.severity == error)"
+    for method in SEND REPORT; do
+        (($(frames "$1 && msrp.method == \"$method\"") > 0)) || fail "no $method was captured"
+    done
+    for code in 200 400 403 404 415 424 425 481 501 506; do
+        (($(frames "$1 && msrp.status.code == $code") > 0)) || fail "no $code was captured"
+    done
 }
 
 frames() {
@@ -283,6 +334,6 @@ none() {
 }
 
 dissect() {
-    tshark -r "$WORK/wire.pcap" -d udp.port==5080-5082,sip -d tcp.port==5080-5082,sip "$@" \
-        2>/dev/null
+    tshark -r "$WORK/wire.pcap" -d udp.port==5080-5082,sip -d tcp.port==5080-5082,sip \
+        -d tcp.port==2855,msrp "$@" 2>/dev/null
 }

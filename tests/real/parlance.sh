@@ -86,3 +86,42 @@ as_kill() {
 as_stop() {
     stop_process "$WORK/parlance.pid" 10
 }
+
+# --- MSRP by itself -------------------------------------------------------------------------
+#
+# Each listens on a port of its own until the case ends; OUT gets the line that it prints.
+
+# as_msrp_room PORT OUT: one room of three.
+as_msrp_room() {
+    "$PARLANCE" msrp-room --listen "$AS_IP:$1" --cores 1 --rooms 1 --size 3 >"$2" 2>"$2.log" &
+    USERS+=($!)
+    wait_for 10 test -s "$2" || fail "msrp-room does not start: $(tail -n 1 "$2.log")"
+}
+
+# as_msrp_relay PORT OUT: a relay with the users alice and bob, whose password is "secret". It
+# knows other relays by the certificate that it has itself.
+as_msrp_relay() {
+    local config=$2.toml
+    cat >"$config" <<TOML
+[net]
+tls_roots = "$MSRP_CERTIFICATE"
+[msrp]
+cores = 1
+relay = true
+realm = "$DOMAIN"
+digest_file = "$2.users"
+[[msrp.listen]]
+address = "$AS_IP:$1"
+certificate = "$MSRP_CERTIFICATE"
+key = "$MSRP_KEY"
+client_roots = "$MSRP_CERTIFICATE"
+TOML
+    for user in alice bob; do
+        printf '%s:%s:%s\n' "$user" "$DOMAIN" \
+            "$(printf '%s:%s:secret' "$user" "$DOMAIN" | md5sum | cut -d' ' -f1)"
+    done >"$2.users"
+    chmod 600 "$2.users"
+    "$PARLANCE" msrp-relay --json --config "$config" >"$2" 2>"$2.log" &
+    USERS+=($!)
+    wait_for 10 test -s "$2" || fail "msrp-relay does not start: $(tail -n 1 "$2.log")"
+}

@@ -46,7 +46,7 @@ leave() {
 # Another trial, or a server that somebody runs: its answers would be taken for ours.
 addresses_free() {
     local ip
-    for ip in 127.0.0.10 127.0.0.11 "$AS_IP"; do
+    for ip in 127.0.0.10 127.0.0.11 127.0.0.13 "$AS_IP"; do
         [ -z "$(ss -Hlntu "src $ip")" ] || {
             echo "something else listens on $ip; stop it first"
             return 1
