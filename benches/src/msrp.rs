@@ -16,56 +16,70 @@ pub const GENERATOR_PROCESSOR: usize = 1;
 /// What goes wrong in a benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// A server under load; it is ended with this value.
-#[derive(Debug)]
+/// A server to be put under load, anew for each: sessions end with their connections.
+#[derive(Clone, Debug)]
 pub struct Server {
+    program: PathBuf,
+    arguments: Vec<String>,
+}
+
+/// A server that runs; it is ended with this value.
+#[derive(Debug)]
+struct Running {
     child: Child,
     /// Its end is when the server's output may be closed.
     _output: BufReader<ChildStdout>,
     /// The sessions it has printed.
-    pub legs: Legs,
+    legs: Legs,
 }
 
-impl Server {
+impl Running {
     /// Starts the program and reads the line that says which sessions it has.
-    fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+    fn start(server: &Server) -> Result<Self> {
         let mut child = Command::new("taskset")
             .args(["-c", SERVER_PROCESSOR])
-            .arg(program)
-            .args(arguments)
+            .arg(&server.program)
+            .args(&server.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
         let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
         let mut line = String::new();
         output.read_line(&mut line)?;
-        let mut server = Self { child, _output: output, legs: Legs::default() };
+        let mut running = Self { child, _output: output, legs: Legs::default() };
         let legs = serde_json::from_str(&line);
-        server.legs = legs.map_err(|error| format!("{}: {error}: {line}", program.display()))?;
-        Ok(server)
+        running.legs = legs.map_err(|error| format!("{error}: {line}"))?;
+        Ok(running)
+    }
+}
+
+impl Server {
+    fn new(program: PathBuf, arguments: &[&str]) -> Self {
+        Self { program, arguments: arguments.iter().map(|word| (*word).to_owned()).collect() }
     }
 
     /// The floor, with these groups: this program again, see [`serve_floor`].
     pub fn floor(groups: &[&str]) -> Result<Self> {
-        Self::start(&std::env::current_exe()?, &[&["floor"], groups].concat())
+        Ok(Self::new(std::env::current_exe()?, &[&["floor"], groups].concat()))
     }
 
     /// `parlance msrp-room` with these groups and more.
     pub fn parlance(groups: &[&str]) -> Result<Self> {
         let fixed = ["msrp-room", "--listen", "127.0.0.1:0", "--cores", "1"];
         let arguments = [&fixed[..], groups].concat();
-        Self::start(&beside("parlance", "parlance-server")?, &arguments)
+        Ok(Self::new(beside("parlance", "parlance-server")?, &arguments))
     }
 
     /// Plays a load against it.
     pub fn play(&self, options: &Options) -> Result<Report> {
-        let pid = vec![i32::try_from(self.child.id())?];
+        let server = Running::start(self)?;
+        let pid = vec![i32::try_from(server.child.id())?];
         let options = Options { pid, pin: Some(GENERATOR_PROCESSOR), ..options.clone() };
-        Ok(run(&options, &self.legs)?)
+        Ok(run(&options, &server.legs)?)
     }
 }
 
-impl Drop for Server {
+impl Drop for Running {
     fn drop(&mut self) {
         // It may be gone already.
         let _ = self.child.kill();

@@ -62,7 +62,6 @@ fn shared() -> Result<()> {
         let all = Options { count: 1, window: 1, share, drain: 20.0, ..Options::default() };
         let all = server.play(&all)?;
         told(&format!("{rooms} rooms, {share} sessions a connection"), &all);
-        let server = Server::parlance(&["--rooms", rooms, "--size", "10"])?;
         let busy =
             Options { share, window: 4, duration: 3.0, senders: Some(1), ..Options::default() };
         Ok((all, server.play(&busy)?))
