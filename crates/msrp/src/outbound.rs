@@ -9,6 +9,9 @@ use bytes::{Buf, Bytes};
 /// the slice it saves, and a small slice would hold a large read buffer.
 pub const SHARED_OCTETS_MIN: usize = 4096;
 
+/// Most octets that are reserved at once for what comes next; local value, what one read brings.
+const USUAL_OCTETS_MAX: usize = 64 * 1024;
+
 /// How many octets may wait on a connection; local limits, the RFC sets none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marks {
@@ -35,6 +38,9 @@ pub struct Outbound {
     /// Octets that were copied; those before `start` are written.
     small: Vec<u8>,
     start: usize,
+    /// Octets that were copied before the last time all was written: as many are likely to come
+    /// again, and a buffer that grows step by step would copy them several times.
+    usual: usize,
     /// Bodies by reference.
     shared: VecDeque<Shared>,
     /// Octets of them that wait.
@@ -61,6 +67,9 @@ impl Outbound {
 
     /// Where what is small is appended: only that is done to it.
     pub fn tail(&mut self) -> &mut Vec<u8> {
+        if self.small.capacity() == 0 {
+            self.small.reserve_exact(self.usual);
+        }
         &mut self.small
     }
 
@@ -74,7 +83,7 @@ impl Outbound {
     /// memory, when there are [`SHARED_OCTETS_MIN`] octets or more, else a copy.
     pub fn share_part(&mut self, whole: &Bytes, part: &[u8]) {
         if part.len() < SHARED_OCTETS_MIN {
-            self.small.extend_from_slice(part);
+            self.tail().extend_from_slice(part);
         } else {
             self.push(whole.slice_ref(part), whole.len());
         }
@@ -82,7 +91,7 @@ impl Outbound {
 
     fn push(&mut self, octets: Bytes, pinned: usize) {
         if octets.len() < SHARED_OCTETS_MIN {
-            return self.small.extend_from_slice(&octets);
+            return self.tail().extend_from_slice(&octets);
         }
         self.shared_len += octets.len();
         self.shared_pinned += pinned;
@@ -133,6 +142,7 @@ impl Outbound {
     /// Gives back the memory of what is written.
     fn shrink(&mut self) {
         if self.is_empty() {
+            self.usual = self.small.len().min(USUAL_OCTETS_MAX);
             (self.small, self.start) = (Vec::new(), 0);
             self.shared = VecDeque::new();
         } else if self.start > self.small.len() / 2 {
@@ -234,6 +244,9 @@ mod tests {
         assert!(out.is_empty());
         assert_eq!((out.small.capacity(), out.shared.capacity(), out.pinned()), (0, 0, 0));
         assert_eq!((out.written_total(), out.queued_total()), (6000, 6000));
+        // As much as was needed is taken at once when something comes again.
+        out.tail().push(0);
+        assert_eq!(out.small.capacity(), 1000);
     }
 
     #[test]
