@@ -18,7 +18,8 @@ mod user;
 use std::fmt;
 
 use parlance_sip::endpoint::is_initial;
-use parlance_sip::header::{From, SessionCase, To};
+use parlance_sip::header::{From, Header, Route, SessionCase, To};
+use parlance_sip::message::Fault;
 use parlance_sip::uri::Aor;
 use parlance_sip::{HeaderName, Method, Request, Transport};
 use parlance_store::UserId;
@@ -235,6 +236,13 @@ fn choose(request: &Request, facts: &Facts<'_>) -> Choice {
         Admission::Refuse => return Choice::refuse(Refusal::Untrusted, Reason::UntrustedPeer),
         Admission::Drop => return Choice::of(Function::Dropped, Reason::UntrustedPeer),
     }
+    if !next_hop_is_readable(request, facts) {
+        let reason = Reason::Malformed(HeaderName::Route);
+        return match request.method() {
+            Method::Ack => Choice::of(Function::Dropped, reason),
+            _ => Choice::refuse(Refusal::Malformed(Fault::Header(HeaderName::Route)), reason),
+        };
+    }
     if !is_initial(request) {
         return in_dialog(request, facts);
     }
@@ -252,6 +260,13 @@ fn choose(request: &Request, facts: &Facts<'_>) -> Choice {
         | Destination::Foreign
         | Destination::Unsupported => user::choose(request, facts, destination),
     }
+}
+
+/// Whether the Route after ours can be acted on: when the message was checked it was not yet known
+/// which one that is (RFC 3261 §16.3 item 1, §16.4).
+fn next_hop_is_readable(request: &Request, facts: &Facts<'_>) -> bool {
+    let next = remaining_route(request, facts.served).next();
+    next.is_none_or(|value| Route::parse(value).is_ok())
 }
 
 /// A request in a dialog goes where its dialog is; it is not looked at otherwise (RFC 3261 §12.2).

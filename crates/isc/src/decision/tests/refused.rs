@@ -1,13 +1,29 @@
 //! What is refused, and by whom.
 
-use parlance_sip::Transport;
 use parlance_sip::header::SessionCase::{Originating, Terminating};
+use parlance_sip::message::Fault;
+use parlance_sip::{HeaderName, Transport};
 
 use super::{ALICE, IM, World, alice, peer, refused};
 use crate::decision::{Function, Refusal, options};
 use crate::fixture::{capture, request};
 use crate::service::Service;
 use crate::trust::{Peer, PeerKind};
+
+// RFC 3261 §16.3 item 1: what is acted on must be readable, what is behind it need not.
+#[test]
+fn the_next_hop_is_readable() {
+    let world = World::full();
+    let role = |method, routes: &str| {
+        let own = "Route: <sip:im-orig@127.0.0.20:5080;lr>";
+        world.role(&alice(method, "sip:bob@ims.test", &format!("{own}{routes}")))
+    };
+    let bad = refused(Refusal::Malformed(Fault::Header(HeaderName::Route)));
+    assert_eq!(role("MESSAGE", ", <sip:scscf@:5060"), bad);
+    assert_eq!(role("MESSAGE", "\r\nRoute: <sip:scscf@:5060"), bad);
+    assert_eq!(role("ACK", ", <sip:scscf@:5060"), Function::Dropped);
+    assert_ne!(role("MESSAGE", ", <sip:127.0.0.13;lr>, <sip:scscf@:5060"), bad);
+}
 
 // Covers: CORE-009, CORE-010, CORE-011
 #[test]
