@@ -107,8 +107,9 @@ fn binary() -> &'static Path {
         let profile = this.ancestors().nth(2).expect("target/PROFILE/deps/TEST").to_path_buf();
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "--offline", "--locked", "-p", "parlance-server"]);
-        command.args(["--bin", "parlance"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        // Of the whole workspace, so that its dependencies have the features they are built with.
+        command.args(["build", "--offline", "--locked", "--workspace", "--bin", "parlance"]);
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile.ends_with("release") {
             command.arg("--release");
         }
