@@ -2,7 +2,7 @@
 //!
 //! | what | where | specification |
 //! |---|---|---|
-//! | URIs, their comparison, and paths of them | [`MsrpUri`], [`Path`] | RFC 4975 §6, RFC 7977 §5.2 |
+//! | URIs, their comparison, and paths of them | [`MsrpUri`], [`Path`] | RFC 4975 §6, RFC 7977 §5 |
 //! | transaction identifiers | [`TransactionId`] | RFC 4975 §7.1 |
 //! | header fields | [`header`] | RFC 4975 §9, RFC 4976 §7, RFC 7701 §7.1 |
 //! | a head, read in one pass | [`Head`] | RFC 4975 §9 |

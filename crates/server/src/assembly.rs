@@ -164,7 +164,8 @@ impl Assembly {
     }
 
     /// Takes from `config` who is trusted, what is served, and the policies of decisions,
-    /// registrations, the participating and the deferred function. What is under way ends by the old ones.
+    /// registrations, the participating and the deferred function. What is under way ends by the
+    /// old ones.
     ///
     /// # Errors
     /// [`AssemblyError`]; then nothing changed.

@@ -61,8 +61,8 @@ fn make_directory(path: &Path) -> Result<(), StorageError> {
 /// Name of the file with what names this node in leases.
 const NODE: &str = "node.key";
 
-/// What names this node in leases; made when it is not there. The lock of the store lets one process
-/// run under it, so that after a crash the leases of the one before are its own.
+/// What names this node in leases; made when it is not there. The lock of the store lets one
+/// process run under it, so that after a crash the leases of the one before are its own.
 ///
 /// # Errors
 /// [`StorageError::Secret`].

@@ -1,8 +1,8 @@
 //! Digest authentication, RFC 7616 as RFC 8760 and RFC 3261 §22 use it in SIP.
 //!
 //! [`Verifier`] is the server: challenges, nonces, the check of credentials. [`DigestSession`] is
-//! the client. [`AuthenticationInfo`] proves the server to the client. Algorithms are MD5, SHA-256 and their `-sess` forms; Basic is never used
-//! (RFC 8760 §2.6).
+//! the client. [`AuthenticationInfo`] proves the server to the client. Algorithms are MD5, SHA-256
+//! and their `-sess` forms; Basic is never used (RFC 8760 §2.6).
 
 mod client;
 mod info;

@@ -242,8 +242,8 @@ pub trait Inboxes: Send + Sync {
     ///
     /// The present holder prolongs its lease and keeps its fence; after the lease ran out
     /// everybody gets a new, higher one. `holder` names a node that runs once at a time: started
-    /// again it has its leases still. An inbox that holds items is due at `until`, so that somebody takes over when the
-    /// holder dies.
+    /// again it has its leases still. An inbox that holds items is due at `until`, so that somebody
+    /// takes over when the holder dies.
     fn lease<'a>(
         &'a self,
         user: &'a UserId,

@@ -47,7 +47,8 @@ fn route(
     let mut uri = None;
     for route in request.list::<Route<'_>>() {
         let route = route.ok()?;
-        if !(named && ours == 0) && !is_ours(cx, &route.uri) {
+        let is_named = named && ours == 0;
+        if !is_named && !is_ours(cx, &route.uri) {
             uri = Some(route.uri);
             break;
         }

@@ -176,7 +176,9 @@ fn open_room(
         let config = LegConfig::new(&participant);
         let session = at.node.add_leg(at.now, room, address, &config);
         let mut leg = leg(at, session.map_err(|error| error.to_string())?, address);
-        leg["participant"] = participant.into();
+        if let Some(leg) = leg.as_object_mut() {
+            leg.insert("participant".to_owned(), participant.into());
+        }
         legs.push(leg);
     }
     Ok(json!({ "uri": uri, "legs": legs }))

@@ -187,7 +187,6 @@ impl Msrp {
                 low: size(self.outbound_low_octets),
             },
             limits: Limits { head_octets_max: size(self.head_octets_max), ..Limits::default() },
-            ..NodeConfig::default()
         }
     }
 

@@ -68,7 +68,6 @@ impl<'a> NameAddr<'a> {
 }
 
 /// Cuts a value into display name and text of the URI; the scanner stands before the parameters.
-#[expect(clippy::type_complexity, reason = "three parts of one text, named by the callers")]
 #[inline]
 pub(super) fn split(value: &[u8]) -> Result<(Option<&[u8]>, &str, Scanner<'_>), Fault> {
     let value = grammar::trim(value);

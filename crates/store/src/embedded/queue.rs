@@ -226,7 +226,7 @@ impl Shared {
                 }
                 Err(Failed::Applying(failure)) => {
                     self.distrust(&failure);
-                    tracing::error!(%failure, "the store failed; the next opening takes the journal");
+                    tracing::error!(%failure, "the store failed; the journal has the group");
                     return group.into_iter().for_each(|job| job.answer(None));
                 }
                 Err(Failed::Journal(failure)) => return refuse(group, failure),
