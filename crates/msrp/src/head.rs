@@ -182,10 +182,10 @@ pub enum HeadError {
     /// The first line is not `To-Path` or the second not `From-Path`.
     #[error("To-Path and From-Path are not the first headers")]
     Paths,
-    /// A path has more URIs than [`Limits::uris_max`].
+    /// A path has more URIs than [`crate::Limits::uris_max`].
     #[error("a path has too many URIs")]
     TooManyUris,
-    /// There are more headers than [`Limits::headers_max`].
+    /// There are more headers than [`crate::Limits::headers_max`].
     #[error("there are too many headers")]
     TooManyHeaders,
     /// A header that is allowed once is there twice.

@@ -7,7 +7,7 @@
 //! | header fields | [`header`] | RFC 4975 §9, RFC 4976 §7, RFC 7701 §7.1 |
 //! | a head, read in one pass | [`Head`] | RFC 4975 §9 |
 //! | framing, whatever the reads | [`Framer`], [`Piece`] | RFC 4975 §7.3.1 |
-//! | writing heads, responses, reports | [`write`] | RFC 4975 §7.1, §7.2 |
+//! | writing heads, responses, reports | [`mod@write`] | RFC 4975 §7.1, §7.2 |
 //! | what waits to be written | [`Outbound`] | |
 //! | all connections and sessions of a core | [`Node`] | RFC 4975 §5.4, §7.3 |
 //! | sessions whose messages begin or end here | [`endpoint`] | RFC 4975 §7, §10 |

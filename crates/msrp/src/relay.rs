@@ -3,12 +3,12 @@
 //!
 //! | what | where | specification |
 //! |---|---|---|
-//! | AUTH: challenge, proof, grant | [`auth`] | RFC 4976 §6.3, §9.1 |
-//! | URIs of a `Use-Path` | [`grant`] | RFC 4976 §6.3 |
-//! | where a request may go | [`route`] | RFC 4976 §6.4 |
-//! | requests passed on, in chunks | [`forward`], [`passing`] | RFC 4976 §6.4.1, §6.4.2 |
-//! | responses and reports | [`back`] | RFC 4976 §6.4.3 |
-//! | pairs (B2BUA) | [`pair`] | RFC 6714 §6.2 |
+//! | AUTH: challenge, proof, grant | `auth` | RFC 4976 §6.3, §9.1 |
+//! | URIs of a `Use-Path` | `grant` | RFC 4976 §6.3 |
+//! | where a request may go | `route` | RFC 4976 §6.4 |
+//! | requests passed on, in chunks | `forward`, `passing` | RFC 4976 §6.4.1, §6.4.2 |
+//! | responses and reports | `back` | RFC 4976 §6.4.3 |
+//! | pairs (B2BUA) | `pair` | RFC 6714 §6.2 |
 //! | the client of relays | [`RelayClient`] | RFC 4976 §5.1 |
 //!
 //! A grant is a URI that stands in front of a client: what comes from the client goes on to the
