@@ -3,8 +3,8 @@
 //! Covers the transport layer of RFC 3261 §18 over UDP, TCP and TLS, connection reuse, the
 //! keep-alives of RFC 5626 §4.4.1 and §5.4, the certificate rules of RFC 5922, and the look-ups of
 //! RFC 3263. It leaves out SCTP and SIP over WebSocket, multicast, STUN keep-alives
-//! (RFC 5626 §4.4.2), and the `alias` parameter of RFC 5923. Which transport a request takes (RFC 3261 §18.1.1), what a
-//! `Via` says and where a response goes (§18.2) is decided above.
+//! (RFC 5626 §4.4.2), and the `alias` parameter of RFC 5923. Which transport a request takes
+//! (RFC 3261 §18.1.1), what a `Via` says and where a response goes (§18.2) is decided above.
 //!
 //! Start with [`Net::bind`]; what arrives goes to a [`Deliver`], what leaves comes through
 //! [`Net::transmit`], and a [`Resolver`] turns a URI into targets. For MSRP, over TCP, TLS and
