@@ -173,9 +173,14 @@ case_untagged() {
 # Covers: CORE-032
 case_session() {
     local sides
+    inbox nils 127.0.0.58
     inbox mona 127.0.0.57
     register mona 127.0.0.57 600
     register nils 127.0.0.58 600
+    # The notice that greets a new user must not come into the session.
+    arrives nils 'Welcome. ' 10
+    kill -KILL "${USERS[0]}"
+    wait "${USERS[0]}" || true
     as_user session-in 5060 127.0.0.58 session_in -m 1
     act_behind
     wait_for 15 port_taken 127.0.0.58 5060 || fail "the called user does not listen"

@@ -146,7 +146,7 @@ fn refusals() {
         (send(BOB, ALICE, "Content-Type: text/plain\n\nx"), "400 Bad Request"),
         (send(BOB, ALICE, "Message-ID: m\n\nx"), "400 Bad Request"),
         (send(BOB, ALICE, "Message-ID: m\nByte-Range: 0-1/1\nContent-Type: text/plain\n\nx"), "400 Bad Request"),
-        (send(BOB, ALICE, "Message-ID: m\nByte-Range: 1-*/99999999999\nContent-Type: text/plain\n\nx"), "413 Stop Sending"),
+        (send(BOB, ALICE, "Message-ID: m\nByte-Range: 1-*/9999999999\nContent-Type: a/b\n\nx"), "413 Stop Sending"),
         (send(BOB, ALICE, body).replace("SEND", "FETCH"), "501 Unknown Method"),
         (send(OTHER, ALICE, body).replace("SEND", "FETCH"), "481 Session Does Not Exist"),
         (send(BOB, ALICE, body).replace("SEND", "NICKNAME"), "501 Unknown Method"),

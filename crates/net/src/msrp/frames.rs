@@ -63,7 +63,8 @@ mod tests {
     fn send(id: &str, body: usize) -> Vec<u8> {
         let head = format!(
             "MSRP {id} SEND\r\nTo-Path: msrp://a.test:1/s;tcp\r\n\
-             From-Path: msrp://b.test:2/t;tcp\r\nMessage-ID: {id}\r\nByte-Range: 1-{body}/{body}\r\nContent-Type: text/plain\r\n\r\n"
+             From-Path: msrp://b.test:2/t;tcp\r\nMessage-ID: {id}\r\n\
+              Byte-Range: 1-{body}/{body}\r\nContent-Type: text/plain\r\n\r\n"
         );
         [head.as_bytes(), &vec![b'x'; body], format!("\r\n-------{id}$\r\n").as_bytes()].concat()
     }

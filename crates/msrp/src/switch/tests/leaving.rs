@@ -134,7 +134,8 @@ fn a_participant_that_does_not_know_the_session_is_taken_out() {
         world.say(0, "1", &cpim(&uri(0), ROOM, "x"));
         world.answer(1, code);
         assert_eq!(world.node.leg_counts(world.person(1).session), None, "{code}");
-        let lost = |event: &&node::Event| matches!(event, node::Event::Lost { session, .. } if *session == world.person(1).session);
+        let gone = world.person(1).session;
+        let lost = |event: &&node::Event| matches!(event, node::Event::Lost { session, .. } if *session == gone);
         assert_eq!(world.events.iter().filter(lost).count(), 1);
         assert_eq!(world.say(0, "2", &cpim(&uri(0), &uri(1), "x")), "404");
     }
