@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::metadata::{array, cargo, members, text};
 
 /// The layers: a crate depends on lower numbers only, in its tests too.
-const LAYERS: [(&str, u8); 12] = [
+const LAYERS: [(&str, u8); 13] = [
     ("sip", 1),
     ("content", 1),
     ("msrp", 2),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, u8); 12] = [
     ("isc", 4),
     // The roles do not know of each other; they meet in the server.
     ("participating", 5),
+    ("controlling", 5),
     ("deferred", 5),
     ("server", 6),
     // Beside the others: it drives them all, and none of them knows it.
@@ -24,8 +25,8 @@ const LAYERS: [(&str, u8); 12] = [
 
 /// Arrows that the numbers allow and the design does not: a role sees a network only through the
 /// machines (`isc::Wire`), and so does not care which one it is.
-const FORBIDDEN: [(&str, &str); 3] =
-    [("isc", "net"), ("participating", "net"), ("deferred", "net")];
+const FORBIDDEN: [(&str, &str); 4] =
+    [("isc", "net"), ("participating", "net"), ("controlling", "net"), ("deferred", "net")];
 
 /// What reads a clock, opens a socket, sleeps, spawns or asks the system for randomness.
 const OUTSIDE: [&str; 10] = [
