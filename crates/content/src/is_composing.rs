@@ -1,27 +1,22 @@
 //! `application/im-iscomposing+xml`: somebody is writing a message (RFC 3994).
 
 use std::fmt;
-use std::str;
 use std::time::Duration;
 
-use roxmltree::{Document, Node, ParsingOptions};
-
-use crate::xml::element;
+use crate::xml::{DECLARATION, Limits, Namespace, XmlError, element};
 
 /// The media type (§8.1).
 pub const MEDIA_TYPE: &str = "application/im-iscomposing+xml";
 
 /// The namespace of the elements (§6).
-const NAMESPACE: &str = "urn:ietf:params:xml:ns:im-iscomposing";
+const NAMESPACE: Namespace = Namespace("urn:ietf:params:xml:ns:im-iscomposing");
 
 /// How long `active` lasts at the receiver when the sender does not tell (§3.3).
 pub const DEFAULT_REFRESH: Duration = Duration::from_secs(120);
 
-/// Longest document that is read. Local limit: a document is some 300 octets, extensions included.
-const DOCUMENT_BYTES_MAX: usize = 16 * 1024;
-
-/// Most elements, texts and comments that are read. Local limit: a document has 13.
-const NODES_MAX: u32 = 256;
+/// How much is read. Local limit: a document is some 300 octets, extensions included, and has 13
+/// elements and texts.
+const LIMITS: Limits = Limits { bytes_max: 16 * 1024, nodes_max: 256 };
 
 /// Whether its sender is composing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,18 +45,9 @@ pub enum State {
 /// Why a document was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsComposingError {
-    /// The document is longer than 16 KiB or has more than 256 nodes.
-    #[error("document is too large")]
-    TooLarge,
-    /// The document is not UTF-8 (§6).
-    #[error("document is not UTF-8")]
-    NotUtf8,
-    /// The document is not well-formed XML without a document type declaration.
-    #[error("document is not well-formed XML")]
-    Xml,
-    /// The root element is not `isComposing`.
-    #[error("root element is not isComposing")]
-    Root,
+    /// It is no such document; one longer than 16 KiB or with more than 256 nodes is too large.
+    #[error(transparent)]
+    Xml(#[from] XmlError),
     /// `state` is missing or empty.
     #[error("state is missing")]
     State,
@@ -97,31 +83,18 @@ impl IsComposing {
     /// # Errors
     /// [`IsComposingError`]; a `refresh` longer than 64 bits of seconds is one.
     pub fn parse(octets: &[u8]) -> Result<Self, IsComposingError> {
-        if octets.len() > DOCUMENT_BYTES_MAX {
-            return Err(IsComposingError::TooLarge);
-        }
-        let text = str::from_utf8(octets).map_err(|_| IsComposingError::NotUtf8)?;
-        let text = text.trim_start_matches('\u{feff}').trim();
-        let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
-        let document =
-            Document::parse_with_options(text, options).map_err(|error| match error {
-                roxmltree::Error::NodesLimitReached => IsComposingError::TooLarge,
-                _ => IsComposingError::Xml,
-            })?;
-        let root = document.root_element();
-        if !root.has_tag_name((NAMESPACE, "isComposing")) {
-            return Err(IsComposingError::Root);
-        }
-        let state = match token(root, "state").ok_or(IsComposingError::State)? {
+        let document = NAMESPACE.parse(octets, LIMITS, "isComposing")?;
+        let token = |name| NAMESPACE.token(document.root_element(), name);
+        let state = match token("state").ok_or(IsComposingError::State)? {
             "active" => State::Active,
             "idle" => State::Idle,
             other => State::Other(other.to_owned()),
         };
-        let refresh = token(root, "refresh").map(seconds).transpose()?;
+        let refresh = token("refresh").map(seconds).transpose()?;
         Ok(Self {
             state,
-            last_active: token(root, "lastactive").map(str::to_owned),
-            content_type: token(root, "contenttype").map(str::to_owned),
+            last_active: token("lastactive").map(str::to_owned),
+            content_type: token("contenttype").map(str::to_owned),
             refresh,
         })
     }
@@ -139,8 +112,7 @@ impl IsComposing {
 /// whole seconds, and one below a second not at all.
 impl fmt::Display for IsComposing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n")?;
-        write!(f, "<isComposing xmlns=\"{NAMESPACE}\">\r\n")?;
+        write!(f, "{DECLARATION}<isComposing xmlns=\"{}\">\r\n", NAMESPACE.0)?;
         element(f, "state", self.state.as_str())?;
         for (name, value) in
             [("lastactive", &self.last_active), ("contenttype", &self.content_type)]
@@ -166,13 +138,6 @@ fn seconds(text: &str) -> Result<Duration, IsComposingError> {
     }
 }
 
-/// The text of a child as an XML token: blanks around it do not count; `None` when empty.
-fn token<'a>(parent: Node<'a, '_>, name: &str) -> Option<&'a str> {
-    let child = parent.children().find(|node| node.has_tag_name((NAMESPACE, name)))?;
-    let text = child.text()?.trim();
-    (!text.is_empty()).then_some(text)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -180,7 +145,7 @@ mod tests {
     use super::*;
 
     fn document(inner: &str) -> String {
-        format!("<isComposing xmlns='{NAMESPACE}' xmlns:x='urn:x'>{inner}</isComposing>")
+        format!("<isComposing xmlns='{}' xmlns:x='urn:x'>{inner}</isComposing>", NAMESPACE.0)
     }
 
     #[test]
@@ -249,9 +214,9 @@ mod tests {
         let bomb = format!("<!DOCTYPE a [<!ENTITY b 'c'>]>{}", active(""));
         #[rustfmt::skip]
         let table = [
-            (String::new(),                          IsComposingError::Xml),
-            (bomb,                                   IsComposingError::Xml),
-            ("<isComposing/>".to_owned(),            IsComposingError::Root),
+            (String::new(),                          IsComposingError::Xml(XmlError::NotWellFormed)),
+            (bomb,                                   IsComposingError::Xml(XmlError::NotWellFormed)),
+            ("<isComposing/>".to_owned(),            IsComposingError::Xml(XmlError::Root)),
             (document(""),                           IsComposingError::State),
             (document("<state> </state>"),           IsComposingError::State),
             (document("<x:state>idle</x:state>"),    IsComposingError::State),
@@ -260,13 +225,16 @@ mod tests {
             (active("<refresh>++1</refresh>"),       IsComposingError::Refresh),
             (active("<refresh>1.5</refresh>"),       IsComposingError::Refresh),
             (active("<refresh>99999999999999999999</refresh>"), IsComposingError::Refresh),
-            (nodes,                                  IsComposingError::TooLarge),
-            (large,                                  IsComposingError::TooLarge),
+            (nodes,                                  IsComposingError::Xml(XmlError::TooLarge)),
+            (large,                                  IsComposingError::Xml(XmlError::TooLarge)),
         ];
         for (octets, error) in table {
             assert_eq!(IsComposing::parse(octets.as_bytes()), Err(error), "{octets:.200}");
         }
-        assert_eq!(IsComposing::parse(b"<a>\xff</a>"), Err(IsComposingError::NotUtf8));
+        assert_eq!(
+            IsComposing::parse(b"<a>\xff</a>"),
+            Err(IsComposingError::Xml(XmlError::NotUtf8))
+        );
     }
 
     proptest! {

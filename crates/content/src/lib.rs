@@ -25,3 +25,4 @@ mod xml;
 
 pub use media_type::{MediaType, MediaTypeError};
 pub use mime::{ContentDisposition, Handling, MimeError, MimeHeaders, TransferEncoding};
+pub use xml::XmlError;

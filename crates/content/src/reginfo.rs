@@ -6,25 +6,20 @@
 
 mod table;
 
-use std::str;
-
-use roxmltree::{Node, ParsingOptions};
+use roxmltree::Node;
 
 pub use self::table::{Applied, RegInfo};
+use crate::xml::{Limits, Namespace, XmlError};
 
 /// The media type (§8.2).
 pub const MEDIA_TYPE: &str = "application/reginfo+xml";
 
 /// The namespace of the elements (§5.1).
-const NAMESPACE: &str = "urn:ietf:params:xml:ns:reginfo";
+const NAMESPACE: Namespace = Namespace("urn:ietf:params:xml:ns:reginfo");
 
-/// Longest document that is read. Local limit: a contact with its parameters takes some 1,000
-/// octets, a user has few.
-const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
-
-/// Most elements, texts and comments that are read. Local limit: a contact with ten parameters has
-/// some 40.
-const NODES_MAX: u32 = 8192;
+/// How much is read. Local limit: a contact with ten parameters takes some 1,000 octets and 40
+/// nodes, a user has few.
+const LIMITS: Limits = Limits { bytes_max: 64 * 1024, nodes_max: 8192 };
 
 /// Most registrations in one document or table, and most contacts in one registration. Local
 /// limit: a user has about three identities in one registration set, and fewer devices.
@@ -104,19 +99,12 @@ pub enum ContactState {
 /// Why a document was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReginfoError {
-    /// It is longer than 64 KiB, or has more than 8192 nodes, 64 registrations or 64 contacts in
-    /// one of them.
-    #[error("document is too large")]
-    TooLarge,
-    /// It is not UTF-8 (§5.1).
-    #[error("document is not UTF-8")]
-    NotUtf8,
-    /// It is not well-formed XML without a document type declaration.
-    #[error("document is not well-formed XML")]
-    Xml,
-    /// The root element is not `reginfo`.
-    #[error("root element is not reginfo")]
-    Root,
+    /// It is no such document; one longer than 64 KiB or with more than 8192 nodes is too large.
+    #[error(transparent)]
+    Xml(#[from] XmlError),
+    /// It has more than 64 registrations, or 64 contacts in one of them.
+    #[error("document has too many registrations or contacts")]
+    Rows,
     /// `version` is missing or no number of 32 bits.
     #[error("version is missing or no number")]
     Version,
@@ -134,23 +122,8 @@ impl Document {
     /// # Errors
     /// [`ReginfoError`]; what the schema wants and nobody needs, such as `event`, may be missing.
     pub fn parse(octets: &[u8]) -> Result<Self, ReginfoError> {
-        if octets.len() > DOCUMENT_BYTES_MAX {
-            return Err(ReginfoError::TooLarge);
-        }
-        let text = str::from_utf8(octets).map_err(|_| ReginfoError::NotUtf8)?;
-        let text = text.trim_start_matches('\u{feff}').trim();
-        let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
-        let document =
-            roxmltree::Document::parse_with_options(text, options).map_err(
-                |error| match error {
-                    roxmltree::Error::NodesLimitReached => ReginfoError::TooLarge,
-                    _ => ReginfoError::Xml,
-                },
-            )?;
+        let document = NAMESPACE.parse(octets, LIMITS, "reginfo")?;
         let root = document.root_element();
-        if !is(root, "reginfo") {
-            return Err(ReginfoError::Root);
-        }
         let version = root.attribute("version").and_then(|version| version.trim().parse().ok());
         let extent = match root.attribute("state") {
             Some("full") => Extent::Full,
@@ -180,11 +153,8 @@ fn contact(node: Node<'_, '_>) -> Result<Contact, ReginfoError> {
         Some("terminated") => ContactState::Terminated,
         Some(_) | None => return Err(ReginfoError::State),
     };
-    let uri = children(node, "uri").next().and_then(|uri| uri.text()).unwrap_or_default().trim();
-    if uri.is_empty() {
-        return Err(ReginfoError::Identity);
-    }
-    let params = children(node, "unknown-param").filter_map(|param| {
+    let uri = NAMESPACE.token(node, "uri").ok_or(ReginfoError::Identity)?;
+    let params = NAMESPACE.children(node, "unknown-param").filter_map(|param| {
         let name = param.attribute("name")?.trim();
         let value = param.text().unwrap_or_default().trim();
         Some((name.to_owned(), value.to_owned()))
@@ -207,9 +177,9 @@ fn rows<T>(
     id: impl Fn(&T) -> &String,
 ) -> Result<Vec<T>, ReginfoError> {
     let mut rows: Vec<T> = Vec::new();
-    for node in children(parent, name) {
+    for node in NAMESPACE.children(parent, name) {
         if rows.len() >= ROWS_MAX {
-            return Err(ReginfoError::TooLarge);
+            return Err(ReginfoError::Rows);
         }
         let row = read(node)?;
         if rows.iter().any(|known| id(known) == id(&row)) {
@@ -224,14 +194,6 @@ fn rows<T>(
 fn named(node: Node<'_, '_>, attribute: &str) -> Result<String, ReginfoError> {
     let value = node.attribute(attribute).unwrap_or_default().trim();
     if value.is_empty() { Err(ReginfoError::Identity) } else { Ok(value.to_owned()) }
-}
-
-fn children<'a, 'i>(parent: Node<'a, 'i>, name: &str) -> impl Iterator<Item = Node<'a, 'i>> {
-    parent.children().filter(move |node| is(*node, name))
-}
-
-fn is(node: Node<'_, '_>, name: &str) -> bool {
-    node.has_tag_name((NAMESPACE, name))
 }
 
 #[cfg(test)]
@@ -263,7 +225,10 @@ mod tests {
 
     /// `registration` inside a document.
     fn document(registrations: &str) -> String {
-        format!("<reginfo xmlns='{NAMESPACE}' version='1' state='full'>{registrations}</reginfo>")
+        format!(
+            "<reginfo xmlns='{}' version='1' state='full'>{registrations}</reginfo>",
+            NAMESPACE.0
+        )
     }
 
     /// A registration around `contacts`.
@@ -334,19 +299,20 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused() {
-        use ReginfoError::{Identity, NotUtf8, Root, State, TooLarge, Version, Xml};
-        assert_eq!(Document::parse(b"<reginfo \xff/>"), Err(NotUtf8));
+        use ReginfoError::{Identity, State, Version, Xml};
+        use XmlError::{NotUtf8, NotWellFormed, Root, TooLarge};
+        assert_eq!(Document::parse(b"<reginfo \xff/>"), Err(Xml(NotUtf8)));
         let full = document("");
         let contact = |attributes: &str| {
             registration(&format!("<contact {attributes}><uri>sip:x</uri></contact>"))
         };
         #[rustfmt::skip]
         let table = [
-            (String::new(),                                                 Xml),
-            (full.replace("</reginfo>", ""),                                Xml),
-            (format!("<!DOCTYPE reginfo>{full}"),                           Xml),
-            (full.replace("ns:reginfo", "ns:other"),                        Root),
-            (full.replace("reginfo ", "r ").replace("/reginfo", "/r"),      Root),
+            (String::new(),                                                 Xml(NotWellFormed)),
+            (full.replace("</reginfo>", ""),                                Xml(NotWellFormed)),
+            (format!("<!DOCTYPE reginfo>{full}"),                           Xml(NotWellFormed)),
+            (full.replace("ns:reginfo", "ns:other"),                        Xml(Root)),
+            (full.replace("reginfo ", "r ").replace("/reginfo", "/r"),      Xml(Root)),
             (full.replace("'1'", "'-1'"),                                   Version),
             (full.replace("'1'", "'4294967296'"),                           Version),
             (full.replace("version", "v"),                                  Version),
@@ -360,8 +326,8 @@ mod tests {
             (contact("state='active'"),                                     Identity),
             (contact("id='1' state='init'"),                                State),
             (registration("<contact id='1' state='active'/>"),              Identity),
-            (document(&" ".repeat(DOCUMENT_BYTES_MAX)),                     TooLarge),
-            (document(&"<a/>".repeat(8192)),                                TooLarge),
+            (document(&" ".repeat(LIMITS.bytes_max)),                     Xml(TooLarge)),
+            (document(&"<a/>".repeat(8192)),                                Xml(TooLarge)),
         ];
         for (text, error) in table {
             assert_eq!(parse(&text), Err(error), "{text}");
@@ -376,13 +342,13 @@ mod tests {
             parse(&registration(&(0..count).map(contact).collect::<String>()))
         };
         assert!(contacts(ROWS_MAX).is_ok());
-        assert_eq!(contacts(ROWS_MAX + 1), Err(ReginfoError::TooLarge));
+        assert_eq!(contacts(ROWS_MAX + 1), Err(ReginfoError::Rows));
         let registrations = |count: usize| {
             let row = |n| format!("<registration aor='a' id='{n}' state='init'/>");
             parse(&document(&(0..count).map(row).collect::<String>()))
         };
         assert!(registrations(ROWS_MAX).is_ok());
-        assert_eq!(registrations(ROWS_MAX + 1), Err(ReginfoError::TooLarge));
+        assert_eq!(registrations(ROWS_MAX + 1), Err(ReginfoError::Rows));
     }
 
     proptest! {

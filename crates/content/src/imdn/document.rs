@@ -1,23 +1,17 @@
 //! The XML document `message/imdn+xml` (RFC 5438 §11).
 
 use std::fmt::{self, Write};
-use std::str;
 
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::Node;
 
-use crate::xml::{element, text};
+use crate::xml::{DECLARATION, Limits, Namespace, XML, XmlError, element, text};
 
 /// The XML namespace of the elements (§11.1).
-const XML_NAMESPACE: &str = "urn:ietf:params:xml:ns:imdn";
+const NAMESPACE: Namespace = Namespace("urn:ietf:params:xml:ns:imdn");
 
-/// The namespace of `xml:lang`.
-const XML: &str = "http://www.w3.org/XML/1998/namespace";
-
-/// Longest document that is read. Local limit: a document is some 500 octets, extensions included.
-const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
-
-/// Most elements, texts and comments that are read. Local limit: a document has 16.
-const NODES_MAX: u32 = 1024;
+/// How much is read. Local limit: a document is some 500 octets, extensions included, and has 16
+/// elements and texts.
+const LIMITS: Limits = Limits { bytes_max: 64 * 1024, nodes_max: 1024 };
 
 /// A disposition notification: what became of one IM for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,18 +90,9 @@ pub enum DisplayStatus {
 /// Why a document was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImdnError {
-    /// The document is longer than 64 KiB or has more than 1024 nodes.
-    #[error("document is too large")]
-    TooLarge,
-    /// The document is not UTF-8 (§11.1).
-    #[error("document is not UTF-8")]
-    NotUtf8,
-    /// The document is not well-formed XML without a document type declaration.
-    #[error("document is not well-formed XML")]
-    Xml,
-    /// The root element is not `imdn`.
-    #[error("root element is not imdn")]
-    Root,
+    /// It is no such document; one longer than 64 KiB or with more than 1024 nodes is too large.
+    #[error(transparent)]
+    Xml(#[from] XmlError),
     /// `message-id` is missing or empty.
     #[error("message-id is missing")]
     MessageId,
@@ -147,29 +132,18 @@ impl Disposition {
 impl Imdn {
     /// Reads a document. Elements of other namespaces are passed over (§11.1).
     pub fn parse(octets: &[u8]) -> Result<Self, ImdnError> {
-        if octets.len() > DOCUMENT_BYTES_MAX {
-            return Err(ImdnError::TooLarge);
-        }
-        let text = str::from_utf8(octets).map_err(|_| ImdnError::NotUtf8)?.trim();
-        let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
-        let document =
-            Document::parse_with_options(text, options).map_err(|error| match error {
-                roxmltree::Error::NodesLimitReached => ImdnError::TooLarge,
-                _ => ImdnError::Xml,
-            })?;
+        let document = NAMESPACE.parse(octets, LIMITS, "imdn")?;
         let root = document.root_element();
-        if !is(root, "imdn") {
-            return Err(ImdnError::Root);
-        }
-        let subject = child(root, "subject").map(|node| Subject {
+        let token = |name| NAMESPACE.token(root, name).map(str::to_owned);
+        let subject = NAMESPACE.child(root, "subject").map(|node| Subject {
             text: node.text().unwrap_or_default().to_owned(),
             language: node.attribute((XML, "lang")).map(str::to_owned),
         });
         Ok(Self {
-            message_id: token(root, "message-id").ok_or(ImdnError::MessageId)?,
-            date_time: token(root, "datetime").ok_or(ImdnError::DateTime)?,
-            recipient_uri: token(root, "recipient-uri"),
-            original_recipient_uri: token(root, "original-recipient-uri"),
+            message_id: token("message-id").ok_or(ImdnError::MessageId)?,
+            date_time: token("datetime").ok_or(ImdnError::DateTime)?,
+            recipient_uri: token("recipient-uri"),
+            original_recipient_uri: token("original-recipient-uri"),
             subject,
             disposition: disposition(root).ok_or(ImdnError::Disposition)?,
         })
@@ -191,8 +165,7 @@ impl Imdn {
 /// schema names no attribute.
 impl fmt::Display for Imdn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n")?;
-        write!(f, "<imdn xmlns=\"{XML_NAMESPACE}\">\r\n")?;
+        write!(f, "{DECLARATION}<imdn xmlns=\"{}\">\r\n", NAMESPACE.0)?;
         element(f, "message-id", &self.message_id)?;
         element(f, "datetime", &self.date_time)?;
         let original = self.original_recipient_uri.as_ref().or(self.recipient_uri.as_ref());
@@ -217,28 +190,13 @@ impl fmt::Display for Imdn {
     }
 }
 
-fn is(node: Node<'_, '_>, name: &str) -> bool {
-    node.has_tag_name((XML_NAMESPACE, name))
-}
-
-fn child<'a, 'i>(parent: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
-    parent.children().find(|node| is(*node, name))
-}
-
-/// The text of a child as an XML token: blanks around it do not count; `None` when empty.
-fn token(parent: Node<'_, '_>, name: &str) -> Option<String> {
-    let text = child(parent, name)?.text()?.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
 /// The one notification of `root` with the one status that is known.
 fn disposition(root: Node<'_, '_>) -> Option<Disposition> {
     let mut found = None;
     for (notification, status, disposition) in DISPOSITIONS {
-        let notifications = root.children().filter(|node| is(*node, notification));
-        let statuses = notifications.flat_map(|node| node.children());
-        let statuses = statuses.filter(|node| is(*node, "status"));
-        for _ in statuses.flat_map(|node| node.children()).filter(|node| is(*node, status)) {
+        let notifications = NAMESPACE.children(root, notification);
+        let statuses = notifications.flat_map(|node| NAMESPACE.children(node, "status"));
+        for _ in statuses.flat_map(|node| NAMESPACE.children(node, status)) {
             if found.replace(disposition).is_some() {
                 return None;
             }
@@ -342,10 +300,10 @@ mod tests {
         let bomb = "<!DOCTYPE imdn [<!ENTITY a 'b'>]><imdn xmlns='urn:ietf:params:xml:ns:imdn'/>";
         #[rustfmt::skip]
         let table = [
-            ("".to_owned(),                                     ImdnError::Xml),
-            ("<imdn".to_owned(),                                ImdnError::Xml),
-            (bomb.to_owned(),                                   ImdnError::Xml),
-            ("<imdn/>".to_owned(),                              ImdnError::Root),
+            ("".to_owned(),                                     ImdnError::Xml(XmlError::NotWellFormed)),
+            ("<imdn".to_owned(),                                ImdnError::Xml(XmlError::NotWellFormed)),
+            (bomb.to_owned(),                                   ImdnError::Xml(XmlError::NotWellFormed)),
+            ("<imdn/>".to_owned(),                              ImdnError::Xml(XmlError::Root)),
             (status("").replace("<message-id> 1 </message-id>", ""), ImdnError::MessageId),
             (status("").replace(" 1 ", " "),                    ImdnError::MessageId),
             (status("").replace("<datetime>2</datetime>", ""),  ImdnError::DateTime),
@@ -354,14 +312,14 @@ mod tests {
             (status("<displayed/>"),                            ImdnError::Disposition),
             (status("<delivered/><failed/>"),                   ImdnError::Disposition),
             (status("<delivered/><delivered/>"),                ImdnError::Disposition),
-            (nodes,                                             ImdnError::TooLarge),
-            (large,                                             ImdnError::TooLarge),
+            (nodes,                                             ImdnError::Xml(XmlError::TooLarge)),
+            (large,                                             ImdnError::Xml(XmlError::TooLarge)),
         ];
         for (octets, error) in table {
             assert_eq!(Imdn::parse(octets.as_bytes()), Err(error), "{octets:.200}");
         }
         assert!(Imdn::parse(with(&deep).as_bytes()).is_err());
-        assert_eq!(Imdn::parse(b"<imdn>\xff</imdn>"), Err(ImdnError::NotUtf8));
+        assert_eq!(Imdn::parse(b"<imdn>\xff</imdn>"), Err(ImdnError::Xml(XmlError::NotUtf8)));
     }
 
     proptest! {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::XmlError;
 use crate::cpim;
 
 const RFC_IM: &[u8] = include_bytes!("../../testdata/cpim/rfc5438-01.cpim");
@@ -167,7 +168,7 @@ fn documents_of_an_aggregate_are_read() {
     assert_eq!(dispositions, [DELIVERED, DISPLAYED]);
     assert_eq!(documents(&parse(RFC_IM)), Ok(vec![]));
     let broken = parse("From: <im:a@b>\r\n\r\nContent-Type: message/imdn+xml\r\n\r\n<imdn/>");
-    assert_eq!(documents(&broken), Err(ImdnError::Root));
+    assert_eq!(documents(&broken), Err(ImdnError::Xml(XmlError::Root)));
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn an_aggregate_is_read_up_to_its_limit() {
         ))
     };
     assert!(is_imdn(&aggregate(512, "")));
-    assert_eq!(documents(&aggregate(512, "")), Err(ImdnError::Xml));
+    assert_eq!(documents(&aggregate(512, "")), Err(ImdnError::Xml(XmlError::NotWellFormed)));
     assert!(!is_imdn(&aggregate(513, "")));
     assert_eq!(documents(&aggregate(513, "")), Ok(vec![]));
     assert!(is_imdn(&aggregate(513, "Content-Disposition: notification\r\n")));
