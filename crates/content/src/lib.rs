@@ -3,8 +3,9 @@
 //! Start from [`multipart::Multipart`] for RFC 2046 bodies, from [`cpim::Cpim`] for `message/cpim`
 //! (RFC 3862) that is there and [`cpim::Reader`] for one that is still arriving, from
 //! [`imdn::Imdn`] for disposition notifications (RFC 5438), from [`is_composing::IsComposing`] for
-//! who is writing (RFC 3994), from [`reginfo::Document`] for registration state (RFC 3680) and from
-//! [`sip_message::requests`] for the REGISTER inside a third-party REGISTER.
+//! who is writing (RFC 3994), from [`reginfo::Document`] for registration state (RFC 3680), from
+//! [`resource_lists::ResourceLists`] for whom a request on a list goes to (RFC 4826, RFC 5364) and
+//! from [`sip_message::requests`] for the REGISTER inside a third-party REGISTER.
 //!
 //! Left out: decoding of base64 and quoted-printable (SIP and MSRP are 8-bit clean, RFC 3261
 //! §7.4.1), signatures and encryption of RFC 1847, validation against extension schemas.
@@ -20,6 +21,7 @@ mod media_type;
 mod mime;
 pub mod multipart;
 pub mod reginfo;
+pub mod resource_lists;
 pub mod sip_message;
 mod xml;
 
