@@ -12,6 +12,9 @@
 //! on). What is outside a shard is a [`Wire`]: sockets in the server, a simulated network in the
 //! lab.
 //!
+//! The MSRP sessions, pairs and rooms of a role are handles of [`Media`] over the machines of
+//! `msrp`, which run on cores of their own behind [`media::MediaCores`].
+//!
 //! Start with [`decision::decide`]. Left out: sessions (the dialogs and legs of INVITE), which only
 //! pass through here.
 //!
@@ -33,6 +36,7 @@ pub mod ifc;
 mod incoming;
 pub mod journal;
 mod mark;
+pub mod media;
 mod node;
 mod private;
 mod reg_event;
@@ -56,6 +60,7 @@ pub use forward::{Forwarding, LANE_WAITING_MAX, MAX_FORWARDS, Outcome, pass, pas
 pub use gate::{Gate, Ha1, Proof, Secrets};
 pub use incoming::Incoming;
 pub use mark::{Marks, Origin};
+pub use media::{Media, MediaError};
 pub use node::Node;
 pub use parlance_sip::header::SessionCase;
 pub use private::{Private, show_private};

@@ -21,7 +21,7 @@ pub(super) fn prepare(cx: &Cx, incoming: &Incoming, edits: &mut Edits) -> Option
     };
     edits.set(request, HeaderName::MaxForwards, left);
     // RFC 5393 §5.3.3. There is one branch at a time here: it gets all there is.
-    if !matches!(request.header(), Ok(Some(MaxBreadth(left))) if left <= breadth::MAX.into()) {
+    if !matches!(request.header(), Ok(Some(MaxBreadth(left))) if left <= u32::from(breadth::MAX)) {
         edits.set(request, HeaderName::MaxBreadth, breadth::MAX);
     }
     edits.remove(request, HeaderName::PServedUser);

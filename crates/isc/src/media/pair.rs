@@ -1,0 +1,183 @@
+//! Two sessions of a B2BUA, between which messages pass (RFC 6714 §6.2).
+
+use parlance_msrp::negotiate::{Agreement, Anchor, Terms};
+use parlance_msrp::relay::{self, PairConfig, PairCounts, PairKey, PairSide, Passage};
+use parlance_msrp::{Event, LocalAddress, Lost, MsrpUri, Scheme, SessionKey};
+use parlance_sip::sdp::{Direction, MediaRanges};
+use tokio::sync::mpsc;
+
+use super::held::{Held, What};
+use super::{EVENTS_MAX, MediaError, Place, Told, Towards};
+
+/// One pair. Dropped: both sessions end.
+#[derive(Debug)]
+pub struct Pair {
+    held: Held,
+    key: PairKey,
+    sessions: Towards<SessionKey>,
+    uris: Towards<MsrpUri>,
+    max_size: Option<u64>,
+    events: mpsc::Receiver<Event>,
+    over: bool,
+    agreed: Towards<Option<Agreement>>,
+}
+
+/// What happens to a pair.
+#[derive(Debug)]
+pub enum PairEvent {
+    /// The connection of a side stands.
+    Connected(PairSide),
+    /// A side has failed and is gone: the role ends both dialogs and drops the pair.
+    Lost(PairSide, Lost),
+    /// A chunk has passed, when [`PairConfig::copies`] asks for them.
+    Passed(Box<Passage>),
+    /// The core has ended. Nothing comes any more.
+    Gone,
+}
+
+impl Pair {
+    pub(super) async fn open(
+        place: Place,
+        addresses: Towards<LocalAddress>,
+        config: PairConfig,
+    ) -> Result<Self, MediaError> {
+        let (sink, events) = mpsc::channel(EVENTS_MAX);
+        let (at_place, max_size) = (place.clone(), config.max_size);
+        let opened = place.run(move |at| {
+            let Towards { offerer, answerer } = &addresses;
+            let key = at.node.open_pair(at.now, offerer, answerer, config);
+            let sessions = Towards {
+                offerer: at.node.pair_session(key, PairSide::Offerer)?,
+                answerer: at.node.pair_session(key, PairSide::Answerer)?,
+            };
+            for session in [sessions.offerer, sessions.answerer] {
+                at.sinks.subscribe(session, sink.clone());
+            }
+            let held = at_place.hold(What::Pair(key, [sessions.offerer, sessions.answerer]));
+            let uri = |session| at.node.uri(session).cloned();
+            let uris =
+                Towards { offerer: uri(sessions.offerer)?, answerer: uri(sessions.answerer)? };
+            Some((held, key, sessions, uris))
+        });
+        let (held, key, sessions, uris) = opened.await?.ok_or(MediaError::Gone)?;
+        Ok(Self {
+            held,
+            key,
+            sessions,
+            uris,
+            max_size,
+            events,
+            over: false,
+            agreed: Towards::default(),
+        })
+    }
+
+    /// Our URI towards a side.
+    pub fn uri(&self, side: PairSide) -> &MsrpUri {
+        self.uris.of(side)
+    }
+
+    /// What replaces the peer in a description that goes to `side`.
+    pub fn anchor(&self, side: PairSide, media: &super::Media) -> Anchor {
+        let own = self.uri(side).clone();
+        let secure = own.parts().scheme == Scheme::Msrps;
+        let fingerprints = if secure { media.fingerprints() } else { Vec::new() };
+        Anchor { own, fingerprints, max_size: self.max_size }
+    }
+
+    /// What we say towards `side` for [`negotiate`](parlance_msrp::negotiate): anything may pass,
+    /// the peers agree on the rest between them.
+    pub fn terms(&self, side: PairSide) -> Terms {
+        let anything = || "*".parse().unwrap_or_default();
+        Terms {
+            path: vec![self.uri(side).clone()],
+            accept_types: anything(),
+            accept_wrapped_types: MediaRanges::default(),
+            sends: Vec::new(),
+            max_size: self.max_size,
+            direction: Direction::SendRecv,
+            msrp_cema: false,
+            chatroom: None,
+            fingerprints: Vec::new(),
+            file: None,
+        }
+    }
+
+    /// A side is as it and we described it: only its peer can use its session, and we connect when
+    /// that is for us to do. Said again with the same paths it changes nothing.
+    ///
+    /// # Errors
+    /// [`MediaError`]; nothing has changed then.
+    pub async fn agree(&mut self, side: PairSide, agreement: &Agreement) -> Result<(), MediaError> {
+        let (session, told) = (*self.sessions.of(side), Told::new(agreement));
+        let before = self.agreed.of(side).as_ref();
+        let again = before.is_some_and(|before| agreement.continues(before));
+        self.held.place().run(move |at| told.tell(at, session, again)).await?;
+        *self.agreed.of_mut(side) = Some(agreement.clone());
+        Ok(())
+    }
+
+    /// What has passed so far, for timers and charging; `None`: the pair has ended.
+    ///
+    /// # Errors
+    /// [`MediaError`].
+    pub async fn counts(&self) -> Result<Option<PairCounts>, MediaError> {
+        let key = self.key;
+        self.held.place().run(move |at| at.node.pair_counts(key)).await
+    }
+
+    /// Ends the pair; what has passed. `None`: it had ended.
+    ///
+    /// # Errors
+    /// [`MediaError`]: what has passed is not known. The pair ends all the same.
+    pub async fn end(self) -> Result<Option<PairCounts>, MediaError> {
+        let key = self.key;
+        self.held.place().run(move |at| at.node.end_pair(at.now, key)).await
+    }
+
+    /// The next event; after [`PairEvent::Gone`] none comes. Cancel-safe.
+    pub async fn next(&mut self) -> PairEvent {
+        loop {
+            if self.over {
+                return std::future::pending().await;
+            }
+            match self.events.recv().await {
+                Some(Event::Bound { session }) => return PairEvent::Connected(self.side(session)),
+                Some(Event::Lost { session, why }) => {
+                    return PairEvent::Lost(self.side(session), why);
+                }
+                Some(Event::Relay(relay::Event::Passed(passage))) => {
+                    return PairEvent::Passed(passage);
+                }
+                // Not of a pair.
+                Some(Event::Relay(_) | Event::Endpoint(_) | Event::Switch(_)) => {}
+                None => {
+                    self.over = true;
+                    return PairEvent::Gone;
+                }
+            }
+        }
+    }
+
+    fn side(&self, session: SessionKey) -> PairSide {
+        if session == self.sessions.offerer { PairSide::Offerer } else { PairSide::Answerer }
+    }
+}
+
+impl<T> Towards<T> {
+    /// That of `side`.
+    pub fn of(&self, side: PairSide) -> &T {
+        match side {
+            PairSide::Offerer => &self.offerer,
+            PairSide::Answerer => &self.answerer,
+        }
+    }
+
+    /// That of `side`, to be changed.
+    pub fn of_mut(&mut self, side: PairSide) -> &mut T {
+        match side {
+            PairSide::Offerer => &mut self.offerer,
+            PairSide::Answerer => &mut self.answerer,
+        }
+    }
+}
