@@ -2,6 +2,7 @@
 //!
 //! Start from [`multipart::Multipart`] for RFC 2046 bodies, from [`cpim::Cpim`] for `message/cpim`
 //! (RFC 3862) that is there and [`cpim::Reader`] for one that is still arriving, from
+//! [`conference_info`] for who is in a session (RFC 4575), from
 //! [`imdn::Imdn`] for disposition notifications (RFC 5438), from [`is_composing::IsComposing`] for
 //! who is writing (RFC 3994), from [`reginfo::Document`] for registration state (RFC 3680), from
 //! [`resource_lists::ResourceLists`] for whom a request on a list goes to (RFC 4826, RFC 5364) and
@@ -14,6 +15,7 @@
 //! the caller.
 //! **Invariant:** reading never copies a body, and what is not asked to change keeps its octets.
 
+pub mod conference_info;
 pub mod cpim;
 pub mod imdn;
 pub mod is_composing;
