@@ -12,6 +12,7 @@
 //! | a failure REPORT for a range, other than 413 and 415 | the session has failed |
 //! | 408, or no response within 30 s, or any other failure | the message is given up with `#` |
 
+mod answering;
 mod command;
 mod receiving;
 mod sending;
@@ -103,6 +104,17 @@ pub enum SuccessReports {
     ByApplication,
 }
 
+/// When the chunk is answered that completes a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastAnswer {
+    /// At once, as every other chunk.
+    #[default]
+    Received,
+    /// When the application says with what ([`Node::answer`](crate::Node::answer)): a 200 promises
+    /// that the message is where it was to go. The sender waits 30 s (RFC 4975 §7.2).
+    ByApplication,
+}
+
 /// How an endpoint session behaves.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
@@ -113,6 +125,8 @@ pub struct EndpointConfig {
     pub delivery: Delivery,
     /// Who says when a message has arrived.
     pub success_reports: SuccessReports,
+    /// Who answers the chunk that completes a message.
+    pub last_answer: LastAnswer,
     /// Octets held of messages that are not complete; at the limit a chunk is refused with 413.
     /// Default 16 MiB. Nothing is held with [`Delivery::Pieces`].
     pub held_octets_max: u64,
@@ -134,6 +148,7 @@ impl EndpointConfig {
             accepts,
             delivery: Delivery::default(),
             success_reports: SuccessReports::default(),
+            last_answer: LastAnswer::default(),
             held_octets_max: 16 * 1024 * 1024,
             incomplete: Duration::from_secs(540),
             receives: true,

@@ -106,6 +106,19 @@ impl Node {
         });
     }
 
+    /// Answers the chunk that completed a message, in a session with
+    /// [`LastAnswer::ByApplication`](super::LastAnswer): 200 when the message is where it was to
+    /// go, or why it is not (RFC 4975 §10). Without effect when it was answered, or the session is
+    /// gone.
+    pub fn answer(&mut self, now: Instant, session: SessionKey, message_id: &[u8], code: u16) {
+        self.command(now, |roles| {
+            let Some(place) = place(roles, session) else { return };
+            if let Some(endpoint) = roles.endpoints.get_mut(place) {
+                endpoint.answer(&mut roles.cx, message_id, code);
+            }
+        });
+    }
+
     /// Sends a REPORT for a message that came: 200 when it has arrived where it was to go, or why
     /// it has not (RFC 4975 §7.1.3, §7.1.4). The caller knows whether its sender asked for it.
     pub fn report(

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::answering::Unanswered;
 use super::session::{Endpoint, PARTIALS_MAX};
-use super::{Delivery, Description, Dropped, Event, MessageKey, SuccessReports};
+use super::{Delivery, Description, Dropped, Event, LastAnswer, MessageKey, SuccessReports};
 use crate::chunk::Place;
 use crate::header::ByteRange;
 use crate::node::cx::{Cx, Verdict};
@@ -49,7 +50,7 @@ impl Endpoint {
         let Start::Request { method, .. } = chunk.head.start else { return Verdict::Done };
         match method {
             Method::Send => match self.send(cx, chunk) {
-                Ok(()) => Verdict::Accept,
+                Ok(()) => self.take_over(Unanswered::of_chunk(chunk)),
                 Err(code) => Verdict::Refuse(code),
             },
             Method::Report => {
@@ -65,7 +66,7 @@ impl Endpoint {
     /// More of a SEND.
     pub(super) fn body(&mut self, cx: &mut Cx, more: &More<'_>) -> Verdict {
         match self.take(cx, more.body, more.end, more.octets) {
-            Ok(()) => Verdict::Accept,
+            Ok(()) => self.take_over(Unanswered::of_rest(cx, more)),
             Err(code) => Verdict::Refuse(code),
         }
     }
@@ -86,6 +87,9 @@ impl Endpoint {
         }
         let message_id = head.message_id.ok_or(400_u16)?;
         let at = self.partial(message_id);
+        if self.is_unanswered(message_id) {
+            return Err(403);
+        }
         let place = match Place::of(head.byte_range, self.octets_max()) {
             Ok(place) => place,
             Err(code) => {
@@ -107,7 +111,8 @@ impl Endpoint {
                 && end == Some(Continuation::Last)
                 && self.config.delivery == Delivery::Whole
             {
-                if body.len() as u64 > self.octets_max() {
+                let full = self.unanswered.len() >= PARTIALS_MAX;
+                if full || body.len() as u64 > self.octets_max() {
                     return Err(413);
                 }
                 self.received(cx, description, shared(octets, body));
@@ -174,7 +179,7 @@ impl Endpoint {
 
     /// A message of which the first chunk came.
     fn begin(&mut self, cx: &mut Cx, description: Description, place: Place) -> Result<(), u16> {
-        if self.partials.len() >= PARTIALS_MAX {
+        if self.partials.len() + self.unanswered.len() >= PARTIALS_MAX {
             return Err(413);
         }
         let (message, session) = (self.number(), self.key());
@@ -269,7 +274,11 @@ impl Endpoint {
 
     /// Remembers a message, and reports it when its sender asks for that (RFC 4975 §7.1.3).
     fn arrived(&mut self, cx: &mut Cx, description: &Description, length: u64) {
-        self.seen.insert(&cx.hasher, &description.message_id);
+        match self.config.last_answer {
+            LastAnswer::Received => _ = self.seen.insert(&cx.hasher, &description.message_id),
+            // It has come when the application says so.
+            LastAnswer::ByApplication => self.completed = Some(description.message_id.clone()),
+        }
         if description.success_report && self.config.success_reports == SuccessReports::Received {
             let range = ByteRange { start: 1, end: Some(length), total: Some(length) };
             self.report_later(cx, description.message_id.clone(), range);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::answering::Unanswered;
 use super::receiving::{Current, Partial};
 use super::sending::{Outgoing, Written};
 use super::{Accepts, Dropped, EndpointConfig, Event, Failure, MessageKey};
@@ -37,6 +38,10 @@ pub(super) struct Endpoint {
     pub(super) current: Option<Current>,
     /// Messages that came.
     pub(super) seen: Seen,
+    /// The message that the chunk in hand completed, when the application answers it.
+    pub(super) completed: Option<Box<[u8]>>,
+    /// Chunks that the application has not answered.
+    pub(super) unanswered: Vec<Unanswered>,
     /// Success REPORTs that follow the response.
     pub(super) reports: Vec<(Box<[u8]>, ByteRange)>,
     /// When the timer is called.
@@ -61,6 +66,8 @@ impl Endpoint {
             partials: Vec::new(),
             current: None,
             seen,
+            completed: None,
+            unanswered: Vec::new(),
             reports: Vec::new(),
             armed: None,
             queue: VecDeque::new(),

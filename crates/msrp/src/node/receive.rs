@@ -41,6 +41,8 @@ pub(crate) struct More<'a> {
     pub(crate) end: Option<Continuation>,
     /// What was read; `body` is a slice of it, or short.
     pub(crate) octets: &'a Bytes,
+    /// What is remembered of its head.
+    pub(crate) rest: &'a Receiving,
 }
 
 /// The common part of a node and all roles.
@@ -172,7 +174,7 @@ impl Roles {
                 Verdict::Accept
             }
             Fate::Session(session) => {
-                let more = More { connection: id, session, body, end, octets };
+                let more = More { connection: id, session, body, end, octets, rest: &rest };
                 self.more(&more)
             }
         };

@@ -375,3 +375,59 @@ fn a_node_has_nothing_to_do_by_itself() {
     node.handle_input(now, Input::Lost { connection });
     assert!(!matches!(node.poll_output(), Some(Output::Close(..))));
 }
+
+/// Bob, whose application answers what completes a message.
+fn answering() -> Bob {
+    let mut bob = Bob::with(|config| config.last_answer = LastAnswer::ByApplication);
+    bob.bind();
+    bob
+}
+
+// Covers: DF-005
+#[test]
+fn the_application_answers_the_last_chunk() {
+    let mut bob = answering();
+    let first = bob.hears(&chunk("aaa1", "m1", "1-3/6", "one", '+'));
+    assert_eq!(first, Bob::response("aaa1", "200 OK"), "earlier chunks at once");
+    assert_eq!(bob.hears(&chunk("aaa2", "m1", "4-6/6", "two", '$')), "");
+    let [Said::Endpoint(Event::Received { body, .. })] = &bob.bench.said()[..] else { panic!() };
+    assert_eq!(&body[..], b"onetwo");
+    bob.bench.node.answer(bob.bench.now, bob.session, b"m1", 200);
+    let answered = text(&bob.bench.written(bob.connection));
+    assert_eq!(answered, Bob::response("aaa2", "200 OK"));
+    bob.bench.node.answer(bob.bench.now, bob.session, b"m1", 200);
+    assert_eq!(text(&bob.bench.written(bob.connection)), "", "once");
+    let again = bob.hears(&chunk("aaa3", "m1", "1-6/6", "onetwo", '$'));
+    assert_eq!(again, Bob::response("aaa3", "200 OK"), "it has come");
+    assert!(bob.bench.said().is_empty());
+}
+
+// Covers: DF-005
+#[test]
+fn what_the_application_refuses_has_not_come() {
+    let mut bob = answering();
+    for id in ["aaa1", "aaa2"] {
+        assert_eq!(bob.hears(&chunk(id, "m1", "1-3/3", "one", '$')), "");
+        let [Said::Endpoint(Event::Received { .. })] = &bob.bench.said()[..] else { panic!() };
+        let meanwhile = bob.hears(&chunk("zzzz", "m1", "1-3/3", "one", '$'));
+        assert!(meanwhile.contains("MSRP zzzz 403"), "{meanwhile}");
+        bob.bench.node.answer(bob.bench.now, bob.session, b"m1", 413);
+        let answered = text(&bob.bench.written(bob.connection));
+        assert!(answered.starts_with(&format!("MSRP {id} 413")), "{answered}");
+    }
+}
+
+#[test]
+fn no_more_wait_for_the_application_than_may() {
+    let mut bob = answering();
+    for number in 0..PARTIALS_MAX {
+        let sent = chunk(&format!("aaa{number}"), &format!("m{number}"), "1-1/1", "x", '$');
+        assert_eq!(bob.hears(&sent), "");
+    }
+    let refused = bob.hears(&chunk("last", "more", "1-1/1", "x", '$'));
+    assert!(refused.starts_with("MSRP last 413"), "{refused}");
+    let quiet = chunk("noo1", "m0", "1-1/1", "x", '$').replace("\n\nx", "\nFailure-Report: no\n\nx");
+    bob.bench.node.answer(bob.bench.now, bob.session, b"m0", 200);
+    bob.bench.written(bob.connection);
+    assert_eq!(bob.hears(&quiet), "", "nobody waits");
+}
