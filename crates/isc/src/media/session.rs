@@ -120,6 +120,16 @@ impl MediaSession {
         self.run(move |at| at.node.abort(at.now, key, message)).await
     }
 
+    /// Answers the chunk that completed a message, with
+    /// [`LastAnswer::ByApplication`](endpoint::LastAnswer).
+    ///
+    /// # Errors
+    /// [`MediaError`]: it is not answered.
+    pub async fn answer(&self, message_id: &[u8], code: u16) -> Result<(), MediaError> {
+        let (key, message_id) = (self.key, Box::<[u8]>::from(message_id));
+        self.run(move |at| at.node.answer(at.now, key, &message_id, code)).await
+    }
+
     /// Sends a REPORT for a message that came: 200 when it has arrived where it was to go, or why
     /// it has not (RFC 4975 §7.1.3, §7.1.4).
     ///
