@@ -426,7 +426,8 @@ fn no_more_wait_for_the_application_than_may() {
     }
     let refused = bob.hears(&chunk("last", "more", "1-1/1", "x", '$'));
     assert!(refused.starts_with("MSRP last 413"), "{refused}");
-    let quiet = chunk("noo1", "m0", "1-1/1", "x", '$').replace("\n\nx", "\nFailure-Report: no\n\nx");
+    let quiet =
+        chunk("noo1", "m0", "1-1/1", "x", '$').replace("\n\nx", "\nFailure-Report: no\n\nx");
     bob.bench.node.answer(bob.bench.now, bob.session, b"m0", 200);
     bob.bench.written(bob.connection);
     assert_eq!(bob.hears(&quiet), "", "nobody waits");
