@@ -2,6 +2,7 @@
 //!
 //! Start from [`multipart::Multipart`] for RFC 2046 bodies, from [`cpim::Cpim`] for `message/cpim`
 //! (RFC 3862) that is there and [`cpim::Reader`] for one that is still arriving, from
+//! [`list_service::Group`] for a group and what its members may do (OMA Group XDM, RFC 4745), from
 //! [`conference_info`] for who is in a session (RFC 4575), from
 //! [`imdn::Imdn`] for disposition notifications (RFC 5438), from [`is_composing::IsComposing`] for
 //! who is writing (RFC 3994), from [`reginfo::Document`] for registration state (RFC 3680), from
@@ -15,10 +16,13 @@
 //! the caller.
 //! **Invariant:** reading never copies a body, and what is not asked to change keeps its octets.
 
+pub mod common_policy;
 pub mod conference_info;
 pub mod cpim;
+mod date_time;
 pub mod imdn;
 pub mod is_composing;
+pub mod list_service;
 mod media_type;
 mod mime;
 pub mod multipart;

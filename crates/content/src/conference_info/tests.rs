@@ -361,6 +361,11 @@ fn a_partial_document_tells_what_changed_only() {
     };
     assert!(full(&large) > 50 * full(&small));
     assert!(!partial().is_full());
+    let kept = changed.to_string();
+    assert_eq!(partial(), Elements::partial(None, None, [UserChange::Written(&kept)]));
+    let (description, state) = (Description::default(), ConferenceState::default());
+    let written = Elements::of_users(&description, &state, small.iter().map(User::to_string));
+    assert_eq!(written, Elements::of_users(&description, &state, &small));
     assert!(partial().document(ENTITY, 2).len() < 600);
 }
 

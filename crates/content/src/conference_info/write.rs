@@ -26,6 +26,8 @@ pub struct Elements {
 pub enum UserChange<'a> {
     /// He is new, or more of him changed than the rows below say: everything about him.
     Whole(Cow<'a, User>),
+    /// The same, as the `Display` of the [`User`] wrote it before.
+    Written(&'a str),
     /// Only these endpoints of the user with this `entity` changed: everything about them.
     Endpoints(&'a str, &'a [Endpoint]),
     /// The user with this `entity` is not told about any more.
@@ -39,11 +41,12 @@ impl Elements {
         Self::of_users(description, state, users)
     }
 
-    /// Everything about a conference whose users are somewhere else.
-    pub fn of_users<'a>(
+    /// Everything about a conference whose users are somewhere else: each is a [`User`], or what
+    /// its `Display` wrote before.
+    pub fn of_users<U: fmt::Display>(
         description: &Description,
         state: &ConferenceState,
-        users: impl IntoIterator<Item = &'a User>,
+        users: impl IntoIterator<Item = U>,
     ) -> Self {
         let inner = rendered(|out| {
             // Both are in every full document, also when empty (§5.2).
@@ -53,8 +56,7 @@ impl Elements {
             }
             out.write_str("<users>")?;
             for user in users {
-                out.write_str("\r\n")?;
-                write_user(out, user)?;
+                write!(out, "\r\n{user}")?;
             }
             out.write_str("</users>")
         });
@@ -164,7 +166,7 @@ fn write_uris(out: &mut String, name: &str, uris: &[ServiceUri]) -> fmt::Result 
     write!(out, "</{name}>")
 }
 
-fn write_medium(out: &mut String, name: &str, key: &str, medium: &Medium) -> fmt::Result {
+fn write_medium(out: &mut impl Write, name: &str, key: &str, medium: &Medium) -> fmt::Result {
     write!(out, "<{name}")?;
     attribute(out, key, &medium.id)?;
     out.write_char('>')?;
@@ -189,7 +191,8 @@ fn write_state(out: &mut String, state: &ConferenceState) -> fmt::Result {
 
 fn write_change(out: &mut String, change: &UserChange<'_>) -> fmt::Result {
     match change {
-        UserChange::Whole(user) => write_user(out, user),
+        UserChange::Whole(user) => write!(out, "{user}"),
+        UserChange::Written(element) => out.write_str(element),
         UserChange::Endpoints(entity, endpoints) => {
             out.write_str("<user")?;
             attribute(out, "entity", entity)?;
@@ -207,8 +210,14 @@ fn write_change(out: &mut String, change: &UserChange<'_>) -> fmt::Result {
     }
 }
 
-/// Everything about a user; what is inside of a full element is full without saying so.
-fn write_user(out: &mut String, user: &User) -> fmt::Result {
+/// Writes the element of a user with everything about him.
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_user(f, self)
+    }
+}
+
+fn write_user(out: &mut impl Write, user: &User) -> fmt::Result {
     out.write_str("<user")?;
     attribute(out, "entity", &user.entity)?;
     out.write_str(" state=\"full\"")?;
@@ -230,7 +239,7 @@ fn write_user(out: &mut String, user: &User) -> fmt::Result {
     out.write_str("</user>")
 }
 
-fn write_endpoint(out: &mut String, endpoint: &Endpoint) -> fmt::Result {
+fn write_endpoint(out: &mut impl Write, endpoint: &Endpoint) -> fmt::Result {
     out.write_str("<endpoint")?;
     attribute(out, "entity", &endpoint.entity)?;
     out.write_str(" state=\"full\">")?;
@@ -251,7 +260,7 @@ fn write_endpoint(out: &mut String, endpoint: &Endpoint) -> fmt::Result {
     out.write_str("</endpoint>")
 }
 
-fn write_execution(out: &mut String, name: &str, execution: Option<&Execution>) -> fmt::Result {
+fn write_execution(out: &mut impl Write, name: &str, execution: Option<&Execution>) -> fmt::Result {
     let Some(Execution { when, reason, by }) = execution else { return Ok(()) };
     write!(out, "<{name}>")?;
     optional(out, "when", when.as_deref())?;
@@ -260,14 +269,14 @@ fn write_execution(out: &mut String, name: &str, execution: Option<&Execution>) 
     write!(out, "</{name}>")
 }
 
-fn optional(out: &mut String, name: &str, value: Option<&str>) -> fmt::Result {
+fn optional(out: &mut impl Write, name: &str, value: Option<&str>) -> fmt::Result {
     let Some(value) = value else { return Ok(()) };
     write!(out, "<{name}>")?;
     text(out, value)?;
     write!(out, "</{name}>")
 }
 
-fn attribute(out: &mut String, name: &str, value: &str) -> fmt::Result {
+fn attribute(out: &mut impl Write, name: &str, value: &str) -> fmt::Result {
     write!(out, " {name}=\"")?;
     text(out, value)?;
     out.write_char('"')
