@@ -1,0 +1,156 @@
+//! Who may begin, join, invite, remove and watch (OMA-TS-SIMPLE_IM §7.4.3.4 to §7.4.3.7, §7.4.3.9,
+//! §7.4.3.12, §7.4.3.14).
+
+use parlance_sip::uri::Aor;
+use parlance_store::Millis;
+
+use super::memory::Past;
+use super::{Caller, Focus, Kind};
+use crate::groups::{Group, Rights};
+use crate::policy::{InviteRight, Policy};
+use crate::refusal::Refusal;
+
+/// Whether somebody may begin a session of a group at `now` (CF-033, CF-037).
+///
+/// # Errors
+/// The first of the checks that fails.
+pub fn begin(group: &Group, caller: &Caller, now: Millis, policy: &Policy) -> Result<(), Refusal> {
+    let rights = group.rights(&caller.names());
+    enter(group, rights, caller, now)?;
+    if group.invites_members && !rights.initiate {
+        return Err(Refusal::NotAllowed);
+    }
+    // Whoever is invited can be a key participant; a room has nobody but the one who comes.
+    if !group.invites_members && group.has_key_participants() && !rights.key_participant {
+        return Err(Refusal::NobodyThere);
+    }
+    if group.invites_members && group.members.len() > policy.participants_max(Some(group)) {
+        return Err(Refusal::ListTooLong);
+    }
+    Ok(())
+}
+
+/// Whether a group lets somebody in: the checks that need no session, in the order of §7.4.3.7.
+fn enter(group: &Group, rights: Rights, caller: &Caller, now: Millis) -> Result<(), Refusal> {
+    if rights.blocked {
+        return Err(Refusal::Blocked);
+    }
+    if !rights.join {
+        return Err(Refusal::NotMember);
+    }
+    if caller.anonymous && !rights.anonymity {
+        return Err(Refusal::Anonymous);
+    }
+    opening(group, now)
+}
+
+/// Whether a group has sessions at `now`, and sessions for instant messages at all.
+fn opening(group: &Group, now: Millis) -> Result<(), Refusal> {
+    if !group.is_open(now) {
+        return Err(Refusal::Closed);
+    }
+    if !group.supports_im {
+        return Err(Refusal::NotAllowed);
+    }
+    Ok(())
+}
+
+impl Focus {
+    /// What whoever goes by these identities may do.
+    pub fn rights(&self, names: &[Aor]) -> Rights {
+        if let Some(group) = &self.setup.group {
+            return group.rights(names);
+        }
+        let is_creator = names.contains(&self.setup.creator);
+        let policy = &self.policy.ad_hoc;
+        Rights {
+            join: is_creator || self.memory.of(names).is_some() || self.takes_place(names),
+            initiate: true,
+            see_state: true,
+            invite: policy.invite == InviteRight::Everybody || is_creator,
+            expel: is_creator,
+            anonymity: policy.anonymity,
+            private_messages: policy.private_messages,
+            blocked: false,
+            key_participant: false,
+        }
+    }
+
+    /// Whether somebody may join, now that the session runs: blocked, member, anonymous, room, and
+    /// what else there is, in this order (CF-038).
+    ///
+    /// # Errors
+    /// The first of the checks that fails.
+    pub fn admit(&self, caller: &Caller, now: Millis) -> Result<(), Refusal> {
+        let names = caller.names();
+        if self.memory.of(&names) == Some(Past::Expelled) {
+            return Err(Refusal::Blocked);
+        }
+        let rights = self.rights(&names);
+        if rights.blocked {
+            return Err(Refusal::Blocked);
+        }
+        if !rights.join {
+            return Err(Refusal::NotMember);
+        }
+        if caller.anonymous && !rights.anonymity {
+            return Err(Refusal::Anonymous);
+        }
+        if !self.takes_place(&names) && !self.has_room(1) {
+            return Err(Refusal::Full);
+        }
+        self.setup.group.as_ref().map_or(Ok(()), |group| opening(group, now))
+    }
+
+    /// Whether so many more users can come in. Those who are on their way count (CF-039).
+    pub fn has_room(&self, more: usize) -> bool {
+        let max = self.policy.participants_max(self.setup.group.as_deref());
+        self.roster.counts().places.saturating_add(more) <= max
+    }
+
+    /// Whether a participant may have somebody invited (CF-051).
+    ///
+    /// # Errors
+    /// He takes no part or may not, or there is no room.
+    pub fn may_invite(&self, names: &[Aor], how_many: usize) -> Result<(), Refusal> {
+        if !self.is_in(names) || !self.rights(names).invite {
+            return Err(Refusal::NotAllowed);
+        }
+        if !self.has_room(how_many) {
+            return Err(Refusal::TooMany);
+        }
+        Ok(())
+    }
+
+    /// Whether somebody may have whoever is known as `target` removed (CF-053). Everybody may
+    /// remove himself.
+    ///
+    /// # Errors
+    /// He may not, or there is nobody of that name.
+    pub fn may_expel(&self, names: &[Aor], target: &Aor) -> Result<(), Refusal> {
+        let is_himself = names.contains(target);
+        if !self.is_in(names) || !is_himself && !self.rights(names).expel {
+            return Err(Refusal::NotAllowed);
+        }
+        if self.endpoints_of(target).is_empty() {
+            return Err(Refusal::NoParticipant);
+        }
+        Ok(())
+    }
+
+    /// Whether somebody may see who takes part (CF-057).
+    ///
+    /// # Errors
+    /// He takes no part or may not.
+    pub fn may_watch(&self, names: &[Aor]) -> Result<(), Refusal> {
+        if self.takes_place(names) && self.rights(names).see_state {
+            return Ok(());
+        }
+        Err(Refusal::StateNotAllowed)
+    }
+
+    /// Whether the session is a room in which participants have nicknames and private messages.
+    pub fn is_room(&self) -> bool {
+        self.setup.kind != Kind::OneToOne
+    }
+}
