@@ -26,6 +26,7 @@ use parlance_content::conference_info::{
     self, ConferenceState, Description, DisconnectionMethod, JoiningMethod, Status,
 };
 use parlance_sip::uri::Aor;
+use parlance_store::Millis;
 
 pub use participant::{Caller, Endpoint, EndpointId, Shown, User, did_not_come};
 pub use release::Release;
@@ -92,6 +93,8 @@ pub struct Focus {
     creator_left: bool,
     /// Whether a key participant was in.
     had_key_participant: bool,
+    /// When it is: rules may hold for some time only.
+    now: Millis,
 }
 
 impl Focus {
@@ -99,11 +102,8 @@ impl Focus {
     pub fn new(setup: Setup, policy: Arc<Policy>) -> Self {
         let group = setup.group.as_deref();
         let description = Description {
-            display_text: group.and_then(|group| group.display_name.clone()),
-            subject: setup
-                .subject
-                .clone()
-                .or_else(|| group.and_then(|group| group.subject.clone())),
+            display_text: group.and_then(Group::display_name).map(str::to_owned),
+            subject: setup.subject.clone().or_else(|| Some(group?.subject()?.to_owned())),
             maximum_user_count: u32::try_from(policy.participants_max(group)).ok(),
             ..Description::default()
         };
@@ -117,7 +117,13 @@ impl Focus {
             peak: 0,
             creator_left: false,
             had_key_participant: false,
+            now: Millis(0),
         }
+    }
+
+    /// Says when it is. To be called before anything that asks for rights.
+    pub fn at(&mut self, now: Millis) {
+        self.now = now;
     }
 
     /// What kind of session it is now.
@@ -133,7 +139,7 @@ impl Focus {
     /// What it is about.
     pub fn subject(&self) -> Option<&str> {
         let group = self.setup.group.as_deref();
-        self.setup.subject.as_deref().or_else(|| group?.subject.as_deref())
+        self.setup.subject.as_deref().or_else(|| group?.subject())
     }
 
     /// The group, when it is one's.

@@ -1,11 +1,19 @@
 //! The groups that are hosted here: chat rooms and pre-arranged groups (OMA-TS-SIMPLE_IM §7.4.3.4,
-//! §7.4.3.6; the document: OMA-TS-XDM_Group, "list-service").
+//! §7.4.3.6; the document: OMA-TS-XDM_Group).
 
+mod files;
+
+use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
+use parlance_content::common_policy::{Asker, Condition, Identity, Ruleset};
+use parlance_content::list_service::{self, GroupError};
 use parlance_isc::Local;
 use parlance_sip::uri::Aor;
 use parlance_store::Millis;
+
+pub use files::{FileFault, GroupFiles, Why};
 
 /// Where hosted groups are kept.
 ///
@@ -24,31 +32,13 @@ pub trait Groups {
 pub struct GroupsUnavailable;
 
 /// A group: its members and what they may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Its identity, which is called to enter it.
-    pub identity: Aor,
-    /// What users call it.
-    pub display_name: Option<String>,
-    /// What its sessions are about.
-    pub subject: Option<String>,
-    /// Its members, in the order of the document, external lists resolved.
-    pub members: Vec<Member>,
-    /// Whether a session invites all members: a pre-arranged group. Otherwise it is a chat room.
-    pub invites_members: bool,
-    /// Most participants of a session; `None`: as many as the operator allows.
-    pub participants_max: Option<u32>,
-    /// Participants that a session needs to begin, the first included.
-    pub participants_min: u32,
-    /// Users without whom a session does not begin.
-    pub required: Vec<Aor>,
-    /// When sessions may run; empty: always.
-    pub schedule: Vec<Opening>,
-    /// Whether instant messaging is one of its services.
-    pub supports_im: bool,
-    /// Who may do what. Without any rule members may join, begin and see a session, and send
-    /// private messages.
-    pub rules: Vec<Rule>,
+    identity: Aor,
+    members: Vec<Member>,
+    names: HashSet<Aor>,
+    required: Vec<Aor>,
+    document: list_service::Group,
 }
 
 /// A member of a group.
@@ -56,66 +46,35 @@ pub struct Group {
 pub struct Member {
     /// Who it is.
     pub address: Aor,
+    /// His URI as the group has it.
+    pub uri: String,
     /// What users call him.
     pub display_name: Option<String>,
 }
 
-/// A time in which sessions may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opening {
-    /// The first moment.
-    pub from: Millis,
-    /// The first moment after it.
-    pub until: Millis,
+/// Why a group document is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GroupFault {
+    /// It cannot be read.
+    #[error(transparent)]
+    Document(#[from] GroupError),
+    /// A URI in it names nobody.
+    #[error("{0} names nobody")]
+    Uri(String),
+    /// Its members are lists elsewhere, which nobody here can read.
+    #[error("external lists are not followed")]
+    External,
 }
 
-/// One rule of a group (RFC 4745 §4, OMA-TS-XDM_Group).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// To whom it applies: to whom any of these does. Empty: to everybody.
-    pub conditions: Vec<Condition>,
-    /// What they may do.
-    pub actions: Actions,
-}
-
-/// Whom a rule means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// This user (`identity`, `one`).
-    Identity(Aor),
-    /// Everybody of a domain but these (`identity`, `many`).
-    Domain {
-        /// The domain; `None`: everybody.
-        domain: Option<String>,
-        /// Who is not meant.
-        except: Vec<Aor>,
-    },
-    /// The members (`is-list-member`).
-    Member,
-    /// Whoever no rule names as identity or member (`other-identity`).
-    Other,
-}
-
-/// What a rule lets users do; `None`: it does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Actions {
-    /// `join-handling`: to join a session. `false` in a rule that names a user by his identity
-    /// keeps him out, whatever other rules say.
-    pub join: Option<bool>,
-    /// `allow-initiate-conference`: to begin a session.
-    pub initiate: Option<bool>,
-    /// `allow-conference-state`: to see who takes part.
-    pub see_state: Option<bool>,
-    /// `allow-invite-users-dynamically`: to have others invited.
-    pub invite: Option<bool>,
-    /// `allow-expelling`: to have others removed.
-    pub expel: Option<bool>,
-    /// `allow-anonymity`: to take part without being known.
-    pub anonymity: Option<bool>,
-    /// `allow-private-message`.
-    pub private_messages: Option<bool>,
-    /// `is-key-participant`.
-    pub key_participant: Option<bool>,
+/// Somebody who wants something of a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The identities he goes by.
+    pub names: &'a [Aor],
+    /// Whether he asked not to be known.
+    pub anonymous: bool,
+    /// When he asks.
+    pub now: Millis,
 }
 
 /// What one user may do in a session.
@@ -123,47 +82,113 @@ pub struct Actions {
 pub struct Rights {
     /// A rule names him and keeps him out.
     pub blocked: bool,
-    /// To join.
+    /// To join (`join-handling`).
     pub join: bool,
-    /// To begin a session.
+    /// To begin a session (`allow-initiate-conference`).
     pub initiate: bool,
-    /// To see who takes part.
+    /// To see who takes part (`allow-conference-state`).
     pub see_state: bool,
-    /// To have others invited.
+    /// To have others invited (`allow-invite-users-dynamically`).
     pub invite: bool,
-    /// To have others removed.
+    /// To have others removed (`allow-expelling`).
     pub expel: bool,
-    /// To take part without being known.
+    /// To take part without being known (`allow-anonymity`).
     pub anonymity: bool,
-    /// To send private messages.
+    /// To send private messages (`allow-private-message`).
     pub private_messages: bool,
-    /// A session needs one of those who have it.
+    /// A session needs one of those who have it (`is-key-participant`).
     pub key_participant: bool,
 }
 
 impl Group {
-    /// A chat room of `identity` that everybody may enter, without members.
-    pub fn new(identity: Aor) -> Self {
-        Self {
-            identity,
-            display_name: None,
-            subject: None,
-            members: Vec::new(),
-            invites_members: false,
-            participants_max: None,
-            participants_min: 0,
-            required: Vec::new(),
-            schedule: Vec::new(),
-            supports_im: true,
-            rules: Vec::new(),
-        }
+    /// Reads a group document.
+    ///
+    /// # Errors
+    /// [`GroupFault`]; its text tells the owner of the document what is wrong.
+    pub fn read(octets: &[u8]) -> Result<Self, GroupFault> {
+        Self::new(list_service::Group::parse(octets)?)
     }
 
-    /// What the user may do who goes by these identities. What several rules allow adds up
-    /// (RFC 4745 §10.2).
-    pub fn rights(&self, names: &[Aor]) -> Rights {
-        let is_member = self.is_member(names);
-        if self.rules.is_empty() {
+    /// The group that a document describes.
+    ///
+    /// # Errors
+    /// [`GroupFault`].
+    pub fn new(document: list_service::Group) -> Result<Self, GroupFault> {
+        let aor = |uri: &String| Aor::parse(uri).map_err(|_| GroupFault::Uri(uri.clone()));
+        if !document.externals.is_empty() {
+            return Err(GroupFault::External);
+        }
+        let mut members = Vec::with_capacity(document.entries.len());
+        let mut names = HashSet::new();
+        for entry in &document.entries {
+            let address = aor(&entry.uri)?;
+            // Two spellings of one user are one member.
+            if names.insert(address.clone()) {
+                let display_name = entry.display_name.as_ref().map(|name| name.text.clone());
+                members.push(Member { address, uri: entry.uri.clone(), display_name });
+            }
+        }
+        let required = document.required_participants.iter().map(aor).collect::<Result<_, _>>()?;
+        Ok(Self { identity: aor(&document.uri)?, members, names, required, document })
+    }
+
+    /// Its identity, which is called to enter it.
+    pub fn identity(&self) -> &Aor {
+        &self.identity
+    }
+
+    /// Its members, in the order of the document, each once.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// What users call it.
+    pub fn display_name(&self) -> Option<&str> {
+        self.document.display_name(None)
+    }
+
+    /// What its sessions are about.
+    pub fn subject(&self) -> Option<&str> {
+        self.document.subject.as_deref()
+    }
+
+    /// Whether a session invites all members: a pre-arranged group. Otherwise it is a chat room.
+    pub fn invites_members(&self) -> bool {
+        self.document.invite_members
+    }
+
+    /// Most participants of a session; `None`: as many as the operator allows.
+    pub fn participants_max(&self) -> Option<u32> {
+        self.document.max_participant_count
+    }
+
+    /// Participants that a session needs to begin, the first included.
+    pub fn participants_min(&self) -> u32 {
+        self.document.min_participant_count.unwrap_or(0)
+    }
+
+    /// Users without whom a session does not begin.
+    pub fn required(&self) -> &[Aor] {
+        &self.required
+    }
+
+    /// Whether one of the services by these names may use it.
+    pub fn supports(&self, enablers: &[String]) -> bool {
+        let mut enablers = enablers.iter();
+        self.document.supported_services.is_empty()
+            || enablers.any(|enabler| self.document.supports(enabler))
+    }
+
+    /// Whether one of these identities is a member's.
+    pub fn is_member(&self, names: &[Aor]) -> bool {
+        names.iter().any(|name| self.names.contains(name))
+    }
+
+    /// What a user may do. Without any rule members may join, begin and see a session, and send
+    /// private messages.
+    pub fn rights(&self, who: Who<'_>) -> Rights {
+        let is_member = self.is_member(who.names);
+        if self.document.ruleset.rules.is_empty() {
             return Rights {
                 join: is_member,
                 initiate: is_member,
@@ -172,146 +197,83 @@ impl Group {
                 ..Rights::default()
             };
         }
-        let named = self.rules.iter().any(|rule| {
-            rule.conditions.iter().any(|condition| match condition {
-                Condition::Identity(identity) => names.contains(identity),
-                Condition::Member => is_member,
-                Condition::Domain { .. } | Condition::Other => false,
-            })
-        });
-        let mut rights = Rights::default();
-        for rule in &self.rules {
-            let applies = |condition: &Condition| match condition {
-                Condition::Identity(identity) => names.contains(identity),
-                Condition::Domain { domain, except } => {
-                    !names.iter().any(|name| except.contains(name))
-                        && domain.as_deref().is_none_or(|domain| {
-                            names.iter().any(|name| name.domain() == Some(domain))
-                        })
-                }
-                Condition::Member => is_member,
-                Condition::Other => !named,
-            };
-            if rule.conditions.is_empty() || rule.conditions.iter().any(applies) {
-                rights.add(&rule.actions);
-                let is_named = |condition: &Condition| matches!(condition, Condition::Identity(_));
-                let by_name = rule.conditions.iter().filter(|condition| is_named(condition));
-                rights.blocked |=
-                    rule.actions.join == Some(false) && by_name.map(applies).any(|a| a);
+        self.ask(who, |asker| {
+            let rights = self.document.rights(asker);
+            let is = |right: Option<bool>| right == Some(true);
+            Rights {
+                blocked: self.blocks(asker),
+                join: is(rights.join_handling),
+                initiate: is(rights.allow_initiate_conference),
+                see_state: is(rights.allow_conference_state),
+                invite: is(rights.allow_invite_users_dynamically),
+                expel: is(rights.allow_expelling),
+                anonymity: is(rights.allow_anonymity),
+                private_messages: is(rights.allow_private_message),
+                key_participant: is(rights.is_key_participant),
             }
-        }
-        rights
+        })
     }
 
-    /// Whether one of these identities is a member's.
-    pub fn is_member(&self, names: &[Aor]) -> bool {
-        self.members.iter().any(|member| names.contains(&member.address))
+    /// Whether a rule that names the user by his identity says `join-handling` false: he is kept
+    /// out, whatever rules for many say (OMA-TS-SIMPLE_IM §7.4.3.7, "blocked").
+    fn blocks(&self, asker: &Asker<'_>) -> bool {
+        self.document.ruleset.matching(asker).any(|rule| {
+            let named = rule.conditions.iter().any(|condition| match condition {
+                Condition::Identity(all) => all.iter().any(|identity| match identity {
+                    Identity::One(uri) => (asker.is)(uri),
+                    Identity::Many { .. } => false,
+                }),
+                _ => false,
+            });
+            named && says(&rule.actions, "join-handling", &["false", "0"])
+        })
+    }
+
+    /// Whether a user may join at other times than now, by rules that hold for some time only
+    /// (RFC 4745 §7.4): the group is closed to him.
+    pub fn is_closed_to(&self, who: Who<'_>) -> bool {
+        let mut ruleset: Ruleset = self.document.ruleset.clone();
+        let timed = |condition: &Condition| matches!(condition, Condition::Validity(_));
+        if !ruleset.rules.iter().flat_map(|rule| &rule.conditions).any(timed) {
+            return false;
+        }
+        for rule in &mut ruleset.rules {
+            rule.conditions.retain(|condition| !timed(condition));
+        }
+        let document = list_service::Group { ruleset, ..self.document.clone() };
+        let always = Self { document, ..self.clone() };
+        !self.rights(who).join && always.rights(who).join
     }
 
     /// Whether a session needs a key participant: some rule makes one.
     pub fn has_key_participants(&self) -> bool {
-        self.rules.iter().any(|rule| rule.actions.key_participant == Some(true))
+        let mut rules = self.document.ruleset.rules.iter();
+        rules.any(|rule| says(&rule.actions, "is-key-participant", &["true", "1"]))
     }
 
-    /// Whether sessions may run at `now`.
-    pub fn is_open(&self, now: Millis) -> bool {
-        let open = |opening: &Opening| opening.from <= now && now < opening.until;
-        self.schedule.is_empty() || self.schedule.iter().any(open)
+    fn ask<T>(&self, who: Who<'_>, ask: impl FnOnce(&Asker<'_>) -> T) -> T {
+        let is = |uri: &str| Aor::parse(uri).is_ok_and(|uri| who.names.contains(&uri));
+        let domain = who.names.iter().find_map(Aor::domain).unwrap_or_default();
+        ask(&Asker {
+            is: &is,
+            domain,
+            is_member: self.is_member(who.names),
+            is_on: &|_| false,
+            is_anonymous: who.anonymous,
+            now: i64::try_from(who.now.0 / 1000).unwrap_or(i64::MAX),
+        })
     }
 }
 
-impl Rights {
-    fn add(&mut self, actions: &Actions) {
-        let pairs = [
-            (&mut self.join, actions.join),
-            (&mut self.initiate, actions.initiate),
-            (&mut self.see_state, actions.see_state),
-            (&mut self.invite, actions.invite),
-            (&mut self.expel, actions.expel),
-            (&mut self.anonymity, actions.anonymity),
-            (&mut self.private_messages, actions.private_messages),
-            (&mut self.key_participant, actions.key_participant),
-        ];
-        for (right, action) in pairs {
-            *right |= action == Some(true);
-        }
+fn says(actions: &[parlance_content::common_policy::Action], name: &str, values: &[&str]) -> bool {
+    actions.iter().any(|action| action.name == name && values.contains(&action.value.as_str()))
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("members", &self.members.len()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use parlance_sip::uri::Aor;
-    use parlance_store::Millis;
-
-    use super::{Actions, Condition, Group, Member, Opening, Rights, Rule};
-
-    fn aor(text: &str) -> Aor {
-        text.parse().unwrap()
-    }
-
-    fn group() -> Group {
-        let member = |text| Member { address: aor(text), display_name: None };
-        let mut group = Group::new(aor("sip:chess@ims.test"));
-        group.members = vec![member("sip:alice@ims.test"), member("sip:bob@ims.test")];
-        group
-    }
-
-    fn rule(conditions: Vec<Condition>, actions: Actions) -> Rule {
-        Rule { conditions, actions }
-    }
-
-    // Covers: CF-034
-    #[test]
-    fn rules_say_who_may_do_what() {
-        let mut group = group();
-        let join = Actions { join: Some(true), ..Actions::default() };
-        let expel =
-            Actions { expel: Some(true), key_participant: Some(true), ..Actions::default() };
-        let out = Actions { join: Some(false), ..Actions::default() };
-        let state = Actions { see_state: Some(true), ..Actions::default() };
-        let except = vec![aor("sip:eve@away.test")];
-        group.rules = vec![
-            rule(vec![Condition::Member], join),
-            rule(vec![Condition::Identity(aor("sip:alice@ims.test"))], expel),
-            rule(vec![Condition::Identity(aor("sip:bob@ims.test"))], out),
-            rule(vec![Condition::Domain { domain: Some("away.test".into()), except }], join),
-            rule(vec![Condition::Other], state),
-        ];
-        let joins = Rights { join: true, ..Rights::default() };
-        #[rustfmt::skip]
-        let table = [
-            ("sip:alice@ims.test", Rights { expel: true, key_participant: true, ..joins }),
-            ("sip:bob@ims.test",   Rights { blocked: true, ..joins }),
-            ("sip:carl@away.test", Rights { see_state: true, ..joins }),
-            ("sip:eve@away.test",  Rights { see_state: true, ..Rights::default() }),
-            ("tel:+15550000001",   Rights { see_state: true, ..Rights::default() }),
-        ];
-        for (who, rights) in table {
-            assert_eq!(group.rights(&[aor(who)]), rights, "{who}");
-        }
-        let both = [aor("tel:+15550000001"), aor("sip:alice@ims.test")];
-        assert!(group.rights(&both).expel, "any of the identities counts");
-        assert!(group.has_key_participants());
-    }
-
-    #[test]
-    fn without_rules_the_members_are_let_in() {
-        let group = group();
-        let rights = group.rights(&[aor("sip:bob@ims.test")]);
-        assert!(rights.join && rights.initiate && rights.see_state && !rights.invite);
-        assert_eq!(group.rights(&[aor("sip:eve@ims.test")]), Rights::default());
-        assert!(!group.has_key_participants());
-    }
-
-    // Covers: CF-037
-    #[test]
-    fn a_schedule_has_times_at_which_the_group_is_closed() {
-        let mut group = group();
-        assert!(group.is_open(Millis(5)));
-        group.schedule = vec![Opening { from: Millis(10), until: Millis(20) }];
-        assert_eq!(
-            [9, 10, 19, 20].map(|now| group.is_open(Millis(now))),
-            [false, true, true, false]
-        );
-    }
-}
+pub(crate) mod tests;

@@ -14,7 +14,7 @@ mod policy;
 mod refusal;
 
 pub use groups::{
-    Actions, Condition, Group, Groups, GroupsUnavailable, Member, Opening, Rights, Rule,
+    FileFault, Group, GroupFault, GroupFiles, Groups, GroupsUnavailable, Member, Rights, Who, Why,
 };
 pub use policy::{
     AdHocPolicy, AnonymousAnswer, AnswerAt, InviteRight, Policy, PolicyMistake, ReleasePolicies,

@@ -185,6 +185,10 @@ pub struct Policy {
     /// Seconds after which a running session looks again whether its group is still there and as
     /// it was. Default 60, at least 1.
     pub group_refresh_s: u32,
+    /// What instant messaging is called among the services of a group (`supported-services`). A
+    /// group that names services has sessions when one of these is among them. Default `im`; no
+    /// specification fixes the name.
+    pub enablers: Vec<String>,
     /// Seconds for which a session that has ended is answered 410 rather than 404. Default 600.
     pub ended_s: u32,
     /// Whether a participant may have nicknames (RFC 7701 §7). Default true.
@@ -242,6 +246,7 @@ impl Default for Policy {
             idle_s: 1800,
             session_s_max: 0,
             group_refresh_s: 60,
+            enablers: vec!["im".to_owned()],
             ended_s: 600,
             nicknames: true,
             reserved_nicknames: Vec::new(),
@@ -276,7 +281,7 @@ impl Policy {
     /// made it, and never more than [`Policy::participants_max`].
     pub fn participants_max(&self, group: Option<&Group>) -> usize {
         let own = match group {
-            Some(group) => group.participants_max.unwrap_or(u32::MAX),
+            Some(group) => group.participants_max().unwrap_or(u32::MAX),
             None => self.adhoc_group_size_max.saturating_add(1),
         };
         usize::try_from(own.min(self.participants_max)).unwrap_or(usize::MAX)
@@ -297,6 +302,7 @@ pub(crate) fn seconds_of(seconds: u32) -> Duration {
 mod tests {
     use super::{Policy, limit};
     use crate::groups::Group;
+    use crate::groups::tests::document;
 
     #[test]
     fn an_empty_section_is_the_default() {
@@ -325,12 +331,15 @@ mod tests {
     // Covers: CF-039
     #[test]
     fn the_smallest_limit_counts() {
-        let mut group = Group::new("sip:g@ims.test".parse().unwrap());
+        let group = |max| {
+            let mut document = document(&[], Vec::new());
+            document.max_participant_count = max;
+            Group::new(document).unwrap()
+        };
         let policy = Policy { adhoc_group_size_max: 5, participants_max: 8, ..Policy::default() };
         assert_eq!(policy.participants_max(None), 6);
-        assert_eq!(policy.participants_max(Some(&group)), 8);
-        group.participants_max = Some(3);
-        assert_eq!(policy.participants_max(Some(&group)), 3);
+        assert_eq!(policy.participants_max(Some(&group(None))), 8);
+        assert_eq!(policy.participants_max(Some(&group(Some(3)))), 3);
         assert_eq!(limit(0), None);
     }
 

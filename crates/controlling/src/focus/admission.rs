@@ -6,7 +6,7 @@ use parlance_store::Millis;
 
 use super::memory::Past;
 use super::{Caller, Focus, Kind};
-use crate::groups::{Group, Rights};
+use crate::groups::{Group, Rights, Who};
 use crate::policy::{InviteRight, Policy};
 use crate::refusal::Refusal;
 
@@ -15,51 +15,49 @@ use crate::refusal::Refusal;
 /// # Errors
 /// The first of the checks that fails.
 pub fn begin(group: &Group, caller: &Caller, now: Millis, policy: &Policy) -> Result<(), Refusal> {
-    let rights = group.rights(&caller.names());
-    enter(group, rights, caller, now)?;
-    if group.invites_members && !rights.initiate {
+    let names = caller.names();
+    let who = Who { names: &names, anonymous: caller.anonymous, now };
+    let rights = group.rights(who);
+    if rights.blocked {
+        return Err(Refusal::Blocked);
+    }
+    if !rights.join {
+        return Err(not_member(group, who));
+    }
+    if caller.anonymous && !rights.anonymity {
+        return Err(Refusal::Anonymous);
+    }
+    if !group.supports(&policy.enablers) {
+        return Err(Refusal::NotAllowed);
+    }
+    if group.invites_members() && !rights.initiate {
         return Err(Refusal::NotAllowed);
     }
     // Whoever is invited can be a key participant; a room has nobody but the one who comes.
-    if !group.invites_members && group.has_key_participants() && !rights.key_participant {
+    if !group.invites_members() && group.has_key_participants() && !rights.key_participant {
         return Err(Refusal::NobodyThere);
     }
-    if group.invites_members && group.members.len() > policy.participants_max(Some(group)) {
+    if group.invites_members() && group.members().len() > policy.participants_max(Some(group)) {
         return Err(Refusal::ListTooLong);
     }
     Ok(())
 }
 
-/// Whether a group lets somebody in: the checks that need no session, in the order of §7.4.3.7.
-fn enter(group: &Group, rights: Rights, caller: &Caller, now: Millis) -> Result<(), Refusal> {
-    if rights.blocked {
-        return Err(Refusal::Blocked);
-    }
-    if !rights.join {
-        return Err(Refusal::NotMember);
-    }
-    if caller.anonymous && !rights.anonymity {
-        return Err(Refusal::Anonymous);
-    }
-    opening(group, now)
-}
-
-/// Whether a group has sessions at `now`, and sessions for instant messages at all.
-fn opening(group: &Group, now: Millis) -> Result<(), Refusal> {
-    if !group.is_open(now) {
-        return Err(Refusal::Closed);
-    }
-    if !group.supports_im {
-        return Err(Refusal::NotAllowed);
-    }
-    Ok(())
+/// Why somebody who may not join may not: the group is closed to him now, or always.
+fn not_member(group: &Group, who: Who<'_>) -> Refusal {
+    if group.is_closed_to(who) { Refusal::Closed } else { Refusal::NotMember }
 }
 
 impl Focus {
     /// What whoever goes by these identities may do.
     pub fn rights(&self, names: &[Aor]) -> Rights {
+        self.rights_of(Who { names, anonymous: false, now: self.now })
+    }
+
+    fn rights_of(&self, who: Who<'_>) -> Rights {
+        let names = who.names;
         if let Some(group) = &self.setup.group {
-            return group.rights(names);
+            return group.rights(who);
         }
         let is_creator = names.contains(&self.setup.creator);
         let policy = &self.policy.ad_hoc;
@@ -81,17 +79,20 @@ impl Focus {
     ///
     /// # Errors
     /// The first of the checks that fails.
-    pub fn admit(&self, caller: &Caller, now: Millis) -> Result<(), Refusal> {
+    pub fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
         let names = caller.names();
+        let who = Who { names: &names, anonymous: caller.anonymous, now: self.now };
+        let group = self.setup.group.as_deref();
         if self.memory.of(&names) == Some(Past::Expelled) {
             return Err(Refusal::Blocked);
         }
-        let rights = self.rights(&names);
+        let rights = self.rights_of(who);
         if rights.blocked {
             return Err(Refusal::Blocked);
         }
-        if !rights.join {
-            return Err(Refusal::NotMember);
+        // Whoever was brought in by somebody who may do that can come back (CF-036).
+        if !rights.join && self.memory.of(&names).is_none() {
+            return Err(group.map_or(Refusal::NotMember, |group| not_member(group, who)));
         }
         if caller.anonymous && !rights.anonymity {
             return Err(Refusal::Anonymous);
@@ -99,7 +100,10 @@ impl Focus {
         if !self.takes_place(&names) && !self.has_room(1) {
             return Err(Refusal::Full);
         }
-        self.setup.group.as_ref().map_or(Ok(()), |group| opening(group, now))
+        if group.is_some_and(|group| !group.supports(&self.policy.enablers)) {
+            return Err(Refusal::NotAllowed);
+        }
+        Ok(())
     }
 
     /// Whether so many more users can come in. Those who are on their way count (CF-039).

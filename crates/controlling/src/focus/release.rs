@@ -46,10 +46,10 @@ impl Focus {
     pub fn may_begin(&self) -> bool {
         let Some(group) = &self.setup.group else { return true };
         let counts = self.roster.counts();
-        let min = usize::try_from(group.participants_min).unwrap_or(usize::MAX);
+        let min = usize::try_from(group.participants_min()).unwrap_or(usize::MAX);
         counts.inside >= min
             && (counts.key_participants > 0 || !group.has_key_participants())
-            && group.required.iter().all(|name| self.is_in(std::slice::from_ref(name)))
+            && group.required().iter().all(|name| self.is_in(std::slice::from_ref(name)))
     }
 
     fn needs_key_participant(&self) -> bool {

@@ -115,7 +115,9 @@ impl Roster {
             // Who comes back begins anew.
             if !found.takes_place() {
                 let gone = found.endpoints.drain(..).map(|endpoint| endpoint.id);
-                gone.for_each(|id| drop(self.endpoints.remove(&id)));
+                for id in gone {
+                    self.endpoints.remove(&id);
+                }
             }
             found.key_participant |= entry.key_participant;
             found.endpoints.push(endpoint);

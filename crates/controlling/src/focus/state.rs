@@ -6,7 +6,6 @@
 //! once for all who know the same revision, whatever the versions of their subscriptions are.
 //! So a join costs its own element for each subscriber, and nothing for those who are in already.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -45,8 +44,8 @@ pub(super) struct State {
 /// One user.
 #[derive(Debug)]
 struct Row {
-    /// `None`: he is not told about any more.
-    user: Option<User>,
+    /// His element, written once for everybody; `None`: he is not told about any more.
+    written: Option<Box<str>>,
     changed: u64,
     came: u64,
     gone: bool,
@@ -88,12 +87,12 @@ impl State {
     /// A user is as told here from now on; `gone`: all his endpoints are disconnected.
     pub(super) fn tell(&mut self, user: User, gone: bool) {
         let entity: Rc<str> = user.entity.as_str().into();
-        self.put(entity, Some(user), gone);
+        self.put(entity, Some(user.to_string().into()), gone);
     }
 
     /// The user with this entity is not told about any more.
     pub(super) fn withdraw(&mut self, entity: &str) {
-        if self.rows.get(entity).is_some_and(|row| row.user.is_some()) {
+        if self.rows.get(entity).is_some_and(|row| row.written.is_some()) {
             self.put(entity.into(), None, true);
         }
     }
@@ -113,7 +112,7 @@ impl State {
         self.whole = None;
     }
 
-    fn put(&mut self, entity: Rc<str>, user: Option<User>, gone: bool) {
+    fn put(&mut self, entity: Rc<str>, written: Option<Box<str>>, gone: bool) {
         self.change();
         let changed = self.revision;
         let before = self.rows.remove(&entity);
@@ -129,7 +128,7 @@ impl State {
         self.gone += usize::from(gone);
         self.changes.insert(changed, entity.clone());
         self.order.insert(came, entity.clone());
-        self.rows.insert(entity, Row { user, changed, came, gone });
+        self.rows.insert(entity, Row { written, changed, came, gone });
         if self.gone > GONE_MAX {
             self.forget_oldest();
         }
@@ -178,7 +177,7 @@ impl State {
         }
         let shown = |row: &&Row| !row.gone || self.shows_gone;
         let rows = self.order.values().filter_map(|entity| self.rows.get(entity)).filter(shown);
-        let users = rows.filter_map(|row| row.user.as_ref());
+        let users = rows.filter_map(|row| row.written.as_deref());
         let whole = Rc::new(Elements::of_users(&self.description, &self.state, users));
         self.whole = Some(whole.clone());
         whole
@@ -192,8 +191,8 @@ impl State {
         let changes = self.changes.range(revision.saturating_add(1)..);
         let users = changes.filter_map(|(_, entity)| {
             let row = self.rows.get(entity)?;
-            Some(match &row.user {
-                Some(user) => UserChange::Whole(Cow::Borrowed(user)),
+            Some(match &row.written {
+                Some(written) => UserChange::Written(written),
                 None => UserChange::Deleted(entity),
             })
         });

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use parlance_content::common_policy::{Condition, Rule};
 use parlance_content::conference_info::DisconnectionMethod::{Booted, Departed, Failed};
 use parlance_content::conference_info::{ConferenceInfo, Document, Status};
+use parlance_content::list_service;
 use parlance_sip::uri::Aor;
 use parlance_store::Millis;
 
 use super::{Caller, EndpointId, Focus, Kind, Release, Seen, Setup, admission};
-use crate::groups::{Actions, Condition, Group, Member, Opening, Rule};
+use crate::groups::Group;
+use crate::groups::tests::{aor, document, one, rule};
 use crate::policy::{AdHocPolicy, InviteRight, Policy};
 use crate::refusal::Refusal;
 
@@ -16,10 +19,6 @@ const ALICE: &str = "sip:alice@ims.test";
 const BOB: &str = "sip:bob@ims.test";
 const CAROL: &str = "sip:carol@ims.test";
 const EVE: &str = "sip:eve@ims.test";
-
-fn aor(text: &str) -> Aor {
-    text.parse().unwrap()
-}
 
 fn names(text: &str) -> Vec<Aor> {
     vec![aor(text)]
@@ -64,25 +63,32 @@ fn invite(focus: &mut Focus, who: &str) -> EndpointId {
     endpoint
 }
 
-fn group(invites: bool, actions: Actions) -> Group {
-    let member = |text| Member { address: aor(text), display_name: None };
-    let mut group = Group::new(aor("sip:chess@ims.test"));
-    group.invites_members = invites;
-    group.members = vec![member(ALICE), member(BOB), member(CAROL)];
-    group.rules = vec![Rule { conditions: vec![Condition::Member], actions }];
-    group
+/// The document of a group of three, whose members have these rights.
+fn rules(invites: bool, actions: &[(&str, bool)]) -> list_service::Group {
+    let rules = vec![rule(vec![Condition::ListMember], actions)];
+    list_service::Group { invite_members: invites, ..document(&[ALICE, BOB, CAROL], rules) }
 }
 
-const JOIN: Actions = Actions {
-    join: Some(true),
-    initiate: None,
-    see_state: None,
-    invite: None,
-    expel: None,
-    anonymity: None,
-    private_messages: None,
-    key_participant: None,
-};
+/// The same with another rule.
+fn with(mut document: list_service::Group, rule: Rule) -> list_service::Group {
+    document.ruleset.rules.push(rule);
+    document
+}
+
+fn made(document: list_service::Group) -> Group {
+    Group::new(document).unwrap()
+}
+
+fn group(invites: bool, actions: &[(&str, bool)]) -> Group {
+    made(rules(invites, actions))
+}
+
+fn key(uri: &str) -> Rule {
+    rule(vec![one(uri)], &[("is-key-participant", true)])
+}
+
+const JOIN: &[(&str, bool)] = &[("join-handling", true)];
+const INITIATE: &[(&str, bool)] = &[("join-handling", true), ("allow-initiate-conference", true)];
 
 /// What a subscriber knows after a full document.
 fn info(focus: &mut Focus) -> ConferenceInfo {
@@ -102,15 +108,14 @@ fn who_was_invited_or_took_part_may_come_back() {
     let mut focus = focus(Kind::AdHoc);
     let alice = join(&mut focus, &caller(ALICE));
     let bob = invite(&mut focus, BOB);
-    let now = Millis(0);
-    assert_eq!(focus.admit(&caller(EVE), now), Err(Refusal::NotMember));
+    assert_eq!(focus.admit(&caller(EVE)), Err(Refusal::NotMember));
     focus.leave(bob, Departed);
-    assert_eq!(focus.admit(&caller(BOB), now), Ok(()));
+    assert_eq!(focus.admit(&caller(BOB)), Ok(()));
     focus.leave(alice, Departed);
-    assert_eq!(focus.admit(&caller(ALICE), now), Ok(()), "the one who began it");
+    assert_eq!(focus.admit(&caller(ALICE)), Ok(()), "the one who began it");
     let carol = focus.dial_out(&caller(CAROL), false);
     focus.leave(carol, Failed);
-    assert_eq!(focus.admit(&caller(CAROL), now), Ok(()), "invited, though he did not answer");
+    assert_eq!(focus.admit(&caller(CAROL)), Ok(()), "invited, though he did not answer");
 }
 
 // Covers: CF-036, CF-053, CF-074
@@ -125,93 +130,80 @@ fn who_was_removed_needs_a_new_invitation() {
     assert_eq!(focus.may_expel(&names(BOB), &aor(BOB)), Ok(()), "everybody may remove himself");
     assert_eq!(focus.endpoints_of(&aor(BOB)), [bob]);
     focus.leave(bob, Booted);
-    assert_eq!(focus.admit(&caller(BOB), Millis(0)), Err(Refusal::Blocked));
+    assert_eq!(focus.admit(&caller(BOB)), Err(Refusal::Blocked));
     let mut chat = focus_with(Kind::Chat, Some(group(false, JOIN)), policy());
     let bob = join(&mut chat, &caller(BOB));
     chat.leave(bob, Booted);
-    assert_eq!(chat.admit(&caller(BOB), Millis(0)), Err(Refusal::Blocked), "in a group too");
+    assert_eq!(chat.admit(&caller(BOB)), Err(Refusal::Blocked), "in a group too");
     chat.dial_out(&caller(BOB), false);
-    assert_eq!(chat.admit(&caller(BOB), Millis(0)), Ok(()));
+    assert_eq!(chat.admit(&caller(BOB)), Ok(()));
 }
 
-// Covers: CF-038, CF-037
+// Covers: CF-037, CF-038
 #[test]
 fn the_checks_have_their_order() {
-    let out = Rule {
-        conditions: vec![Condition::Identity(aor(EVE))],
-        actions: Actions { join: Some(false), ..Actions::default() },
+    let times = Condition::Validity(vec![(0, 100)]);
+    let sometimes = rule(vec![one("sip:dave@ims.test"), times], JOIN);
+    let out = rule(vec![one(EVE)], &[("join-handling", false)]);
+    let mut document = with(with(rules(false, JOIN), out), sometimes);
+    document.supported_services = vec!["poc".into()];
+    let open = made(document.clone());
+    document.max_participant_count = Some(1);
+    let full = made(document);
+    let focus = |group: &Group| {
+        let mut focus = focus_with(Kind::Chat, Some(group.clone()), policy());
+        join(&mut focus, &caller(ALICE));
+        focus.at(Millis(200_000));
+        focus
     };
-    let mut rules = group(false, JOIN);
-    rules.rules.push(out);
-    rules.participants_max = Some(1);
-    rules.schedule = vec![Opening { from: Millis(0), until: Millis(100) }];
-    rules.supports_im = false;
-    let mut focus = focus_with(Kind::Chat, Some(rules.clone()), policy());
-    join(&mut focus, &caller(ALICE));
-    let mut loose = rules.clone();
-    loose.participants_max = None;
-    let mut open = focus_with(Kind::Chat, Some(loose), policy());
-    join(&mut open, &caller(ALICE));
     // Each has all the faults that come after its own.
     #[rustfmt::skip]
     let table = [
-        (&focus, anonymous(EVE),               200, Refusal::Blocked),
-        (&focus, anonymous("sip:x@away.test"), 200, Refusal::NotMember),
-        (&focus, anonymous(BOB),               200, Refusal::Anonymous),
-        (&focus, caller(BOB),                  200, Refusal::Full),
-        (&open,  caller(BOB),                  200, Refusal::Closed),
-        (&open,  caller(BOB),                  50,  Refusal::NotAllowed),
+        (&full, anonymous(EVE),                 Refusal::Blocked),
+        (&full, anonymous("sip:x@away.test"),   Refusal::NotMember),
+        (&full, anonymous("sip:dave@ims.test"), Refusal::Closed),
+        (&full, anonymous(BOB),                 Refusal::Anonymous),
+        (&full, caller(BOB),                    Refusal::Full),
+        (&open, caller(BOB),                    Refusal::NotAllowed),
+        (&full, caller(ALICE),                  Refusal::NotAllowed),
     ];
-    for (focus, who, now, refusal) in table {
-        assert_eq!(focus.admit(&who, Millis(now)), Err(refusal), "{who:?}");
+    for (group, who, refusal) in table {
+        assert_eq!(focus(group).admit(&who), Err(refusal.clone()), "{who:?}");
+        // Nobody is in yet when a session begins.
+        let refusal = if refusal == Refusal::Full { Refusal::NotAllowed } else { refusal };
+        let begun = admission::begin(group, &who, Millis(200_000), &policy());
+        assert_eq!(begun, Err(refusal), "{who:?}");
     }
-    assert_eq!(focus.admit(&caller(ALICE), Millis(50)), Err(Refusal::NotAllowed), "no new place");
-    #[rustfmt::skip]
-    let table = [
-        (anonymous(EVE),               200, Refusal::Blocked),
-        (anonymous("sip:x@away.test"), 200, Refusal::NotMember),
-        (anonymous(BOB),               200, Refusal::Anonymous),
-        (caller(BOB),                  200, Refusal::Closed),
-        (caller(BOB),                  50,  Refusal::NotAllowed),
-    ];
-    for (who, now, refusal) in table {
-        assert_eq!(admission::begin(&rules, &who, Millis(now), &policy()), Err(refusal), "{who:?}");
-    }
+    let im = Policy { enablers: vec!["im".into(), "poc".into()], ..policy() };
+    assert_eq!(focus_with(Kind::Chat, Some(open), im).admit(&caller(BOB)), Ok(()));
 }
 
 // Covers: CF-033, CF-035
 #[test]
 fn a_group_begins_when_its_rules_let_it() {
     let policy = policy();
-    let begin = |group: &Group, who| admission::begin(group, &caller(who), Millis(0), &policy);
-    let pre = group(true, JOIN);
-    assert_eq!(begin(&pre, ALICE), Err(Refusal::NotAllowed), "allow-initiate-conference");
-    let mut pre = group(true, Actions { initiate: Some(true), ..JOIN });
-    assert_eq!(begin(&pre, ALICE), Ok(()));
-    pre.participants_max = Some(2);
-    assert_eq!(begin(&pre, ALICE), Err(Refusal::ListTooLong));
-
-    let mut chat = group(false, JOIN);
-    assert_eq!(begin(&chat, BOB), Ok(()));
-    chat.rules.push(Rule {
-        conditions: vec![Condition::Identity(aor(ALICE))],
-        actions: Actions { key_participant: Some(true), ..Actions::default() },
-    });
-    assert_eq!(begin(&chat, BOB), Err(Refusal::NobodyThere));
-    assert_eq!(begin(&chat, ALICE), Ok(()));
+    let begin = |document: list_service::Group, who| {
+        admission::begin(&made(document), &caller(who), Millis(0), &policy)
+    };
+    assert_eq!(begin(rules(true, JOIN), ALICE), Err(Refusal::NotAllowed));
+    assert_eq!(begin(rules(true, INITIATE), ALICE), Ok(()));
+    let small = list_service::Group { max_participant_count: Some(2), ..rules(true, INITIATE) };
+    assert_eq!(begin(small, ALICE), Err(Refusal::ListTooLong));
+    assert_eq!(begin(rules(false, JOIN), BOB), Ok(()));
+    let chat = with(rules(false, JOIN), key(ALICE));
+    assert_eq!(begin(chat.clone(), BOB), Err(Refusal::NobodyThere));
+    assert_eq!(begin(chat, ALICE), Ok(()));
 }
 
 // Covers: CF-035, CF-063
 #[test]
 fn a_session_waits_for_those_it_needs() {
-    let mut rules = group(true, JOIN);
-    rules.participants_min = 2;
-    rules.required = vec![aor(CAROL)];
-    rules.rules.push(Rule {
-        conditions: vec![Condition::Identity(aor(BOB))],
-        actions: Actions { key_participant: Some(true), ..Actions::default() },
-    });
-    let mut focus = focus_with(Kind::PreArranged, Some(rules), policy());
+    let document = list_service::Group {
+        min_participant_count: Some(2),
+        required_participants: vec![CAROL.into()],
+        ..with(rules(true, INITIATE), key(BOB))
+    };
+    let mut focus = focus_with(Kind::PreArranged, Some(made(document)), policy());
     join(&mut focus, &caller(ALICE));
     assert!(!focus.may_begin(), "one is not enough");
     invite(&mut focus, BOB);
@@ -239,7 +231,7 @@ fn whoever_is_on_his_way_takes_a_place() {
     assert_eq!(focus.may_invite(&names(ALICE), 1), Ok(()));
     // A second device of somebody who is in takes none.
     invite(&mut focus, BOB);
-    assert_eq!(focus.admit(&caller(ALICE), Millis(0)), Ok(()));
+    assert_eq!(focus.admit(&caller(ALICE)), Ok(()));
 }
 
 // Covers: CF-051
@@ -384,11 +376,10 @@ fn two_devices_are_one_user() {
 // Covers: CF-064, CF-067
 #[test]
 fn each_kind_ends_by_its_rule() {
-    let initiate = Actions { initiate: Some(true), ..JOIN };
     for (kind, group) in [
         (Kind::OneToOne, None),
         (Kind::AdHoc, None),
-        (Kind::PreArranged, Some(group(true, initiate))),
+        (Kind::PreArranged, Some(group(true, INITIATE))),
         (Kind::Chat, Some(group(false, JOIN))),
     ] {
         let mut focus = focus_with(kind, group, policy());
@@ -415,12 +406,8 @@ fn each_kind_ends_by_its_rule() {
 // Covers: CF-035, CF-064
 #[test]
 fn a_group_ends_with_its_last_key_participant() {
-    let mut rules = group(true, Actions { initiate: Some(true), ..JOIN });
-    rules.rules.push(Rule {
-        conditions: vec![Condition::Identity(aor(BOB))],
-        actions: Actions { key_participant: Some(true), ..Actions::default() },
-    });
-    let mut focus = focus_with(Kind::PreArranged, Some(rules), policy());
+    let document = with(rules(true, INITIATE), key(BOB));
+    let mut focus = focus_with(Kind::PreArranged, Some(made(document)), policy());
     join(&mut focus, &caller(ALICE));
     invite(&mut focus, CAROL);
     assert_eq!(focus.release(), None, "none has been in yet");
