@@ -17,6 +17,8 @@
 //! session; the other way round the session says so with an event, and the role ends the dialog.
 
 mod cores;
+#[cfg(test)]
+mod fixture;
 mod held;
 mod pair;
 mod room;
@@ -221,3 +223,6 @@ impl Told {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
