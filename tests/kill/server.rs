@@ -30,7 +30,7 @@ impl Server {
             "[sip]\nnext_hop = \"sip:{core};lr\"\nt1_ms = 100\n\
              [[sip.listen]]\naddress = \"{sip}\"\n[http]\nlisten = \"{http}\"\n\
              [store]\npath = \"{}\"\n[shards]\ncount = 2\n\
-             [participating]\nrate_per_user = 0\nnotice = false\n\
+             [msrp]\nlisten = []\n[participating]\nrate_per_user = 0\nnotice = false\n\
              [deferred]\nitems_max = 1000000\noctets_max = 1073741824\nsettle_ms = 0\n\
              retry_first_s = 1\nretry_max_s = 1\npause_ms = 0\nmessages_per_second = 1000000\n\
              lease_s = 3\ndue_interval_ms = 20\n",

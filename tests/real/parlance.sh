@@ -36,6 +36,9 @@ listen = "$AS_HTTP"
 [store]
 path = "$WORK/data"
 
+[msrp]
+listen = []
+
 [participating]
 body_bytes_max = $AS_LIMIT
 

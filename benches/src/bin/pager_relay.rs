@@ -130,7 +130,7 @@ fn configuration(data: &Path) -> String {
          [[sip.listen]]\naddress = \"127.0.0.20:5081\"\nside = \"terminating\"\n\
          [[sip.listen]]\naddress = \"127.0.0.20:5082\"\nside = \"registration\"\n\
          [http]\nlisten = \"127.0.0.20:8080\"\n\
-         [store]\npath = {:?}\n[log]\nlevel = \"warn\"\n\
+         [store]\npath = {:?}\n[msrp]\nlisten = []\n[log]\nlevel = \"warn\"\n\
          [participating]\nnotice = false\nrate_per_user = 0\n",
         data.join("data")
     )

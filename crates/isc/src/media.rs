@@ -94,6 +94,11 @@ impl Media {
         Self { shared: Arc::new(Shared { cores, tls, opened: AtomicUsize::new(0) }) }
     }
 
+    /// MSRP where nobody listens: nothing can be opened.
+    pub fn none() -> Self {
+        Self::new(Arc::new(cores::None), TlsRules::default())
+    }
+
     /// Which peers are spoken to over TLS.
     pub fn tls(&self) -> &TlsRules {
         &self.shared.tls

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use parlance_server::config::{Listen, Side, TransportName};
+use parlance_server::config::{Listen, MsrpListen, Side, TransportName};
 use parlance_server::server::StartError;
 use parlance_server::{Config, Mistakes, Server};
 use parlance_store::{Entry, Millis, Profile, StoreError};
@@ -161,6 +161,10 @@ fn configuration(directory: &tempfile::TempDir, core: SocketAddr) -> Result<Conf
     config.sip.listen = parlance_server::config::Tables(sides.map(listen).to_vec());
     config.sip.next_hop = Some(format!("sip:{core};lr"));
     config.http.listen = loopback();
+    config.msrp.listen = parlance_server::config::Tables(vec![MsrpListen {
+        address: loopback(),
+        ..MsrpListen::default()
+    }]);
     config.store.path = directory.path().join("data");
     config.participating.notice = false;
     config.deferred.settle_ms = 500;

@@ -26,7 +26,6 @@ use tokio::sync::oneshot;
 use self::common::{Bound, Common};
 use self::config::CORES_MAX;
 use self::core::{Core, WAKE, clock};
-use self::events::Sinks;
 use self::letter::Letter;
 use self::mailbox::{Mailbox, Returned};
 use self::meter::{ListenerMeter, Meter};
@@ -51,7 +50,7 @@ mod tls;
 mod websocket;
 
 pub use config::{MsrpConfig, MsrpLimits, MsrpListener, Others};
-pub use events::Sink;
+pub use events::{Sink, Sinks};
 pub(crate) use meter::describe_metrics;
 
 /// Connections that wait to be accepted, per listener.
@@ -72,12 +71,12 @@ pub struct AtCore<'a> {
     pub now: Instant,
     /// Its number, which the session-ids of its sessions have.
     pub core: u8,
-    sinks: &'a mut Sinks,
+    /// Who takes the events of its sessions.
+    pub sinks: &'a mut Sinks,
 }
 
 impl AtCore<'_> {
-    /// The events of `session` go to `sink` from now on. While `sink` is full the connection of
-    /// the session is not read.
+    /// The events of `session` go to `sink` from now on, as [`Sinks::subscribe`] says.
     pub fn subscribe(&mut self, session: SessionKey, sink: Sink) {
         self.sinks.subscribe(session, sink);
     }
@@ -231,19 +230,37 @@ impl Msrp {
         F: FnOnce(&mut AtCore<'_>) -> T + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let run = Letter::Run(Box::new(move |at: &mut AtCore<'_>| {
+        let sent = self.tell(core, move |at| {
             // Nobody may wait any more.
             let _ = answer.send(command(at));
-        }));
-        let sent = self.common.mailbox(core).ok_or(MsrpError::Gone).and_then(|mailbox| {
-            mailbox.send(run).map_err(|returned| match returned {
-                Returned::Full(_) => MsrpError::Busy,
-                Returned::Closed(_) => MsrpError::Gone,
-            })
         });
         async move {
             sent?;
             answered.await.map_err(|_| MsrpError::Gone)
+        }
+    }
+
+    /// Does something at a core, some time. A command that the core does not come to is dropped.
+    ///
+    /// # Errors
+    /// [`MsrpError`]; then it is not done.
+    pub fn tell(
+        &self,
+        core: u8,
+        command: impl FnOnce(&mut AtCore<'_>) + Send + 'static,
+    ) -> Result<(), MsrpError> {
+        let mailbox = self.common.mailbox(core).ok_or(MsrpError::Gone)?;
+        mailbox.send(Letter::Run(Box::new(command))).map_err(|returned| match returned {
+            Returned::Full(_) => MsrpError::Busy,
+            Returned::Closed(_) => MsrpError::Gone,
+        })
+    }
+
+    /// The same whether there is room in the mailbox or not: for what ends something, so that what
+    /// was opened is the bound.
+    pub fn tell_always(&self, core: u8, command: impl FnOnce(&mut AtCore<'_>) + Send + 'static) {
+        if let Some(mailbox) = self.common.mailbox(core) {
+            mailbox.send_always(Letter::Run(Box::new(command)));
         }
     }
 
@@ -290,7 +307,9 @@ impl Msrp {
 impl Drop for Msrp {
     fn drop(&mut self) {
         self.tell_all(|| Letter::End(clock()));
-        for thread in self.take_threads() {
+        // A core may have the last command that knows of the cores: it ends by itself.
+        let this = std::thread::current().id();
+        for thread in self.take_threads().into_iter().filter(|one| one.thread().id() != this) {
             let _ = thread.join();
         }
     }

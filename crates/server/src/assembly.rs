@@ -12,7 +12,7 @@ use parlance_isc::journal::{Entry, Journal};
 use parlance_isc::registration::{Registrar, RegistrationEvent};
 use parlance_isc::service::Services;
 use parlance_isc::{
-    Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, NextHop, Node, RegEventPolicy,
+    Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, Media, NextHop, Node, RegEventPolicy,
     RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
 };
 use parlance_participating::{Participating, Policy, Rates, welcome};
@@ -36,6 +36,8 @@ pub struct Parts {
     pub plans: Vec<Plan>,
     /// The sockets, see [`crate::sockets::locals`].
     pub locals: Locals,
+    /// MSRP; [`Media::none`] where it is off.
+    pub media: Media,
     /// What survives.
     pub store: Store,
     /// Wall-clock time.
@@ -54,6 +56,7 @@ pub struct Parts {
 pub struct Assembly {
     node: Arc<Node>,
     plans: Vec<Plan>,
+    media: Media,
     store: Store,
     marks: Marks,
     rules: Arc<ArcSwap<Rules>>,
@@ -77,7 +80,8 @@ impl Assembly {
     /// # Errors
     /// [`AssemblyError`].
     pub fn new(config: &Config, parts: Parts) -> Result<Self, AssemblyError> {
-        let Parts { plans, locals, store, clock, secret, holder, nonce_seed, queues } = parts;
+        let Parts { plans, locals, media, store, clock, secret, holder, nonce_seed, queues } =
+            parts;
         let marks = Marks::new(secret);
         let listener = sending_listener(&plans);
         let shards = queues.len();
@@ -108,6 +112,7 @@ impl Assembly {
         Ok(Self {
             node: Arc::new(node),
             plans,
+            media,
             store,
             marks,
             rules: Arc::new(ArcSwap::from_pointee(rules)),
@@ -145,6 +150,11 @@ impl Assembly {
     /// The deferred function.
     pub fn deferred(&self) -> &Deferred {
         &self.deferred
+    }
+
+    /// MSRP, as roles use it.
+    pub fn media(&self) -> &Media {
+        &self.media
     }
 
     /// What survives.

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use mistakes::{Mistake, Mistakes};
-pub use msrp::{Msrp, MsrpListen};
+pub use msrp::{Msrp, MsrpListen, MsrpPeer, TlsUse};
 pub use net::Net;
 pub use operation::{Format, Http, Log, Shards};
 pub use roles::{Deferred, Participating, ProvisioningName, Registration, UnknownUserName};

@@ -17,6 +17,7 @@ pub mod digest;
 pub mod http;
 pub mod log;
 mod measure;
+mod media;
 pub mod msrp;
 pub mod serve;
 pub mod server;

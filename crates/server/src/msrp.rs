@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parlance_isc::Media;
+use parlance_isc::media::TlsRules;
 use parlance_msrp::relay::{self, RelayConfig, UserVerdict};
 use parlance_msrp::{Event, LocalAddress, Scheme};
 use parlance_net::msrp::{AtCore, Msrp, MsrpError, MsrpStartError};
@@ -14,6 +16,7 @@ use parlance_sip::locate::Policy;
 
 use crate::config::{Config, MsrpListen, host_port};
 use crate::digest::Credentials;
+use crate::media;
 
 /// Why there is no MSRP.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +35,10 @@ pub enum MsrpFailure {
 /// MSRP, running.
 #[derive(Debug)]
 pub struct Service {
-    msrp: Msrp,
+    msrp: Arc<Msrp>,
     listen: Vec<MsrpListen>,
     relay: bool,
+    tls: TlsRules,
     users: Arc<ArcSwap<Credentials>>,
     drain: Duration,
 }
@@ -56,10 +60,16 @@ impl Service {
         let tls_client = TlsClient { names: Vec::new(), ..config.net.tls_client() };
         let mut driver = section.driver(trusted, tls_client);
         driver.others = Arc::new(move |at, event| handle(at, event, &known.load()));
-        let msrp = Msrp::start(driver, resolver)?;
+        let msrp = Arc::new(Msrp::start(driver, resolver)?);
         let drain = Duration::from_secs(section.drain_s);
-        let service =
-            Self { msrp, listen: section.listen.to_vec(), relay: section.relay, users, drain };
+        let service = Self {
+            msrp,
+            listen: section.listen.to_vec(),
+            relay: section.relay,
+            tls: section.tls_rules(),
+            users,
+            drain,
+        };
         let address = service.relay_address().map(|(_, address)| address);
         let relay = RelayConfig { address, ..section.relay_config() };
         for core in 0..service.msrp.cores() {
@@ -72,6 +82,16 @@ impl Service {
     /// The cores.
     pub fn msrp(&self) -> &Msrp {
         &self.msrp
+    }
+
+    /// Sessions and rooms for roles. Our descriptions name the first listener without TLS and the
+    /// first with it.
+    pub fn media(&self) -> Media {
+        let first = |secure: bool| {
+            let fits = |listen: &MsrpListen| listen.is_secure() == secure && !listen.websocket;
+            self.address(self.listen.iter().position(fits)?)
+        };
+        media::over(&self.msrp, first(false), first(true), self.tls.clone())
     }
 
     /// Where the listeners are bound, and what is spoken there.

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use metrics::gauge;
 use parlance_isc::journal::Entry;
-use parlance_isc::{Clock, ShardInput};
+use parlance_isc::{Clock, Media, ShardInput};
 use parlance_net::{BindError, Net, NetConfig, Resolver, ResolverConfig, ResolverError, Runtimes};
 use parlance_sip::locate::Policy;
 use parlance_sip::message::Limits;
@@ -186,6 +186,7 @@ impl Server {
         let parts = Parts {
             plans,
             locals,
+            media: msrp.as_ref().map_or_else(Media::none, Service::media),
             store: store.clone(),
             clock,
             secret,

@@ -50,6 +50,26 @@ pub enum CoreError {
     Gone,
 }
 
+/// No cores.
+#[derive(Debug)]
+pub(super) struct None;
+
+impl MediaCores for None {
+    fn cores(&self) -> u8 {
+        0
+    }
+
+    fn address(&self, _: bool) -> Option<LocalAddress> {
+        Option::None
+    }
+
+    fn run(&self, _: u8, _: Command) -> Result<(), CoreError> {
+        Err(CoreError::Gone)
+    }
+
+    fn run_always(&self, _: u8, _: Command) {}
+}
+
 /// What a command works with.
 pub struct AtCore<'a> {
     /// The machine of the core.

@@ -147,6 +147,10 @@ async fn without_listener_or_core_nothing_is_open() {
         MediaError::NoListener,
         "nobody listens with TLS"
     );
+    let nowhere = Media::none();
+    assert_eq!(nowhere.endpoint(false, config()).await.unwrap_err(), MediaError::NoListener);
+    let room = nowhere.room(RoomConfig::new(vec![ROOM.into()])).await;
+    assert_eq!(room.unwrap_err(), RoomFailure::Media(MediaError::Gone));
     let mut session = session(&bench).await;
     bench.end(0);
     assert!(matches!(session.next().await, SessionEvent::Lost(_)));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use parlance_isc::{Clock, Lookup, NextHop, ShardInput, Targets, Wire};
+use parlance_isc::{Clock, Lookup, Media, NextHop, ShardInput, Targets, Wire};
 use parlance_server::sockets;
 use parlance_server::{Assembly, Config, Parts};
 use parlance_sip::endpoint::shard_of;
@@ -83,6 +83,7 @@ impl Served {
         let parts = Parts {
             plans,
             locals,
+            media: Media::none(),
             store: setup.store.clone(),
             clock: clock(),
             secret,

@@ -15,9 +15,9 @@ pub type Sink = mpsc::Sender<Event>;
 /// what brings the next event of a session is not read meanwhile.
 const WAITING_MAX: usize = 64;
 
-/// The sinks of one core.
+/// Who takes the events of which session of one core.
 #[derive(Default)]
-pub(crate) struct Sinks {
+pub struct Sinks {
     by_session: HashMap<SessionKey, Subscribed>,
     /// Sessions with events that wait.
     full: Vec<SessionKey>,
@@ -29,9 +29,15 @@ struct Subscribed {
 }
 
 impl Sinks {
-    /// The events of `session` go to `sink` from now on.
-    pub(crate) fn subscribe(&mut self, session: SessionKey, sink: Sink) {
+    /// The events of `session` go to `sink` from now on. While `sink` is full the connection of
+    /// the session is not read.
+    pub fn subscribe(&mut self, session: SessionKey, sink: Sink) {
         self.by_session.insert(session, Subscribed { sink, waiting: VecDeque::new() });
+    }
+
+    /// Nobody takes the events of `session` any more.
+    pub fn unsubscribe(&mut self, session: SessionKey) {
+        self.by_session.remove(&session);
     }
 
     /// Whether somebody takes the events of a session.
@@ -111,5 +117,11 @@ impl Sinks {
             false
         });
         freed
+    }
+}
+
+impl std::fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sinks").field("sessions", &self.by_session.len()).finish_non_exhaustive()
     }
 }

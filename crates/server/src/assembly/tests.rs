@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use parlance_isc::{Clock, Locals, Lookup, NextHop, ShardInput, Socket, Targets, Wire};
+use parlance_isc::{Clock, Locals, Lookup, Media, NextHop, ShardInput, Socket, Targets, Wire};
 use parlance_sip::message::Limits;
 use parlance_sip::{ClientKey, ListenerId, Message, Source, Target, Transport};
 use parlance_store::Store;
@@ -35,6 +35,7 @@ fn parts(config: &Config, queues: Vec<mpsc::Sender<ShardInput>>) -> Parts {
     Parts {
         locals: sockets::locals(&plans, &addresses),
         plans,
+        media: Media::none(),
         store: Store::memory(),
         clock: Clock::new(UNIX_EPOCH + Duration::from_secs(1_790_000_000)),
         secret: [1; 32],

@@ -5,20 +5,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parlance_isc::media::{Security, TlsRules};
 use parlance_msrp::relay::RelayConfig;
 use parlance_msrp::{Limits, Marks, NodeConfig};
 use parlance_net::{MsrpConfig, MsrpLimits, MsrpListener, TlsClient, TlsServer};
 use parlance_sip::Transport;
+use serde::{Deserialize, Serialize};
+use toml::Value;
 
 use super::check::{Taken, check_file};
 use super::net::size;
-use super::section::{Tables, section};
+use super::section::{Setting, Tables, leaf, read_leaf, section};
 use super::{Mistakes, host_port};
 
 section! {
     /// MSRP (RFC 4975): sessions, rooms and relays. It has threads and connections of its own, and
-    /// none of it runs without a listener. The limits are local; the RFCs set none unless one is
-    /// named. Changed by a restart only, but for certificates and `digest_file`.
+    /// none of it runs without a listener, `listen = []`. The limits are local; the RFCs set none
+    /// unless one is named. Changed by a restart only, but for certificates and `digest_file`.
     pub struct Msrp {
         /// Threads; 0: one for each processor.
         pub cores: u64 = 0, in 0..=64;
@@ -87,15 +90,57 @@ section! {
         pub grants_max: u64 = 100_000, in 1..=10_000_000;
         /// Failed AUTHs after which the connection of a client is closed.
         pub auth_failures_max: u64 = 5, in 1..=255;
-        /// The addresses to listen on; none: there is no MSRP.
-        pub listen: Tables<MsrpListen> = Tables(Vec::new());
+        /// Whether MSRP with a peer is over TLS: `off`, never; `prefer`, as its offer says, and our
+        /// offers are with TLS first, without when that is refused; `require`, always. Our offers
+        /// are without TLS where no listener has a certificate.
+        pub tls: TlsUse = TlsUse::Prefer;
+        /// The addresses to listen on; `listen = []`: there is no MSRP. The first without and the
+        /// first with a certificate, WebSocket aside, are those that our descriptions name.
+        pub listen: Tables<MsrpListen> = Tables(vec![MsrpListen::default()]);
+        /// Peers for whom `tls` is another.
+        pub peer: Tables<MsrpPeer> = Tables(Vec::new());
+    }
+}
+
+section! {
+    /// Whether MSRP with the users of one domain is over TLS.
+    pub struct MsrpPeer {
+        /// The domain of the SIP URI of the peer.
+        pub domain: String = String::new(), example "\"ims.test\"";
+        /// As in msrp.
+        pub tls: TlsUse = TlsUse::Prefer;
+    }
+}
+
+leaf!(TlsUse);
+
+/// Whether a peer is spoken to over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsUse {
+    /// Never.
+    Off,
+    /// As the peer wants.
+    Prefer,
+    /// Always.
+    Require,
+}
+
+impl From<TlsUse> for Security {
+    fn from(tls: TlsUse) -> Self {
+        match tls {
+            TlsUse::Off => Self::Off,
+            TlsUse::Prefer => Self::Prefer,
+            TlsUse::Require => Self::Require,
+        }
     }
 }
 
 section! {
     /// One address to listen on.
     pub struct MsrpListen {
-        /// Address and port; 2855 is registered for MSRP (RFC 4975 §15.4).
+        /// Address and port; 2855 is registered for MSRP (RFC 4975 §15.4). With a certificate 2856
+        /// is usual; it has to be said.
         pub address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 2855));
         /// What stands in our URIs instead of the address, `HOST` or `HOST:PORT`; a name that the
         /// certificate is for, and needed where the address is 0.0.0.0 or ::.
@@ -155,6 +200,12 @@ impl Msrp {
             node: self.node(),
             ..default
         }
+    }
+
+    /// Which peers are spoken to over TLS.
+    pub(crate) fn tls_rules(&self) -> TlsRules {
+        let domain = |peer: &MsrpPeer| (peer.domain.as_str().into(), peer.tls.into());
+        TlsRules { default: self.tls.into(), domains: self.peer.iter().map(domain).collect() }
     }
 
     fn limits(&self) -> MsrpLimits {
@@ -220,7 +271,29 @@ impl Msrp {
             let what = "is not between expires_min_s and expires_max_s".to_owned();
             mistakes.add("msrp.expires_default_s", what);
         }
+        self.check_peers(mistakes);
         self.check_relay(mistakes);
+    }
+
+    fn check_peers(&self, mistakes: &mut Mistakes) {
+        for (position, peer) in self.peer.iter().enumerate() {
+            let key = format!("msrp.peer[{position}].domain");
+            let same = |other: &MsrpPeer| other.domain.eq_ignore_ascii_case(&peer.domain);
+            if peer.domain.is_empty() {
+                mistakes.add(&key, "is needed".to_owned());
+            } else if self.peer.iter().position(same) != Some(position) {
+                mistakes.add(&key, "is named before".to_owned());
+            }
+        }
+        let secure = |listen: &MsrpListen| listen.is_secure() && !listen.websocket;
+        let required = std::iter::once(self.tls).chain(self.peer.iter().map(|peer| peer.tls));
+        if self.is_on()
+            && required.into_iter().any(|tls| tls == TlsUse::Require)
+            && !self.listen.iter().any(secure)
+        {
+            let what = "is required, and no listener has a certificate".to_owned();
+            mistakes.add("msrp.tls", what);
+        }
     }
 
     fn check_relay(&self, mistakes: &mut Mistakes) {

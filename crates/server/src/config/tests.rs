@@ -25,6 +25,9 @@ fn an_empty_file_is_the_default_and_the_default_is_right() {
     assert_eq!(listen.address.to_string(), "127.0.0.1:5060");
     assert_eq!(listen.transports, [TransportName::Udp, TransportName::Tcp]);
     assert_eq!(listen.side, Side::Any);
+    let [listen] = &config.msrp.listen[..] else { panic!("one listener") };
+    assert_eq!(listen.address.to_string(), "127.0.0.1:2855");
+    assert!(!listen.is_secure() && !listen.websocket);
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.store.path, PathBuf::from("./parlance-data"));
     assert!(config.sip.trust_loopback);
@@ -279,6 +282,7 @@ fn changes_are_named() {
 fn mistakes_of_msrp_are_named() {
     let listen = "[[msrp.listen]]\naddress = \"127.0.0.1:2855\"\n";
     let relay = "[msrp]\nrelay = true\n";
+    let peer = "[[msrp.peer]]\ndomain = \"a.test\"\n";
     #[rustfmt::skip]
     let table: &[(String, &str)] = &[
         ("[msrp]\ncores = 65".into(), "msrp.cores: 65 is not in 0 to 64"),
@@ -287,6 +291,10 @@ fn mistakes_of_msrp_are_named() {
         ("[msrp]\nexpires_default_s = 30".into(), "msrp.expires_default_s: is not between"),
         ("[msrp]\nexpires_max_s = 800".into(), "msrp.expires_default_s: is not between"),
         ("[msrp]\ndigest_file = \"/dev/null\"".into(), "msrp.digest_file: is of no use"),
+        ("[msrp]\ntls = \"require\"".into(), "msrp.tls: is required, and no listener"),
+        ("[[msrp.peer]]\ntls = \"off\"".into(), "msrp.peer[0].domain: is needed"),
+        (format!("{peer}{peer}"), "msrp.peer[1].domain: is named before"),
+        (format!("{peer}tls = \"always\""), "msrp.peer[0].tls: unknown variant"),
         (relay.to_owned(), "msrp.relay: needs a listener with a certificate"),
         (relay.to_owned(), "msrp.digest_file: is needed"),
         (format!("{relay}digest_file = \"/none\""), "msrp.digest_file: /none"),
