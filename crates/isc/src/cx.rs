@@ -7,7 +7,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parlance_sip::{Edits, HeaderName, Request, Response, ResponseBuilder, ServerKey, Target};
+use parlance_sip::endpoint::shard_of_uri;
+use parlance_sip::uri::Uri;
+use parlance_sip::{
+    Edits, HeaderName, Request, Response, ResponseBuilder, ServerKey, Target, Timers,
+};
 use parlance_store::Millis;
 
 use crate::forward::{self, Forwarding, Outcome};
@@ -105,6 +109,35 @@ impl Cx {
             Some(Target { listener, ..target })
         };
         found.into_iter().filter_map(near).collect()
+    }
+
+    /// How many dialogs there are on this shard in which the server is a user agent.
+    pub fn dialogs(&self) -> usize {
+        self.0.sessions.len()
+    }
+
+    /// Tells every session of this shard that the server stops
+    /// ([`crate::session::Event::Draining`]).
+    pub fn drain_sessions(&self) {
+        self.0.sessions.drain();
+    }
+
+    /// A new session identity in `domain`: 64 random bits, drawn until requests to it come to this
+    /// shard ([`parlance_sip::endpoint::shard_of_uri`]).
+    pub fn session_uri(&self, domain: &str) -> String {
+        let shards = self.0.node.shards.len();
+        loop {
+            let uri = format!("sip:{:016x}@{domain}", self.random());
+            let shard = Uri::parse(uri.as_bytes()).ok().and_then(|uri| shard_of_uri(&uri, shards));
+            // A domain that makes no URI is an error of the configuration; it is never asked for.
+            if shard.is_none_or(|shard| shard == usize::from(self.shard())) {
+                return uri;
+            }
+        }
+    }
+
+    pub(crate) fn timers(&self) -> Timers {
+        self.0.endpoint.borrow().config().timers
     }
 
     pub(crate) fn locals(&self) -> &Locals {

@@ -270,8 +270,9 @@ fn next_hop_is_readable(request: &Request, facts: &Facts<'_>) -> bool {
 }
 
 /// A request in a dialog goes where its dialog is; it is not looked at otherwise (RFC 3261 §12.2).
+/// One on its way there may pass here as at a proxy before: then a Route is left.
 fn in_dialog(request: &Request, facts: &Facts<'_>) -> Choice {
-    if facts.in_session {
+    if facts.in_session && !facts.goes_on(request) {
         return Choice::of(Function::Session, Reason::InDialogHere);
     }
     let target = request.uri();

@@ -5,13 +5,15 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use parlance_sip::message::StartLine;
-use parlance_sip::{Message, Request, Source};
+use parlance_sip::uri::Aor;
+use parlance_sip::{Message, Method, Request, Source};
 
-use crate::decision::{Context, Function, options};
+use crate::decision::{Context, Function, SessionState, options};
 use crate::gate::{Gate, Proof};
 use crate::journal::Journal;
 use crate::reg_event::{RegEvent, RegEventPolicy};
 use crate::registration::{Registrar, RegistrationEvent};
+use crate::service::Service;
 use crate::trust::{Admission, Challenge};
 use crate::{Arrival, Cx, Decider, Decision, Dispatch, Incoming, Refusal, RefusalPolicy, Role};
 use crate::{Task, forward, refusal, reg_event};
@@ -40,6 +42,7 @@ pub struct Dispatcher {
     rules: Rc<dyn Fn() -> Arc<Rules>>,
     journal: Arc<Mutex<Journal>>,
     participating: Rc<dyn Role>,
+    controlling: Option<Rc<dyn Role>>,
     events: Rc<dyn RegistrationEvents>,
     reg_event: Option<Rc<RegEvent>>,
 }
@@ -52,7 +55,15 @@ impl Dispatcher {
         participating: Rc<dyn Role>,
         events: Rc<dyn RegistrationEvents>,
     ) -> Self {
-        Self { rules: Rc::new(rules), journal, participating, events, reg_event: None }
+        let (controlling, reg_event) = (None, None);
+        Self { rules: Rc::new(rules), journal, participating, controlling, events, reg_event }
+    }
+
+    /// Serves groups, the conference factory, the exploder and the identities of running sessions.
+    #[must_use]
+    pub fn with_controlling(mut self, controlling: Rc<dyn Role>) -> Self {
+        self.controlling = Some(controlling);
+        self
     }
 
     /// Subscribes to the `reg` event of every user who registers (RFC 3680, CORE-021). Without
@@ -77,6 +88,7 @@ impl Dispatch for Dispatcher {
             rules: (self.rules)(),
             journal: Arc::clone(&self.journal),
             participating: Rc::clone(&self.participating),
+            controlling: self.controlling.clone(),
             events: Rc::clone(&self.events),
             reg_event: self.reg_event.clone(),
         };
@@ -106,6 +118,7 @@ struct Serving {
     rules: Arc<Rules>,
     journal: Arc<Mutex<Journal>>,
     participating: Rc<dyn Role>,
+    controlling: Option<Rc<dyn Role>>,
     events: Rc<dyn RegistrationEvents>,
     reg_event: Option<Rc<RegEvent>>,
 }
@@ -120,8 +133,9 @@ impl Serving {
             Proof::Identity(identity) => Some(identity),
             Proof::None | Proof::Rejected { .. } => None,
         };
-        let in_session = self.reg_event.as_ref().is_some_and(|events| events.owns(request));
-        let context = Context { in_session, proven, ..Context::default() };
+        let in_session = cx.0.sessions.owns(request)
+            || self.reg_event.as_ref().is_some_and(|events| events.owns(request));
+        let context = Context { in_session, session: self.session(request), proven };
         let decider = &self.rules.decider;
         let decision = decider.decide(request, source, peer_names, context, now).await;
         self.record(cx, source, request, &decision);
@@ -146,14 +160,30 @@ impl Serving {
             Function::PassThrough => Box::pin(forward::pass(cx, incoming)).await,
             Function::Refused(refused) => self.refuse(&cx, &refused, incoming, stale),
             Function::Dropped => incoming.abandon(),
-            Function::Session => {
-                if let Some(reg_event) = &self.reg_event {
+            Function::Session => match &self.reg_event {
+                Some(reg_event) if reg_event.owns(incoming.request()) => {
                     reg_event.deliver(incoming);
                 }
-            }
+                Some(_) | None => cx.0.sessions.deliver(&cx, incoming),
+            },
             // Decided only for what `Services::running` says runs here; dropping it answers 480.
-            Function::Controlling(_) | Function::Deferred | Function::History => drop(incoming),
+            Function::Controlling(_) => match &self.controlling {
+                Some(controlling) => Rc::clone(controlling).transaction(cx, incoming).await,
+                None => drop(incoming),
+            },
+            Function::Deferred | Function::History => drop(incoming),
         }
+    }
+
+    /// What is known of the session that an initial request is addressed to.
+    fn session(&self, request: &Request) -> SessionState {
+        // No session identity takes a MESSAGE: what is served most is not looked at.
+        let asked = self.controlling.as_ref().filter(|_| request.method() != Method::Message);
+        let Some(controlling) = asked else { return SessionState::Unknown };
+        let identity = request.uri().and_then(|uri| Aor::from_uri(&uri));
+        let services = &self.rules.decider.services;
+        let session = |identity: &Aor| services.service(identity) == Some(Service::Session);
+        identity.filter(session).map_or(SessionState::Unknown, |it| controlling.session(&it))
     }
 
     fn refuse(&self, cx: &Cx, refused: &Refusal, incoming: Incoming, stale: bool) {

@@ -19,8 +19,8 @@ use crate::{Cx, Incoming};
 
 mod route;
 
-pub(crate) use route::pass_ack;
 use route::prepare;
+pub(crate) use route::{goes_on, pass_ack};
 
 /// How many requests of our own may wait for one to the same Request-URI. Local limit; more fail
 /// with [`Outcome::Unreachable`], which their sender treats like any other failure.
@@ -66,6 +66,20 @@ pub(crate) struct Waiting {
     progress: Option<Instant>,
     /// Whoever waits has not heard of it yet.
     progressed: bool,
+    /// Takes the responses to an INVITE of our own instead of `outcomes`.
+    answers: Option<Rc<dyn Answers>>,
+}
+
+/// Takes what comes back for an INVITE of our own.
+pub(crate) trait Answers {
+    /// A response of 101 to 199.
+    fn provisional(self: Rc<Self>, cx: &Cx, response: Response);
+
+    /// A 2xx: every one, repeated and forked ones too.
+    fn success(self: Rc<Self>, cx: &Cx, response: Response);
+
+    /// No 2xx came: another final response, or none.
+    fn failed(self: Rc<Self>, cx: &Cx, outcome: Outcome);
 }
 
 pub(crate) type Shared = Rc<RefCell<Waiting>>;
@@ -86,6 +100,7 @@ impl Waiting {
             cancelled: false,
             progress: None,
             progressed: false,
+            answers: None,
         }))
     }
 
@@ -134,7 +149,7 @@ impl Forwarding {
             cx.0.invites.borrow_mut().insert(server, forwarded)
         });
         match hop {
-            _ if matches!(before, Some(Some(Invited::Cancelled))) => {
+            _ if matches!(before, Some(Some(Invited::Cancelled(_)))) => {
                 shared.borrow_mut().push(Outcome::Cancelled);
             }
             None => shared.borrow_mut().push(Outcome::Unreachable),
@@ -261,15 +276,51 @@ pub(crate) async fn send_beside(
     hop: NextHop,
     branch: Option<&str>,
 ) -> Outcome {
-    let mut edits = Edits::new();
-    let product = cx.0.endpoint.borrow().config().server.clone();
-    if !product.is_empty() && !request.has(HeaderName::UserAgent) {
-        edits.append(HeaderName::UserAgent, product);
-    }
+    let edits = with_product(cx, &request);
     let shared = Waiting::new(None, hop.listener, request);
     shared.borrow_mut().branch = branch.map(str::to_owned);
     launch(cx, &shared, hop, edits);
     next_outcome(&shared).await
+}
+
+/// Sends an INVITE of our own; what comes back goes to `answers`.
+pub(crate) fn invite(cx: &Cx, request: Request, hop: NextHop, answers: Rc<dyn Answers>) -> Shared {
+    let edits = with_product(cx, &request);
+    let shared = Waiting::new(None, hop.listener, request);
+    shared.borrow_mut().answers = Some(answers);
+    launch(cx, &shared, hop, edits);
+    shared
+}
+
+/// Sends a request without a transaction: the ACK of a 2xx (RFC 3261 §13.2.2.4).
+pub(crate) fn send_stateless(cx: &Cx, request: Request, hop: NextHop) {
+    let edits = with_product(cx, &request);
+    let octets = request.bytes().len() + edits.octets_added() + VIA_OCTETS;
+    let listener = hop.listener;
+    let send = move |cx: &Cx, found: &Targets| {
+        if let Some(target) = by_size(cx, found, listener, octets).first() {
+            cx.0.endpoint.borrow_mut().request_stateless(&request, edits, *target);
+            cx.0.drain();
+        }
+    };
+    match hop.numeric() {
+        Some(targets) => send(cx, &targets),
+        None => {
+            let cx = cx.clone();
+            cx.clone().spawn(async move { send(&cx, &cx.0.wire.lookup(&hop).await) });
+        }
+    }
+}
+
+/// Adds our `User-Agent`, where none is (CORE-016).
+fn with_product(cx: &Cx, request: &Request) -> Edits {
+    let mut edits = Edits::new();
+    let endpoint = cx.0.endpoint.borrow();
+    let product = &endpoint.config().server;
+    if !product.is_empty() && !request.has(HeaderName::UserAgent) {
+        edits.append(HeaderName::UserAgent, product);
+    }
+    edits
 }
 
 /// Finds the targets and sends to the first; at once when no question must be asked.
@@ -286,10 +337,10 @@ fn launch(cx: &Cx, shared: &Shared, hop: NextHop, edits: Edits) {
 }
 
 fn begin(cx: &Cx, shared: &Shared, targets: &Targets, edits: Edits) {
-    let mut waiting = shared.borrow_mut();
-    if waiting.cancelled {
-        return waiting.push(Outcome::Cancelled);
+    if shared.borrow().cancelled {
+        return conclude(cx, shared, Outcome::Cancelled);
     }
+    let mut waiting = shared.borrow_mut();
     let octets = waiting.request.bytes().len() + edits.octets_added() + VIA_OCTETS;
     waiting.targets = by_size(cx, targets, waiting.from, octets);
     waiting.targets.reverse();
@@ -330,8 +381,9 @@ fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
         let mut waiting = shared.borrow_mut();
         let Some(target) = waiting.targets.pop() else {
             // Whoever cancelled an INVITE gets 487 (RFC 3261 §9.2), whatever became of it.
-            let cancelled = waiting.cancelled;
-            return waiting.push(if cancelled { Outcome::Cancelled } else { otherwise });
+            let outcome = if waiting.cancelled { Outcome::Cancelled } else { otherwise };
+            drop(waiting);
+            return conclude(cx, shared, outcome);
         };
         let edits = waiting.edits.as_deref().cloned().unwrap_or_default();
         drop(waiting);
@@ -386,9 +438,39 @@ fn add_record_route(cx: &Cx, waiting: &Waiting, target: Target, edits: &mut Edit
     }
 }
 
+/// Tells how a request ended to whoever waits for it.
+fn conclude(cx: &Cx, shared: &Shared, outcome: Outcome) {
+    let answers = {
+        let mut waiting = shared.borrow_mut();
+        match waiting.answers.take() {
+            Some(answers) => {
+                waiting.answered = true;
+                answers
+            }
+            None => return waiting.push(outcome),
+        }
+    };
+    answers.failed(cx, outcome);
+}
+
+/// A response to an INVITE of our own.
+fn own_invite(cx: &Cx, shared: &Shared, answers: Rc<dyn Answers>, response: Response) {
+    match response.status() {
+        ..=100 => {}
+        101..200 => answers.provisional(cx, response),
+        200..300 => answers.success(cx, response),
+        503 if !shared.borrow().targets.is_empty() => try_next(cx, shared, Outcome::Unreachable),
+        _ => conclude(cx, shared, Outcome::Final(response)),
+    }
+}
+
 /// A response to a request that somebody waits for.
 pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
     let Some(shared) = cx.0.clients.borrow().get(&client).map(Rc::clone) else { return };
+    let answers = shared.borrow().answers.clone();
+    if let Some(answers) = answers {
+        return own_invite(cx, &shared, answers, response);
+    }
     let (server, invite) = {
         let waiting = shared.borrow();
         (waiting.server, waiting.is_invite())
@@ -420,7 +502,7 @@ pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
         _ if status == 503 && !shared.borrow().targets.is_empty() => {
             try_next(cx, &shared, Outcome::Unreachable);
         }
-        _ => shared.borrow_mut().push(Outcome::Final(response)),
+        _ => conclude(cx, &shared, Outcome::Final(response)),
     }
 }
 
@@ -444,6 +526,11 @@ pub(crate) fn failed(cx: &Cx, client: ClientKey, failure: Failure) {
 impl crate::shard::Inner {
     /// Cancels a forwarded INVITE (RFC 3261 §16.10).
     pub(crate) fn cancel(&self, shared: &Shared) {
+        self.cancel_for(shared, None);
+    }
+
+    /// Cancels an INVITE, with this `Reason` (RFC 3326).
+    pub(crate) fn cancel_for(&self, shared: &Shared, reason: Option<String>) {
         let client = {
             let mut waiting = shared.borrow_mut();
             waiting.cancelled = true;
@@ -451,7 +538,7 @@ impl crate::shard::Inner {
             waiting.client
         };
         if let Some(client) = client {
-            self.endpoint.borrow_mut().cancel(self.instant(), client);
+            self.endpoint.borrow_mut().cancel(self.instant(), client, reason);
             self.drain();
         }
     }

@@ -62,11 +62,7 @@ impl Incoming {
         let tag = self.cx.tag();
         let response =
             ResponseBuilder::with_reason(self.request(), reply.status, &reply.reason, &tag);
-        let response = self.cx.with_server(response);
-        let response = reply
-            .headers
-            .iter()
-            .fold(response, |response, (name, value)| response.header(*name, value));
+        let response = reply.add_headers(self.cx.with_server(response));
         self.send(response);
     }
 
@@ -84,6 +80,13 @@ impl Incoming {
         }
         self.answered = true;
         self.cx.abandon(self.server());
+    }
+
+    /// Gives request and decision to whoever answers from now on.
+    pub(crate) fn into_parts(mut self) -> (Arrival, Decision) {
+        self.answered = true;
+        let Asked { arrival, decision } = &*self.asked;
+        (arrival.clone(), decision.clone())
     }
 
     /// Notes that the final response went out by itself, an INVITE's 2xx.

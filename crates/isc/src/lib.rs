@@ -12,11 +12,11 @@
 //! on). What is outside a shard is a [`Wire`]: sockets in the server, a simulated network in the
 //! lab.
 //!
-//! The MSRP sessions, pairs and rooms of a role are handles of [`Media`] over the machines of
-//! `msrp`, which run on cores of their own behind [`media::MediaCores`].
+//! In a session ([`session`]) the server is a user agent: a role takes and sends INVITEs, and holds
+//! legs and subscriptions. Its MSRP sessions, pairs and rooms are handles of [`Media`] over the
+//! machines of `msrp`, which run on cores of their own behind [`media::MediaCores`].
 //!
-//! Start with [`decision::decide`]. Left out: sessions (the dialogs and legs of INVITE), which only
-//! pass through here.
+//! Start with [`decision::decide`].
 //!
 //! **Invariants:** one decision for a request, made before any role sees it. Roles share a shard's
 //! state only through the handles; nothing here depends on how the network is made.
@@ -45,6 +45,7 @@ mod reply;
 mod role;
 pub mod served_user;
 pub mod service;
+pub mod session;
 mod shard;
 pub mod trust;
 mod wire;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use parlance_sip::{HeaderName, message::reason_phrase};
+use parlance_sip::{HeaderName, ResponseBuilder, message::reason_phrase};
 
 /// What is answered instead of a service: status, reason phrase and the headers that go with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,5 +26,13 @@ impl Reply {
     pub fn with(mut self, name: HeaderName, value: impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
+    }
+
+    /// Adds the header fields to a response.
+    pub(crate) fn add_headers(&self, response: ResponseBuilder) -> ResponseBuilder {
+        let add = |response: ResponseBuilder, (name, value): &(HeaderName, String)| {
+            response.header(*name, value)
+        };
+        self.headers.iter().fold(response, add)
     }
 }

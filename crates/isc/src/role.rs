@@ -4,6 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use parlance_sip::uri::Aor;
+
+use crate::decision::SessionState;
 use crate::{Cx, Incoming};
 
 /// The work of one role for one request; it stays on its shard.
@@ -16,5 +19,14 @@ pub type Task = Pin<Box<dyn Future<Output = ()>>>;
 /// that does on the wire is written at the handle.
 pub trait Role {
     /// Serves one request. The task may outlive its answer, to wait for a late response.
+    ///
+    /// The first request of a session comes here as well ([`Cx::take`], [`Cx::watch`]); then the
+    /// task may run as long as the session.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task;
+
+    /// What this role knows, on this shard, of the session of that identity. Nothing by default.
+    fn session(&self, identity: &Aor) -> SessionState {
+        let _ = identity;
+        SessionState::Unknown
+    }
 }

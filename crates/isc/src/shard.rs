@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::cx::Lanes;
 use crate::forward::{self, Shared, Waiting};
 use crate::registration::RegistrationEvent;
+use crate::session::{self, Offered, SessionLimits, Sessions, Taken};
 use crate::wire::Wire;
 use crate::{Cx, Node, Task};
 
@@ -57,7 +58,7 @@ impl fmt::Debug for ShardInput {
 }
 
 /// A new request on its way to the decision.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Arrival {
     /// Its transaction.
     pub server: ServerKey,
@@ -90,7 +91,11 @@ pub(crate) enum Invited {
     /// It was sent on.
     Forwarded(Weak<RefCell<Waiting>>),
     /// It was cancelled first, while it was still looked at here: it must not be sent on.
-    Cancelled,
+    Cancelled(Request),
+    /// A role answers it.
+    Taken(Weak<Taken>),
+    /// It is a re-INVITE that a role answers.
+    Offered(Weak<Offered>),
 }
 
 /// The inside of a shard, shared by its handles.
@@ -102,6 +107,8 @@ pub(crate) struct Inner {
     /// The INVITEs that were sent on or cancelled, until their transaction is over.
     pub(crate) invites: RefCell<HashMap<ServerKey, Invited>>,
     pub(crate) lanes: Lanes,
+    /// The dialogs in which the server is a user agent.
+    pub(crate) sessions: Sessions,
     /// Where a response is written before it is known how long it is.
     pub(crate) room: RefCell<BytesMut>,
     pub(crate) dispatch: OnceCell<Rc<dyn Dispatch>>,
@@ -139,8 +146,11 @@ impl Inner {
                         cx.spawn(dispatch.dispatch(cx.clone(), arrival));
                     }
                 }
-                Output::Ack { source, request } => forward::pass_ack(&cx, source, &request),
-                Output::Cancelled { server, .. } => self.cancelled(server),
+                Output::Ack { source, request } => {
+                    let peer_names = Arc::clone(&self.peer_names.borrow());
+                    session::pass_ack(&cx, source, peer_names, &request);
+                }
+                Output::Cancelled { server, cancel } => self.cancelled(&cx, server, cancel),
                 Output::Response { client, response } => {
                     forward::response(&cx, client, response);
                 }
@@ -157,14 +167,35 @@ impl Inner {
         }
     }
 
-    fn cancelled(&self, server: ServerKey) {
-        let waiting = match self.invites.borrow().get(&server) {
-            Some(Invited::Forwarded(waiting)) => waiting.upgrade(),
-            Some(Invited::Cancelled) | None => None,
-        };
-        match waiting {
-            Some(waiting) => self.cancel(&waiting),
-            None => _ = self.invites.borrow_mut().insert(server, Invited::Cancelled),
+    fn cancelled(&self, cx: &Cx, server: ServerKey, cancel: Request) {
+        let invited = self.invites.borrow_mut().remove(&server);
+        // What became of it is noted again: another CANCEL may come.
+        let note = |invited| _ = self.invites.borrow_mut().insert(server, invited);
+        match invited {
+            Some(Invited::Forwarded(waiting)) if waiting.strong_count() > 0 => {
+                let live = waiting.upgrade();
+                note(Invited::Forwarded(waiting));
+                if let Some(live) = live {
+                    self.cancel(&live);
+                }
+            }
+            Some(Invited::Taken(taken)) => {
+                let live = taken.upgrade();
+                note(Invited::Taken(taken));
+                if let Some(live) = live {
+                    live.cancelled(cx, cancel);
+                }
+            }
+            Some(Invited::Offered(offered)) => {
+                let live = offered.upgrade();
+                note(Invited::Offered(offered));
+                if let Some(live) = live {
+                    live.over(cx);
+                }
+            }
+            Some(Invited::Forwarded(_) | Invited::Cancelled(_)) | None => {
+                note(Invited::Cancelled(cancel.detached()));
+            }
         }
     }
 
@@ -259,6 +290,7 @@ impl Shard {
             clients: RefCell::default(),
             invites: RefCell::default(),
             lanes: Lanes::default(),
+            sessions: Sessions::default(),
             room: RefCell::default(),
             dispatch: OnceCell::new(),
             me: Weak::clone(me),
@@ -271,6 +303,13 @@ impl Shard {
         // The cell is empty: it was made two lines above.
         let _ = inner.dispatch.set(made);
         Self { inner }
+    }
+
+    /// The same with these limits of its sessions.
+    #[must_use]
+    pub fn with_session_limits(self, limits: SessionLimits) -> Self {
+        self.inner.sessions.limit(limits);
+        self
     }
 
     /// The handle roles use.

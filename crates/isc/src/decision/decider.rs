@@ -57,7 +57,10 @@ impl Decider {
         let peer = self.trust.of(source, names);
         let Context { in_session, session, proven } = context;
         let served = served_user(request, &peer, source.listener, &self.services, proven);
-        let subscriber = match served.identity.as_ref().filter(|_| peer.kind().is_some()) {
+        // A request in a session has its answer there; the order of requests must not depend on how
+        // long the store takes.
+        let asks = peer.kind().is_some() && !in_session;
+        let subscriber = match served.identity.as_ref().filter(|_| asks) {
             Some(identity) => self.subscriber(identity, now).await.ok(),
             None => Some(Subscriber::Unknown),
         };

@@ -124,6 +124,12 @@ fn is_ours(cx: &Cx, uri: &Uri<'_>) -> bool {
     }
 }
 
+/// Whether a `Route` is left behind those that are ours: the request is for somebody else.
+pub(crate) fn goes_on(cx: &Cx, request: &Request) -> bool {
+    let mut routes = request.list::<Route<'_>>();
+    routes.any(|route| route.is_ok_and(|route| !is_ours(cx, &route.uri)))
+}
+
 /// Sends an ACK on, statelessly (RFC 3261 §16.7: an ACK for a 2xx is a request of its own).
 pub(crate) fn pass_ack(cx: &Cx, source: Source, request: &Request) {
     let mut edits = Edits::new();

@@ -48,12 +48,15 @@ pub(super) struct Clients {
     free: Vec<u32>,
     /// Transactions whose branch the TU chose.
     named: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
+    /// The `Reason` of a CANCEL that waits for the first provisional response.
+    reasons: HashMap<u32, String>,
 }
 
 impl Clients {
     pub(super) fn new(max: usize) -> Self {
         let named = HashMap::default();
-        Self { max, slots: Vec::with_capacity(max), free: Vec::new(), named }
+        let (slots, reasons) = (Vec::with_capacity(max), HashMap::new());
+        Self { max, slots, free: Vec::new(), named, reasons }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -94,6 +97,7 @@ impl Clients {
         if let Some(name) = slot.name.take() {
             self.named.remove(&name);
         }
+        self.reasons.remove(&client.index);
         self.free.push(client.index);
     }
 
@@ -209,11 +213,15 @@ impl Endpoint {
         key
     }
 
-    /// Cancels an INVITE: now, or when the first provisional response comes (RFC 3261 §9.1).
-    pub fn cancel(&mut self, now: Instant, client: ClientKey) {
+    /// Cancels an INVITE: now, or when the first provisional response comes (RFC 3261 §9.1), with
+    /// this `Reason` (RFC 3326).
+    pub fn cancel(&mut self, now: Instant, client: ClientKey, reason: Option<String>) {
         let Some(slot) = self.clients.get(client) else { return };
         if let Machine::Invite(machine) = &mut slot.machine {
             machine.handle_input(now, invite_client::Input::Cancel);
+            if let Some(reason) = reason {
+                self.clients.reasons.insert(client.index, reason);
+            }
         }
         self.drain_client(now, client, None);
     }
@@ -300,7 +308,10 @@ impl Endpoint {
                     let client = Some(client);
                     self.outputs.push_back(Output::Transmit { target, bytes, client });
                 }
-                (Some(Effect::SendCancel), Some(invite)) => self.send_cancel(now, &invite, target),
+                (Some(Effect::SendCancel), Some(invite)) => {
+                    let reason = self.clients.reasons.remove(&client.index);
+                    self.send_cancel(now, &invite, target, reason);
+                }
                 (Some(Effect::Send | Effect::SendCancel), None) => {}
                 (Some(Effect::Deliver | Effect::Failed(_)), _) if silent => {}
                 (Some(Effect::Deliver), _) => {
@@ -327,8 +338,14 @@ impl Endpoint {
 
     /// Sends the CANCEL of `invite` in a transaction of its own; without room for one it is not
     /// sent, and the INVITE ends by its own timers.
-    fn send_cancel(&mut self, now: Instant, invite: &Bytes, target: Target) {
-        let Some((bytes, branch)) = cancel_of(invite) else { return };
+    fn send_cancel(
+        &mut self,
+        now: Instant,
+        invite: &Bytes,
+        target: Target,
+        reason: Option<String>,
+    ) {
+        let Some((bytes, branch)) = cancel_of(invite, reason) else { return };
         let Ok(index) = self.clients.next_index() else { return };
         let random = self.entropy.next_u64();
         let mut client = Client::new(random, Some(cancel_name(&branch)), target);
@@ -363,20 +380,20 @@ fn sent(bytes: &Bytes) -> Option<Message> {
 /// The ACK of a final response from 300 on (RFC 3261 §17.1.1.3).
 fn ack(invite: &Bytes, response: &Response) -> Option<Bytes> {
     let to = response.field(HeaderName::To)?;
-    within(&sent(invite)?, "ACK", to)
+    within(&sent(invite)?, "ACK", to, None)
 }
 
 /// The CANCEL of an INVITE that was sent as `invite` (RFC 3261 §9.1), and their branch.
-fn cancel_of(invite: &Bytes) -> Option<(Bytes, String)> {
+fn cancel_of(invite: &Bytes, reason: Option<String>) -> Option<(Bytes, String)> {
     let invite = sent(invite)?;
     let to = invite.field(HeaderName::To)?;
     let branch = invite.top_via()?.branch()?.to_owned();
-    Some((within(&invite, "CANCEL", to)?, branch))
+    Some((within(&invite, "CANCEL", to, reason)?, branch))
 }
 
 /// A request in the transaction of `invite`: same Request-URI, top `Via`, Call-ID, From, CSeq
 /// number and Route.
-fn within(invite: &Message, method: &str, to: &[u8]) -> Option<Bytes> {
+fn within(invite: &Message, method: &str, to: &[u8], reason: Option<String>) -> Option<Bytes> {
     let invite = Request::new(invite.clone()).ok()?;
     let via = invite
         .values(HeaderName::Via)
@@ -401,6 +418,9 @@ fn within(invite: &Message, method: &str, to: &[u8]) -> Option<Bytes> {
     line(HeaderName::To, to);
     line(HeaderName::CallId, invite.call_id());
     line(HeaderName::CSeq, format!("{number} {method}").as_bytes());
+    if let Some(reason) = reason {
+        line(HeaderName::Reason, reason.as_bytes());
+    }
     line(HeaderName::ContentLength, b"0");
     out.extend_from_slice(b"\r\n");
     Some(out.freeze())

@@ -6,7 +6,8 @@ use foldhash::quality::FixedState;
 
 use crate::entropy::Entropy;
 use crate::header::{From, To, Via};
-use crate::message::Request;
+use crate::message::{Request, StartLine};
+use crate::uri::{Aor, Uri};
 use crate::{HeaderName, ListenerId, Method};
 
 /// Names a server transaction: branch, sent-by, method and socket, hashed with secret seeds.
@@ -110,27 +111,59 @@ fn hash_lower<H: Hasher>(text: &[u8], state: &mut H) {
 /// The shard, of `shards`, that a message belongs to (one transaction, one shard).
 ///
 /// A response goes where its branch says. A request inside a dialog goes where our tag in its `To`
-/// says: the dialog lives there. Every other request goes where branch and sent-by of its top
-/// `Via` hash, so that retransmissions and CANCEL follow their request; an ACK does so always,
-/// since the tag in it may be that of another leg, whose failure was relayed.
+/// says: the dialog lives there. What may belong to a session or subscription goes where its
+/// Request-URI says ([`shard_of_uri`]): all that is addressed to one group or session meets there,
+/// and CANCEL and the ACK for a failure have the URI of their INVITE. Every other request goes
+/// where branch and sent-by of its top `Via` hash, so that retransmissions follow it.
+///
+/// The tag in an ACK may be that of another leg, whose failure was relayed: whoever finds nothing
+/// to acknowledge gives it to the shard of its URI ([`shard_of_ack`]).
 pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
     if shards <= 1 {
         return 0;
     }
     let Some(via) = message.top_via() else { return 0 };
     let branch = via.branch().unwrap_or_default();
-    if !message.is_request() {
+    let StartLine::Request { method, uri } = message.start_line() else {
         let shard = super::branch::shard(branch).map_or(0, usize::from);
         return if shard < shards { shard } else { 0 };
-    }
+    };
     if let Some(shard) = dialog_shard(message).filter(|shard| *shard < shards) {
+        return shard;
+    }
+    let meets = matches!(
+        method,
+        Method::Invite
+            | Method::Ack
+            | Method::Cancel
+            | Method::Refer
+            | Method::Subscribe
+            | Method::Publish
+    );
+    if meets && let Some(shard) = Uri::parse(uri).ok().and_then(|uri| shard_of_uri(&uri, shards)) {
         return shard;
     }
     let mut state = FixedState::with_seed(0).build_hasher();
     branch.hash(&mut state);
     hash_lower(via.sent_by.host.as_str().as_bytes(), &mut state);
+    bounded(state.finish(), shards)
+}
+
+/// The shard, of `shards`, where all meets that is addressed to an identity; `None` for a URI that
+/// is none.
+pub fn shard_of_uri(uri: &Uri<'_>, shards: usize) -> Option<usize> {
+    let identity = Aor::from_uri(uri)?;
+    Some(bounded(FixedState::with_seed(0).hash_one(identity.as_str()), shards))
+}
+
+/// The shard of the INVITE whose failure an ACK acknowledges.
+pub fn shard_of_ack(ack: &Request, shards: usize) -> Option<usize> {
+    ack.uri().and_then(|uri| shard_of_uri(&uri, shards))
+}
+
+fn bounded(hash: u64, shards: usize) -> usize {
     let shards = u64::try_from(shards).unwrap_or(1).max(1);
-    usize::try_from(state.finish() % shards).unwrap_or(0)
+    usize::try_from(hash % shards).unwrap_or(0)
 }
 
 /// The shard that our tag in `To` names.
@@ -138,9 +171,6 @@ fn dialog_shard(message: &crate::Message) -> Option<usize> {
     let value = message.field(HeaderName::To)?;
     // Most requests open something: a look at the octets spares them the parser.
     if !value.windows(3).any(|octets| octets.eq_ignore_ascii_case(b"tag")) {
-        return None;
-    }
-    if message.cseq().is_some_and(|cseq| cseq.method == Method::Ack) {
         return None;
     }
     let to = message.header::<To<'_>>().ok().flatten()?;
@@ -165,19 +195,39 @@ mod tests {
         shard_of(&Message::parse_datagram(Bytes::from(text), &Limits::default()).unwrap(), 4)
     }
 
+    fn spread(shards: impl Iterator<Item = usize>) -> usize {
+        shards.collect::<std::collections::BTreeSet<_>>().len()
+    }
+
     #[test]
     fn a_request_inside_a_dialog_goes_to_the_shard_of_our_tag() {
-        let spread: std::collections::BTreeSet<_> =
-            (0..64).map(|n| shard("NOTIFY", &n.to_string(), "")).collect();
-        assert_eq!(spread.len(), 4, "initial requests go everywhere");
+        let everywhere = spread((0..64).map(|n| shard("NOTIFY", &n.to_string(), "")));
+        assert_eq!(everywhere, 4, "initial requests go everywhere");
         for branch in ["1", "2", "3", "4", "5", "6", "7", "8"] {
             let initial = shard("NOTIFY", branch, "");
             assert_eq!(shard("NOTIFY", branch, ";tag=s020123456789abcdef"), 2);
             assert_eq!(shard("BYE", branch, ";x=y; TAG=s030123456789abcdef"), 3);
+            assert_eq!(shard("ACK", branch, ";tag=s030123456789abcdef"), 3);
             assert_eq!(shard("NOTIFY", branch, ";tag=s040123456789abcdef"), initial, "no such");
             assert_eq!(shard("NOTIFY", branch, ";tag=theirs"), initial);
             assert_eq!(shard("NOTIFY", branch, ";x=s020123456789abcdef"), initial);
-            assert_eq!(shard("ACK", branch, ";tag=s020123456789abcdef"), initial);
         }
+    }
+
+    #[test]
+    fn what_is_addressed_to_one_identity_meets_on_one_shard() {
+        let met = shard("INVITE", "1", "");
+        for method in ["INVITE", "ACK", "CANCEL", "REFER", "SUBSCRIBE", "PUBLISH"] {
+            for branch in ["1", "2", "3", "4", "5"] {
+                assert_eq!(shard(method, branch, ""), met, "{method}");
+                assert_eq!(shard(method, branch, ";tag=theirs"), met, "{method}");
+            }
+        }
+        let shard_of_text = |uri: String| {
+            super::shard_of_uri(&crate::uri::Uri::parse(uri.as_bytes()).unwrap(), 4).unwrap()
+        };
+        assert_eq!(shard_of_text("sip:%62@H:5060;transport=tcp".to_owned()), met);
+        assert_eq!(spread((0..64).map(|n| shard_of_text(format!("sip:g{n}@h")))), 4);
+        assert_eq!(spread((0..64).map(|n| shard("MESSAGE", &n.to_string(), ""))), 4);
     }
 }

@@ -258,7 +258,7 @@ fn an_invite_is_acknowledged_cancelled_and_accepted() {
     assert_eq!(bench.receive(&response(&via, 486, "INVITE")), "[ACK sip:bob@h] response 486");
     assert_eq!(bench.receive(&response(&via, 486, "INVITE")), "[ACK sip:bob@h]");
     let via = sent_via(&mut bench, &request_text("INVITE", ""));
-    bench.endpoint.cancel(bench.now, bench.client.unwrap());
+    bench.endpoint.cancel(bench.now, bench.client.unwrap(), None);
     assert_eq!(bench.drain(), "", "not before a provisional response");
     let ringing = bench.receive(&response(&via, 180, "INVITE"));
     assert_eq!(ringing, "response 180 [CANCEL sip:bob@h]");
