@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::super::{Body, Ended, Event, Inbox, Leg};
-use super::bench::{Bench, answer, bench, cancel, events, on_local_set, only, sdp, value, within};
+use super::bench::{answer, bench, cancel, events, on_local_set, only, sdp, value, within};
 use super::uac::called;
 use super::uas::confirmed;
 use crate::Outcome;
