@@ -198,6 +198,27 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// The decision, with the facts it rests on.
+    fn into_decision(
+        self,
+        request: &Request,
+        peer: Peer,
+        served: ServedUser,
+        subscriber: Option<Subscriber>,
+        origin: Option<Origin>,
+    ) -> Decision {
+        let Self { role, reason, originator } = self;
+        let subscriber = subscriber.unwrap_or(Subscriber::Unknown);
+        // A user nothing is kept about yet goes by the identity the core served him under.
+        let user = subscriber.user().cloned().or_else(|| {
+            let serves = matches!(role, Function::Participating(_));
+            let identity = served.identity.as_ref().filter(|_| serves)?;
+            Some(UserId::from(identity.as_str()))
+        });
+        let mode = feature::mode(request);
+        Decision { role, reason, peer, served, user, subscriber, originator, mode, origin }
+    }
+
     fn of(role: Function, reason: Reason) -> Self {
         Self { role, reason, originator: None }
     }
@@ -209,25 +230,9 @@ impl Choice {
 
 /// Decides who serves `request`.
 pub fn decide(request: &Request, facts: &Facts<'_>) -> Decision {
-    let Choice { role, reason, originator } = choose(request, facts);
-    let subscriber = facts.subscriber.cloned().unwrap_or(Subscriber::Unknown);
-    // A user nothing is kept about yet goes by the identity the core served him under.
-    let user = subscriber.user().cloned().or_else(|| {
-        let serves = matches!(role, Function::Participating(_));
-        let identity = facts.served.identity.as_ref().filter(|_| serves)?;
-        Some(UserId::from(identity.as_str()))
-    });
-    Decision {
-        role,
-        reason,
-        peer: facts.peer.clone(),
-        served: facts.served.clone(),
-        user,
-        subscriber,
-        originator,
-        mode: feature::mode(request),
-        origin: facts.origin,
-    }
+    let (peer, served) = (facts.peer.clone(), facts.served.clone());
+    let (subscriber, origin) = (facts.subscriber.cloned(), facts.origin);
+    choose(request, facts).into_decision(request, peer, served, subscriber, origin)
 }
 
 fn choose(request: &Request, facts: &Facts<'_>) -> Choice {

@@ -1,9 +1,9 @@
 //! What the server hosts: its own addresses, the domains it serves, the identities of services.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use parlance_sip::uri::{Aor, SipUri, Uri};
 use parlance_sip::{ListenerId, Method};
 

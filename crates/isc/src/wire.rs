@@ -103,7 +103,13 @@ impl Locals {
 
     /// Whether a URI host and port are ours (RFC 3261 §16.4).
     pub fn is_ours(&self, host: &str, port: Option<u16>) -> bool {
-        self.0.iter().any(|local| {
+        // Most hosts are somebody else's, which their beginning tells.
+        let begins = |local: &&Local| {
+            let sent_by = local.sent_by.as_bytes();
+            let sent_by = sent_by.strip_prefix(b"[").unwrap_or(sent_by);
+            sent_by.get(..host.len()).is_some_and(|text| text.eq_ignore_ascii_case(host.as_bytes()))
+        };
+        self.0.iter().filter(begins).any(|local| {
             let (ours, our_port) = split(&local.sent_by);
             let port = port.unwrap_or_else(|| local.transport.default_port());
             ours.eq_ignore_ascii_case(host) && our_port.parse() == Ok(port)

@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use crate::entropy::Entropy;
 use crate::header::Via;
 use crate::message::{Edits, Fault, Limits, Malformed, Message, Request, Response};
-use crate::message::{ResponseBuilder, check_request, read_response};
+use crate::message::{ResponseBuilder, check_request_behind, read_response};
 use crate::{HeaderName, Method, Source, Target, Timers};
 
 mod branch;
@@ -328,7 +328,7 @@ impl Endpoint {
         if let Some(server) = self.servers.find(key) {
             return self.handle_again(now, server, source, request);
         }
-        if let Err(fault) = check_request(&request) {
+        if let Err(fault) = check_request_behind(&request, via) {
             let malformed = Malformed { fault, message: Some(request.into_message()) };
             return self.refuse(source, malformed);
         }
@@ -448,6 +448,10 @@ impl Endpoint {
 
 /// Whether a request is outside any dialog (RFC 3261 §12.2: no To tag).
 pub fn is_initial(request: &Message) -> bool {
+    // Most end with the URI: a look at the last octet spares them the parser.
+    if request.field(HeaderName::To).is_none_or(|value| value.ends_with(b">")) {
+        return true;
+    }
     let to = request.header::<crate::header::To<'_>>().ok().flatten();
     to.is_none_or(|to| to.tag().is_none())
 }

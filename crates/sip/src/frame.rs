@@ -26,6 +26,7 @@ pub enum Frame {
 pub struct Framer {
     limits: Limits,
     buffer: BytesMut,
+    head_end: memmem::Finder<'static>,
     /// How much of the head was searched for its end already.
     searched: usize,
     /// The head and how long its body will be, once the head is there.
@@ -38,7 +39,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 impl Framer {
     /// An empty framer.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buffer: BytesMut::new(), searched: 0, head: None, broken: false }
+        let head_end = memmem::Finder::new(HEAD_END);
+        Self { limits, buffer: BytesMut::new(), head_end, searched: 0, head: None, broken: false }
     }
 
     /// The buffer to read into; call [`Framer::next_frame`] afterwards.
@@ -110,7 +112,7 @@ impl Framer {
     /// Finds the end of the head, and in it how long the body is.
     fn find_head(&mut self) -> Option<Result<(HeadIndex, usize), Box<Malformed>>> {
         let from = self.searched.saturating_sub(HEAD_END.len() - 1);
-        if memmem::find(self.buffer.get(from..)?, HEAD_END).is_none() {
+        if self.head_end.find(self.buffer.get(from..)?).is_none() {
             self.searched = self.buffer.len();
             let fault = Malformed { fault: Fault::HeadSize, message: None };
             let too_long = self.searched > self.limits.head_octets_max;

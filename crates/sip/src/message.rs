@@ -25,8 +25,8 @@ mod edit;
 mod scan;
 
 pub use build::{RequestBuilder, ResponseBuilder, reason_phrase};
-pub(crate) use check::read_response;
 pub use check::{check_request, check_response};
+pub(crate) use check::{check_request_behind, read_response};
 pub use edit::Edits;
 pub(crate) use scan::{HeadIndex, index_head};
 

@@ -7,7 +7,7 @@ use parlance_sip::uri::Aor;
 use parlance_sip::{Request, Source};
 use parlance_store::{Millis, Profiles, Registrations, StoreError};
 
-use super::{Decision, DecisionPolicy, Facts, SessionState, decide};
+use super::{Decision, DecisionPolicy, Facts, SessionState, choose};
 use crate::ifc::InitialFilterCriteria;
 use crate::mark::Marks;
 use crate::served_user::{Subscriber, look_up, served_user};
@@ -77,7 +77,8 @@ impl Decider {
             filter: &self.filter,
             policy: &self.policy,
         };
-        decide(request, &facts)
+        let origin = facts.origin;
+        choose(request, &facts).into_decision(request, peer, served, subscriber, origin)
     }
 
     async fn subscriber(&self, identity: &Aor, now: Millis) -> Result<Subscriber, StoreError> {

@@ -1,7 +1,6 @@
 //! What a proxy checks before it sends a request on (RFC 3261 §16.3).
 
 use parlance_sip::header::{MaxBreadth, MaxForwards, Privacy, ProxyRequire};
-use parlance_sip::uri::Uri;
 use parlance_sip::{HeaderName, Method, Request};
 
 use super::{Choice, Facts, Function, Reason, Refusal};
@@ -26,10 +25,15 @@ pub(super) fn asks_unknown_privacy(request: &Request) -> bool {
     privacy.is_some_and(|privacy| privacy.is_critical_and_unknown())
 }
 
+/// Whether the Request-URI, known to be one, is a SIP, SIPS or tel URI.
+fn scheme_is_known(request: &Request) -> bool {
+    let scheme = request.uri_text().split(|octet| *octet == b':').next().unwrap_or_default();
+    [&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+}
+
 /// Why a proxy must refuse the request, if it must.
 pub(super) fn check(request: &Request, facts: &Facts<'_>) -> Option<(Refusal, Reason)> {
-    let scheme_is_known = matches!(request.uri(), Some(Uri::Sip(_) | Uri::Tel(_)));
-    if !scheme_is_known && !facts.goes_on(request) {
+    if !scheme_is_known(request) && !facts.goes_on(request) {
         return Some((Refusal::UnsupportedScheme, Reason::UnsupportedScheme));
     }
     let hops = request.header::<MaxForwards>().ok().flatten();

@@ -1,6 +1,7 @@
 //! Where a request goes next, and the changes of a proxy (RFC 3261 §16.4 to §16.6).
 
-use parlance_sip::header::{MaxBreadth, MaxForwards, Route};
+use parlance_sip::grammar::split_list;
+use parlance_sip::header::{Header, MaxBreadth, MaxForwards, Route};
 use parlance_sip::proxy::breadth;
 use parlance_sip::uri::Uri;
 use parlance_sip::{Edits, HeaderName, ListenerId, Request, Source};
@@ -43,12 +44,12 @@ fn route(
     if let Some(hop) = from_strict(cx, request, edits, from) {
         return hop;
     }
-    let mut ours = 0;
+    // The one that is named was read when that was found out.
+    let mut ours = usize::from(named);
     let mut uri = None;
-    for route in request.list::<Route<'_>>() {
-        let route = route.ok()?;
-        let is_named = named && ours == 0;
-        if !is_named && !is_ours(cx, &route.uri) {
+    for value in request.values(HeaderName::Route).flat_map(split_list).skip(ours) {
+        let route = Route::parse(value).ok()?;
+        if !is_ours(cx, &route.uri) {
             uri = Some(route.uri);
             break;
         }
@@ -78,6 +79,10 @@ fn from_strict(
     edits: &mut Edits,
     from: ListenerId,
 ) -> Option<Option<NextHop>> {
+    // What we record-route with names no user, and nothing but a user brings an "@" into a URI.
+    if request.uri_text().contains(&b'@') {
+        return None;
+    }
     let uri = request.uri()?;
     let recorded = uri.as_sip().is_some_and(|sip| sip.user.is_none() && sip.is_loose_router());
     if !recorded || !is_ours(cx, &uri) {
@@ -87,7 +92,7 @@ fn from_strict(
     let (target, before) = routes.split_last()?;
     let ours = before.iter().take_while(|route| is_ours(cx, &route.uri)).count();
     edits.request_uri(target.uri);
-    let all = request.values(HeaderName::Route).flat_map(parlance_sip::grammar::split_list);
+    let all = request.values(HeaderName::Route).flat_map(split_list);
     let rest: Vec<_> =
         all.take(before.len()).skip(ours).map(|value| String::from_utf8_lossy(value)).collect();
     match rest.is_empty() {
@@ -105,7 +110,7 @@ fn from_strict(
 fn strict(request: &Request, edits: &mut Edits, ours: usize, uri: &Uri<'_>) {
     let rest: Vec<String> = request
         .values(HeaderName::Route)
-        .flat_map(parlance_sip::grammar::split_list)
+        .flat_map(split_list)
         .skip(ours + 1)
         .map(|value| String::from_utf8_lossy(value).into_owned())
         .chain([format!("<{}>", String::from_utf8_lossy(request.uri_text()))])

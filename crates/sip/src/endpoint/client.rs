@@ -40,6 +40,17 @@ enum Machine {
     Gone,
 }
 
+impl Machine {
+    /// What `Send` means: the request or its ACK.
+    fn last(&self) -> Option<&Bytes> {
+        match self {
+            Self::Invite(machine) => machine.last(),
+            Self::NonInvite(machine) => machine.last(),
+            Self::Gone => None,
+        }
+    }
+}
+
 /// The table of client transactions.
 #[derive(Debug)]
 pub(super) struct Clients {
@@ -293,36 +304,35 @@ impl Endpoint {
         loop {
             let Some(slot) = self.clients.get(client) else { return };
             let (target, silent) = (slot.target, slot.silent);
-            let (effect, last) = match &mut slot.machine {
-                Machine::Invite(machine) => {
-                    (machine.poll_output().map(Effect::from), machine.last().cloned())
-                }
-                Machine::NonInvite(machine) => {
-                    (machine.poll_output().map(Effect::from), machine.last().cloned())
-                }
+            let effect = match &mut slot.machine {
+                Machine::Invite(machine) => machine.poll_output().map(Effect::from),
+                Machine::NonInvite(machine) => machine.poll_output().map(Effect::from),
                 Machine::Gone => return,
             };
-            match (effect, last) {
-                (None, _) => break,
-                (Some(Effect::Send), Some(bytes)) => {
-                    let client = Some(client);
-                    self.outputs.push_back(Output::Transmit { target, bytes, client });
+            match effect {
+                None => break,
+                Some(Effect::Send) => {
+                    if let Some(bytes) = slot.machine.last().cloned() {
+                        let client = Some(client);
+                        self.outputs.push_back(Output::Transmit { target, bytes, client });
+                    }
                 }
-                (Some(Effect::SendCancel), Some(invite)) => {
-                    let reason = self.clients.reasons.remove(&client.index);
-                    self.send_cancel(now, &invite, target, reason);
+                Some(Effect::SendCancel) => {
+                    if let Some(invite) = slot.machine.last().cloned() {
+                        let reason = self.clients.reasons.remove(&client.index);
+                        self.send_cancel(now, &invite, target, reason);
+                    }
                 }
-                (Some(Effect::Send | Effect::SendCancel), None) => {}
-                (Some(Effect::Deliver | Effect::Failed(_)), _) if silent => {}
-                (Some(Effect::Deliver), _) => {
+                Some(Effect::Deliver | Effect::Failed(_)) if silent => {}
+                Some(Effect::Deliver) => {
                     if let Some(response) = response.take() {
                         self.outputs.push_back(Output::Response { client, response });
                     }
                 }
-                (Some(Effect::Failed(failure)), _) => {
+                Some(Effect::Failed(failure)) => {
                     self.outputs.push_back(Output::Failed { client, failure });
                 }
-                (Some(Effect::Terminated), _) => return self.close_client(client),
+                Some(Effect::Terminated) => return self.close_client(client),
             }
         }
         self.arm_client(now, client);

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::quality::FixedState;
 
 use crate::entropy::Entropy;
+use crate::grammar::{find, is_token};
 use crate::header::{From, To, Via};
 use crate::message::{Request, StartLine};
 use crate::uri::{Aor, Uri};
@@ -114,7 +115,7 @@ fn hash_lower<H: Hasher>(text: &[u8], state: &mut H) {
 /// says: the dialog lives there. What may belong to a session or subscription goes where its
 /// Request-URI says ([`shard_of_uri`]): all that is addressed to one group or session meets there,
 /// and CANCEL and the ACK for a failure have the URI of their INVITE. Every other request goes
-/// where branch and sent-by of its top `Via` hash, so that retransmissions follow it.
+/// where the branch of its top `Via` hashes, so that retransmissions follow it.
 ///
 /// The tag in an ACK may be that of another leg, whose failure was relayed: whoever finds nothing
 /// to acknowledge gives it to the shard of its URI ([`shard_of_ack`]).
@@ -122,8 +123,7 @@ pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
     if shards <= 1 {
         return 0;
     }
-    let Some(via) = message.top_via() else { return 0 };
-    let branch = via.branch().unwrap_or_default();
+    let branch = top_branch(message);
     let StartLine::Request { method, uri } = message.start_line() else {
         let shard = super::branch::shard(branch).map_or(0, usize::from);
         return if shard < shards { shard } else { 0 };
@@ -145,7 +145,6 @@ pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
     }
     let mut state = FixedState::with_seed(0).build_hasher();
     branch.hash(&mut state);
-    hash_lower(via.sent_by.host.as_str().as_bytes(), &mut state);
     bounded(state.finish(), shards)
 }
 
@@ -166,11 +165,33 @@ fn bounded(hash: u64, shards: usize) -> usize {
     usize::try_from(hash % shards).unwrap_or(0)
 }
 
+/// The branch of the top `Via`; empty when there is none.
+fn top_branch(message: &crate::Message) -> &str {
+    let plain = message.field(HeaderName::Via).and_then(plain_branch);
+    plain.unwrap_or_else(|| message.top_via().and_then(|via| via.branch()).unwrap_or_default())
+}
+
+/// The branch in a `Via` written as nearly all are, without white space and quotation marks before
+/// it: every message passes here, and is spared the parser.
+fn plain_branch(mut via: &[u8]) -> Option<&str> {
+    loop {
+        let (before, rest) = via.split_at_checked(find(b';', via)?)?;
+        if before.iter().any(|octet| matches!(octet, b',' | b'"')) {
+            return None;
+        }
+        via = rest.get(1..)?;
+        if let Some(value) = via.strip_prefix(b"branch=") {
+            let end = value.iter().position(|octet| !is_token(*octet)).unwrap_or(value.len());
+            return str::from_utf8(value.get(..end)?).ok().filter(|branch| !branch.is_empty());
+        }
+    }
+}
+
 /// The shard that our tag in `To` names.
 fn dialog_shard(message: &crate::Message) -> Option<usize> {
     let value = message.field(HeaderName::To)?;
-    // Most requests open something: a look at the octets spares them the parser.
-    if !value.windows(3).any(|octets| octets.eq_ignore_ascii_case(b"tag")) {
+    // Most requests open something, and their To ends with the URI: that spares them the parser.
+    if value.ends_with(b">") {
         return None;
     }
     let to = message.header::<To<'_>>().ok().flatten()?;
@@ -184,6 +205,25 @@ mod tests {
     use super::shard_of;
     use crate::Message;
     use crate::message::Limits;
+
+    #[test]
+    fn however_a_via_is_written_its_branch_tells() {
+        let shard = |via: &str| {
+            let text = format!("MESSAGE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP {via}\r\n\r\n");
+            shard_of(&Message::parse_datagram(Bytes::from(text), &Limits::default()).unwrap(), 64)
+        };
+        for branch in ["z9hG4bKa", "z9hG4bKb.0", "z9hG4bKc", "1"] {
+            let expected = shard(&format!("h;branch={branch}"));
+            for via in [
+                format!("h;rport;branch={branch};received=192.0.2.1, SIP/2.0/UDP i;branch=2"),
+                format!("h ; BRANCH = {branch}"),
+                format!("h;x=\";branch=other\";branch={branch}"),
+            ] {
+                assert_eq!(shard(&via), expected, "{via}");
+            }
+        }
+        assert_eq!(shard("h, SIP/2.0/UDP i;branch=1"), shard("h, SIP/2.0/UDP i;branch=2"));
+    }
 
     /// The shard of four for a request with this method, branch and To parameters.
     fn shard(method: &str, branch: &str, to: &str) -> usize {

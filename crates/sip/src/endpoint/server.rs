@@ -34,6 +34,17 @@ enum Machine {
     Gone,
 }
 
+impl Machine {
+    /// What `Send` means: the last response.
+    fn last(&self) -> Option<&Bytes> {
+        match self {
+            Self::Invite(machine) => machine.last(),
+            Self::NonInvite(machine) => machine.last(),
+            Self::Gone => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Unanswered {
     request: Bytes,
@@ -294,20 +305,16 @@ impl Endpoint {
     ) {
         loop {
             let Some(slot) = self.servers.get(server) else { return };
-            let (effect, last) = match &mut slot.machine {
-                Machine::Invite(machine) => {
-                    (machine.poll_output().map(Effect::from), machine.last().cloned())
-                }
-                Machine::NonInvite(machine) => {
-                    (machine.poll_output().map(Effect::from), machine.last().cloned())
-                }
+            let effect = match &mut slot.machine {
+                Machine::Invite(machine) => machine.poll_output().map(Effect::from),
+                Machine::NonInvite(machine) => machine.poll_output().map(Effect::from),
                 Machine::Gone => return,
             };
             let target = slot.target;
             match effect {
                 None => break,
                 Some(Effect::Send) => {
-                    if let Some(bytes) = last {
+                    if let Some(bytes) = slot.machine.last().cloned() {
                         self.outputs.push_back(Output::Transmit { target, bytes, client: None });
                     }
                 }

@@ -112,12 +112,31 @@ impl Encode for Date {
         let (days, of_day) = (self.0 / DAY, self.0 % DAY);
         let (year, month, day) = date_of(days);
         let weekday = WEEKDAYS.iter().cycle().nth(usize::try_from(days % 7).unwrap_or_default());
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        out.text(weekday.copied().unwrap_or_default());
-        out.show(format_args!(", {day:02} "));
-        out.text(MONTHS.get(month).copied().unwrap_or_default());
-        out.show(format_args!(" {year:04} {hour:02}:{minute:02}:{second:02} GMT"));
+        let month = MONTHS.get(month).copied().unwrap_or_default();
+        // By hand: a message without Date gets one here, and `format!` takes ten times as long.
+        let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+        let fields = [
+            (0, weekday.copied().unwrap_or_default().as_bytes()),
+            (5, &two_digits(day)),
+            (8, month.as_bytes()),
+            (12, &two_digits(year / 100)),
+            (14, &two_digits(year % 100)),
+            (17, &two_digits(of_day / 3600)),
+            (20, &two_digits(of_day / 60 % 60)),
+            (23, &two_digits(of_day % 60)),
+        ];
+        for (at, field) in fields {
+            if let Some(place) = text.get_mut(at..at + field.len()) {
+                place.copy_from_slice(field);
+            }
+        }
+        out.text(str::from_utf8(&text).unwrap_or_default());
     }
+}
+
+/// A number below 100.
+fn two_digits(number: u64) -> [u8; 2] {
+    [number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8)
 }
 
 header!(Date);

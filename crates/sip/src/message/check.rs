@@ -38,12 +38,17 @@ const REQUIRED: [HeaderName; 5] =
 /// # Errors
 /// The first [`Fault`] in the order of the header fields; missing ones come last.
 pub fn check_request(request: &Request) -> Result<(), Fault> {
+    check_request_behind(request, None)
+}
+
+/// [`check_request`] for who has read the top `Via` already.
+pub(crate) fn check_request_behind(request: &Request, via: Option<Via<'_>>) -> Result<(), Fault> {
     let uri = Uri::parse(request.uri_text()).map_err(|_| Fault::RequestUri)?;
     // RFC 3261 §19.1.1, table 1: a Request-URI has none (RFC 4475 §3.1.2.11).
     if uri.as_sip().is_some_and(|uri| !uri.headers.is_empty()) {
         return Err(Fault::RequestUri);
     }
-    let (_, cseq) = check_fields(request)?;
+    let (_, cseq) = check_fields(request, via)?;
     if cseq.method == request.method() { Ok(()) } else { Err(Fault::MethodMismatch) }
 }
 
@@ -57,11 +62,15 @@ pub fn check_response(response: &Response) -> Result<(), Fault> {
 
 /// [`check_response`], giving what names the transaction.
 pub(crate) fn read_response(response: &Response) -> Result<(Via<'_>, CSeq<'_>), Fault> {
-    check_fields(response)
+    check_fields(response, None)
 }
 
-/// Checks the header fields; top `Via` and `CSeq` are what the caller has a use for.
-fn check_fields(message: &Message) -> Result<(Via<'_>, CSeq<'_>), Fault> {
+/// Checks the header fields; top `Via` and `CSeq` are what the caller has a use for. `top` is that
+/// `Via` when it was read before.
+fn check_fields<'a>(
+    message: &'a Message,
+    top: Option<Via<'a>>,
+) -> Result<(Via<'a>, CSeq<'a>), Fault> {
     let mut seen = HeaderNames::default();
     let (mut via, mut cseq) = (None, None);
     for (name, _, value) in message.fields() {
@@ -71,6 +80,7 @@ fn check_fields(message: &Message) -> Result<(Via<'_>, CSeq<'_>), Fault> {
         }
         match name {
             HeaderName::Via | HeaderName::Route if again => {}
+            HeaderName::Via if top.is_some() && !value.is_empty() => via = top,
             HeaderName::Via => via = split_list(value).next().map(Via::parse).transpose()?,
             HeaderName::CSeq => cseq = Some(CSeq::parse(value)?),
             _ => check_value(name, value)?,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::{Message, Start};
+use super::{Field, Message, Start};
 use crate::HeaderName;
 use crate::grammar::{split_list, trim_start};
 
@@ -16,32 +16,46 @@ use crate::grammar::{split_list, trim_start};
 /// `Max-Forwards` less) allocates nothing.
 #[derive(Clone, Default)]
 pub struct Edits {
-    uri: Option<Range<usize>>,
+    uri: Option<Part>,
     changes: SmallVec<[Change; 12]>,
-    text: SmallVec<[u8; 512]>,
+    text: SmallVec<[u8; 256]>,
     body: Option<Bytes>,
 }
 
 /// Stands for "behind the last field".
-const END: usize = usize::MAX;
+const END: u16 = u16::MAX;
 
-#[derive(Clone)]
+/// One change. Small, since the list moves from the role to the transaction.
+#[derive(Clone, Copy)]
 struct Change {
-    /// The field concerned, or [`END`].
-    field: usize,
+    /// The field concerned, or [`END`]; a head has no room for so many.
+    field: u16,
     kind: Kind,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 enum Kind {
     /// A new line before the field: name, value and line end.
-    Insert { name: HeaderName, line: Range<usize> },
+    Insert { name: HeaderName, line: Part },
     /// The line goes.
     Remove,
     /// The line keeps its name and gets this value.
-    Value { text: Range<usize> },
+    Value { text: Part },
     /// The value begins this many octets later.
-    Trim { octets: usize },
+    Trim { octets: u16 },
+}
+
+/// A part of the text.
+#[derive(Clone, Copy)]
+struct Part {
+    at: u32,
+    len: u32,
+}
+
+impl Part {
+    fn range(self) -> Range<usize> {
+        self.at as usize..self.at as usize + self.len as usize
+    }
 }
 
 impl Edits {
@@ -58,7 +72,12 @@ impl Edits {
     /// Removes every field called `name`, also what earlier changes made of it.
     pub fn remove(&mut self, message: &Message, name: HeaderName) {
         self.forget(message, name);
-        for (index, field) in message.index.fields.iter().enumerate() {
+        self.remove_from(message, name, 0);
+    }
+
+    /// Removes the fields called `name` from field `first` on.
+    fn remove_from(&mut self, message: &Message, name: HeaderName, first: usize) {
+        for (field, index) in message.index.fields.iter().zip(0..).skip(first) {
             if field.name == name {
                 self.changes.push(Change { field: index, kind: Kind::Remove });
             }
@@ -68,18 +87,19 @@ impl Edits {
     /// Removes the first `count` values of the list header `name`, wherever they stand.
     pub fn remove_values(&mut self, message: &Message, name: HeaderName, count: usize) {
         let mut left = count;
-        for (index, field) in message.index.fields.iter().enumerate() {
+        for (field, index) in message.index.fields.iter().zip(0..) {
             if left == 0 {
                 return;
             }
             if field.name != name {
                 continue;
             }
-            let value = message.value_at(index);
+            let value = message.at(field.value);
             let mut list = split_list(value);
             left -= list.by_ref().take(left).count();
             let kind = match list.rest() {
-                Some(rest) => Kind::Trim { octets: value.len() - trim_start(rest).len() },
+                // A value is shorter than 64 KiB, as the head is.
+                Some(rest) => Kind::Trim { octets: (value.len() - trim_start(rest).len()) as u16 },
                 None => Kind::Remove,
             };
             self.changes.push(Change { field: index, kind });
@@ -88,8 +108,7 @@ impl Edits {
 
     /// Puts a line before the first field called `name`; without one, before the first field.
     pub fn prepend(&mut self, message: &Message, name: HeaderName, value: impl fmt::Display) {
-        let field = message.index_of(name).unwrap_or(0);
-        self.insert(field, name, value);
+        self.insert(first_called(message, name).unwrap_or(0), name, value);
     }
 
     /// Puts a line behind the last field.
@@ -101,16 +120,12 @@ impl Edits {
     /// appended. Earlier changes of it do not count any more.
     pub fn set(&mut self, message: &Message, name: HeaderName, value: impl fmt::Display) {
         self.forget(message, name);
-        let Some(first) = message.index_of(name) else {
+        let Some(first) = first_called(message, name) else {
             return self.insert(END, name, value);
         };
         let text = self.keep(value);
         self.changes.push(Change { field: first, kind: Kind::Value { text } });
-        for (index, field) in message.index.fields.iter().enumerate().skip(first + 1) {
-            if field.name == name {
-                self.changes.push(Change { field: index, kind: Kind::Remove });
-            }
-        }
+        self.remove_from(message, name, usize::from(first) + 1);
     }
 
     /// Drops the earlier changes of the header `name`.
@@ -121,7 +136,7 @@ impl Edits {
         self.changes.retain(|change| match &change.kind {
             Kind::Insert { name: inserted, .. } => *inserted != name,
             Kind::Remove | Kind::Value { .. } | Kind::Trim { .. } => {
-                message.index.fields.get(change.field).is_none_or(|field| field.name != name)
+                field_of(message, change).is_none_or(|field| field.name != name)
             }
         });
     }
@@ -134,8 +149,7 @@ impl Edits {
         value: impl fmt::Display,
     ) {
         self.remove_values(message, name, 1);
-        let field = message.index_of(name).unwrap_or(0);
-        self.insert(field, name, value);
+        self.prepend(message, name, value);
     }
 
     /// Replaces the body; Content-Length follows.
@@ -147,11 +161,11 @@ impl Edits {
     /// How many octets the changes add, at most.
     pub fn octets_added(&self) -> usize {
         let lines = self.changes.iter().map(|change| match &change.kind {
-            Kind::Insert { line: text, .. } | Kind::Value { text } => text.len(),
+            Kind::Insert { line: text, .. } | Kind::Value { text } => text.len as usize,
             Kind::Remove | Kind::Trim { .. } => 0,
         });
         let body = self.body.as_ref().map_or(0, Bytes::len);
-        lines.sum::<usize>() + body + self.uri.as_ref().map_or(0, ExactSizeIterator::len)
+        lines.sum::<usize>() + body + self.uri.map_or(0, |uri| uri.len as usize)
     }
 
     /// Whether nothing is changed.
@@ -171,13 +185,13 @@ impl Edits {
         order.sort_by_key(|change| (change.field, !matches!(change.kind, Kind::Insert { .. })));
         let mut at = self.write_start(message, out);
         for change in order {
-            let line = message.line_at(change.field);
+            let line = message.line_at(usize::from(change.field));
             out.put_slice(bytes.get(at..line).unwrap_or_default());
             at = at.max(line);
-            let value = message.index.fields.get(change.field).map(|field| field.value);
-            match (&change.kind, value) {
+            let value = field_of(message, change).map(|field| field.value);
+            match (change.kind, value) {
                 (Kind::Insert { line, .. }, _) => out.put_slice(self.kept(line)),
-                (Kind::Remove, _) => at = message.line_at(change.field.saturating_add(1)),
+                (Kind::Remove, _) => at = message.line_at(usize::from(change.field) + 1),
                 (Kind::Value { text }, Some(value)) => {
                     out.put_slice(bytes.get(at..usize::from(value.at)).unwrap_or_default());
                     out.put_slice(self.kept(text));
@@ -186,7 +200,7 @@ impl Edits {
                 (Kind::Trim { octets }, Some(value)) => {
                     let value_at = usize::from(value.at);
                     out.put_slice(bytes.get(at..value_at).unwrap_or_default());
-                    at = at.max(value_at + octets);
+                    at = at.max(value_at + usize::from(octets));
                 }
                 (Kind::Value { .. } | Kind::Trim { .. }, None) => {}
             }
@@ -204,7 +218,7 @@ impl Edits {
 
     /// Writes the start line as far as it changes; where in the message to go on.
     fn write_start(&self, message: &Message, out: &mut BytesMut) -> usize {
-        let (Start::Request { uri, .. }, Some(text)) = (message.index.start, &self.uri) else {
+        let (Start::Request { uri, .. }, Some(text)) = (message.index.start, self.uri) else {
             return 0;
         };
         out.put_slice(message.bytes.get(..usize::from(uri.at)).unwrap_or_default());
@@ -212,18 +226,18 @@ impl Edits {
         uri.end()
     }
 
-    fn insert(&mut self, field: usize, name: HeaderName, value: impl fmt::Display) {
+    fn insert(&mut self, field: u16, name: HeaderName, value: impl fmt::Display) {
         let start = self.text.len();
         self.text.extend_from_slice(name.as_str().as_bytes());
         self.text.extend_from_slice(b": ");
         self.keep(value);
         self.text.extend_from_slice(b"\r\n");
-        let line = start..self.text.len();
+        let line = self.part_from(start);
         self.changes.push(Change { field, kind: Kind::Insert { name, line } });
     }
 
-    fn keep(&mut self, text: impl fmt::Display) -> Range<usize> {
-        struct Text<'a>(&'a mut SmallVec<[u8; 512]>);
+    fn keep(&mut self, text: impl fmt::Display) -> Part {
+        struct Text<'a>(&'a mut SmallVec<[u8; 256]>);
         impl fmt::Write for Text<'_> {
             fn write_str(&mut self, text: &str) -> fmt::Result {
                 self.0.extend_from_slice(text.as_bytes());
@@ -233,12 +247,26 @@ impl Edits {
         let start = self.text.len();
         // Writing into a vector does not fail.
         let _ = write!(Text(&mut self.text), "{text}");
-        start..self.text.len()
+        self.part_from(start)
     }
 
-    fn kept(&self, text: &Range<usize>) -> &[u8] {
-        self.text.get(text.clone()).unwrap_or_default()
+    /// What was written from `start` on. No header and no head reaches 4 GiB.
+    fn part_from(&self, start: usize) -> Part {
+        Part { at: start as u32, len: (self.text.len() - start) as u32 }
     }
+
+    fn kept(&self, text: Part) -> &[u8] {
+        self.text.get(text.range()).unwrap_or_default()
+    }
+}
+
+fn first_called(message: &Message, name: HeaderName) -> Option<u16> {
+    message.index_of(name).map(|index| index as u16)
+}
+
+/// The field a change concerns; `None` behind the last.
+fn field_of<'a>(message: &'a Message, change: &Change) -> Option<&'a Field> {
+    message.index.fields.get(usize::from(change.field))
 }
 
 impl fmt::Debug for Edits {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::escape::{USER, escape_user, unescape};
 use super::{Host, OtherUri, SipUri, TelUri, Uri, UriError};
+use crate::grammar::cut_before;
 
 /// A public identity in canonical spelling, owned: equal keys are the same user.
 ///
@@ -72,15 +73,17 @@ impl Aor {
     }
 
     fn split(&self) -> (&str, Option<&str>, Option<&str>) {
-        let (scheme, rest) = self.0.split_once(':').unwrap_or_default();
+        let (scheme, rest) = cut_before(&self.0, |octet| octet == b':');
+        let rest = rest.strip_prefix(':').unwrap_or_default();
         if scheme == "tel" {
             return match rest.split_once(";phone-context=") {
                 Some((number, context)) => (scheme, Some(number), Some(context)),
                 None => (scheme, Some(rest), None),
             };
         }
-        match rest.split_once('@') {
-            Some((user, domain)) => (scheme, Some(user), Some(domain)),
+        let (user, domain) = cut_before(rest, |octet| octet == b'@');
+        match domain.strip_prefix('@') {
+            Some(domain) => (scheme, Some(user), Some(domain)),
             None => (scheme, None, Some(rest)),
         }
     }
@@ -141,7 +144,11 @@ fn push_host(text: &mut String, host: Host<'_>) {
         None => {
             let name = host.as_str();
             let name = name.strip_suffix('.').unwrap_or(name);
-            text.extend(name.chars().map(|octet| octet.to_ascii_lowercase()));
+            let at = text.len();
+            text.push_str(name);
+            if let Some(name) = text.get_mut(at..) {
+                name.make_ascii_lowercase();
+            }
         }
     }
 }

@@ -93,7 +93,10 @@ pub(super) fn same(one: &str, two: &str) -> bool {
 
 /// Whether two texts are equal under [`units`], whatever the case of their letters.
 pub(super) fn same_ignoring_case(one: &str, two: &str) -> bool {
-    units(one).map(Unit::lower).eq(units(two).map(Unit::lower))
+    // Names of parameters, nearly all without an escape, are looked up here.
+    one.eq_ignore_ascii_case(two)
+        || one.bytes().chain(two.bytes()).any(|octet| octet == b'%')
+            && units(one).map(Unit::lower).eq(units(two).map(Unit::lower))
 }
 
 /// The octets of `text` with escapes resolved, and whether each was one.

@@ -38,13 +38,13 @@ impl<'a> Host<'a> {
             let (text, rest) = text.split_at_checked(text.len() - rest.len()).unwrap_or((text, ""));
             return Ok((Self { text, ip: Some(IpAddr::V6(ip)) }, rest));
         }
+        if let Some((ip, end)) = ipv4_before(text.as_bytes()) {
+            let (text, rest) = text.split_at_checked(end).ok_or(UriError::Host)?;
+            return Ok((Self { text, ip: Some(IpAddr::V4(ip)) }, rest));
+        }
         let end = end_of_labels(text).ok_or(UriError::Host)?;
         let (text, rest) = text.split_at_checked(end).ok_or(UriError::Host)?;
-        let ip = match ends_in_number(text) {
-            true => Some(IpAddr::V4(parse_ipv4(text.as_bytes()).ok_or(UriError::Host)?)),
-            false => None,
-        };
-        Ok((Self { text, ip }, rest))
+        if ends_in_number(text) { Err(UriError::Host) } else { Ok((Self { text, ip: None }, rest)) }
     }
 
     /// As it was written, an IPv6 address in its brackets.
@@ -124,27 +124,32 @@ pub(crate) fn parse_port(digits: &[u8]) -> Option<u16> {
     decimal(digits).and_then(|port| u16::try_from(port).ok())
 }
 
-/// Reads an `IPv4address`: four numbers below 256 without leading zeros.
-fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+/// Reads an `IPv4address` at the front of `text`, four numbers below 256 without leading zeros, and
+/// where it ends; `None` when what stands there is, or goes on as, something else.
+fn ipv4_before(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
     let mut address = 0_u32;
-    let mut number = None;
-    let mut numbers = 1;
-    for octet in text {
-        match (octet, number) {
-            (b'.', Some(before)) if numbers < 4 => {
-                address = address << 8 | before;
-                (number, numbers) = (None, numbers + 1);
-            }
-            (b'0'..=b'9', None) => number = Some(u32::from(octet - b'0')),
-            (b'0'..=b'9', Some(before @ 1..)) => {
-                number = Some(before * 10 + u32::from(octet - b'0')).filter(|sum| *sum < 256);
-                number?;
-            }
-            _ => return None,
+    let mut rest = text;
+    for place in 0..4 {
+        if place > 0 {
+            rest = rest.strip_prefix(b".")?;
         }
+        let [first @ b'0'..=b'9', tail @ ..] = rest else { return None };
+        let mut number = u32::from(first - b'0');
+        rest = tail;
+        while let [digit @ b'0'..=b'9', tail @ ..] = rest {
+            number = number * 10 + u32::from(digit - b'0');
+            if number < 10 || number > 255 {
+                return None;
+            }
+            rest = tail;
+        }
+        address = address << 8 | number;
     }
-    let last = number.filter(|_| numbers == 4)?;
-    Some(Ipv4Addr::from_bits(address << 8 | last))
+    let goes_on = |octet: u8| Class::ALPHANUM.contains(octet) || matches!(octet, b'-' | b'.');
+    match rest.first() {
+        Some(octet) if goes_on(*octet) => None,
+        _ => Some((Ipv4Addr::from_bits(address), text.len() - rest.len())),
+    }
 }
 
 /// Reads an IPv6 address without brackets. The third colon that the ABNF of RFC 3261 puts before
