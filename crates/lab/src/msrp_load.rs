@@ -27,7 +27,7 @@ mod auth;
 mod command;
 mod engine;
 mod floor;
-mod frame;
+pub(crate) mod frame;
 mod legs;
 mod link;
 mod measure;

@@ -6,6 +6,7 @@
 //!
 //! The same hosts run on real sockets: [`udp`] gives a [`Link`] over one.
 
+mod connection;
 mod real;
 mod stream;
 
@@ -25,6 +26,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+pub use connection::{Carried, Connection, Listener, Streams, WINDOW};
 pub use real::udp;
 pub use stream::{Framing, Unit};
 
@@ -160,7 +162,12 @@ pub struct Network(Rc<Inner>);
 struct Inner {
     state: RefCell<State>,
     wake: Notify,
+    listeners: Listeners,
+    trace: RefCell<Option<Vec<Carried>>>,
 }
+
+/// Who takes connections.
+type Listeners = RefCell<BTreeMap<SocketAddr, mpsc::UnboundedSender<Connection>>>;
 
 struct State {
     random: StdRng,
@@ -171,6 +178,8 @@ struct State {
     streams: BTreeMap<(SocketAddr, SocketAddr), Instant>,
     travelling: BinaryHeap<Reverse<Due>>,
     number: u64,
+    /// Connections made so far.
+    connections: u16,
     statistics: Statistics,
 }
 
@@ -212,9 +221,15 @@ impl Network {
             streams: BTreeMap::new(),
             travelling: BinaryHeap::new(),
             number: 0,
+            connections: 0,
             statistics: Statistics::default(),
         };
-        let network = Self(Rc::new(Inner { state: RefCell::new(state), wake: Notify::new() }));
+        let network = Self(Rc::new(Inner {
+            state: RefCell::new(state),
+            wake: Notify::new(),
+            listeners: RefCell::default(),
+            trace: RefCell::default(),
+        }));
         tokio::task::spawn_local(run(Rc::clone(&network.0)));
         network
     }
@@ -251,6 +266,51 @@ impl Network {
     /// What the network has seen so far.
     pub fn statistics(&self) -> Statistics {
         self.0.state.borrow().statistics
+    }
+}
+
+impl Network {
+    /// From now on what connections carry is kept, for [`Network::carried`].
+    pub fn trace_connections(&self) {
+        self.0.trace.borrow_mut().get_or_insert_default();
+    }
+
+    /// What connections carried since it is kept, oldest first.
+    pub fn carried(&self) -> Vec<Carried> {
+        self.0.trace.borrow().clone().unwrap_or_default()
+    }
+
+    fn note(&self, from: SocketAddr, to: SocketAddr, octets: &Bytes) {
+        if let Some(trace) = &mut *self.0.trace.borrow_mut() {
+            trace.push(Carried { at: Instant::now(), from, to, octets: octets.clone() });
+        }
+    }
+
+    fn listeners(&self) -> &Listeners {
+        &self.0.listeners
+    }
+
+    fn is_cut(&self, from: IpAddr, to: IpAddr) -> bool {
+        self.0.state.borrow().cuts.contains(&(from, to))
+    }
+
+    /// How long something travels.
+    fn wait(&self) -> Duration {
+        self.0.state.borrow_mut().delay()
+    }
+
+    /// What a write arrives as, and how long each piece travels.
+    fn pieces(&self, octets: Bytes) -> Vec<(Duration, Bytes)> {
+        let mut state = self.0.state.borrow_mut();
+        let pieces = state.pieces(octets);
+        pieces.into_iter().map(|piece| (state.delay(), piece)).collect()
+    }
+
+    /// The port of the next connection that is made.
+    fn port(&self) -> u16 {
+        let mut state = self.0.state.borrow_mut();
+        state.connections = state.connections.wrapping_add(1) % 16_384;
+        49_152 + state.connections
     }
 }
 
@@ -294,14 +354,21 @@ impl State {
         self.travel(at, packet);
     }
 
-    fn take_stream(&mut self, packet: Packet) {
-        let mut octets = packet.octets.clone();
+    /// What a write to a stream arrives as.
+    fn pieces(&mut self, mut octets: Bytes) -> Vec<Bytes> {
+        let mut pieces = Vec::new();
         while !octets.is_empty() {
             let length = match self.faults.piece_octets_max {
                 Some(max) => self.random.random_range(1..=max.max(1)).min(octets.len()),
                 None => octets.len(),
             };
-            let piece = octets.split_to(length);
+            pieces.push(octets.split_to(length));
+        }
+        pieces
+    }
+
+    fn take_stream(&mut self, packet: Packet) {
+        for piece in self.pieces(packet.octets.clone()) {
             let stream = (packet.from, packet.to);
             let before = self.streams.get(&stream).copied();
             let at = self.arrival().max(before.unwrap_or_else(Instant::now));

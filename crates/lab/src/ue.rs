@@ -7,6 +7,10 @@
 //! [`crate::raw::RawUe`].
 
 mod call;
+mod chat;
+mod cpim;
+mod msrp;
+mod sdp;
 mod state;
 
 use std::cell::RefCell;
@@ -20,10 +24,14 @@ use rsip::headers::{ContentType, Expires, UntypedHeader};
 use rsip::{Header, Method};
 use tokio::time::Instant;
 
-use crate::network::Link;
+use crate::network::{Link, Streams};
 use crate::transaction;
 
 pub use call::{Call, Dialog, Ringing};
+pub use chat::{Chat, Invitation};
+pub use cpim::Cpim;
+use msrp::Client;
+pub use msrp::{Reported, Said};
 use state::{State, answer_of};
 
 /// How a UE is set up.
@@ -176,6 +184,17 @@ impl Ue {
         let state = Rc::new(RefCell::new(State::new(link.outlet(), config)));
         tokio::task::spawn_local(run(Rc::clone(&state), link));
         Self(state)
+    }
+
+    /// Gives it MSRP at a host of streams, so that it can take part in sessions. Must be called on
+    /// a `LocalSet`.
+    ///
+    /// # Errors
+    /// The socket cannot be bound; never on the simulated network.
+    pub fn with_msrp(self, streams: Streams) -> std::io::Result<Self> {
+        let seed = self.0.borrow().config.seed;
+        self.0.borrow_mut().msrp = Some(Client::start(streams, seed)?);
+        Ok(self)
     }
 
     /// The public identity.

@@ -13,6 +13,7 @@
 //! The server is the real one, assembled by `parlance_server` from a configuration, over a store
 //! in memory; only its sockets and its clock are ours. Everything runs on one `LocalSet`.
 
+mod media;
 mod server;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use parlance_sip::Transport;
 use parlance_store::{Memory, Millis, Profile, Store, StoreError};
 
 use crate::core::{Core, CoreConfig, SHIPPED_CRITERIA, Subscription};
-use crate::network::{Faults, Network};
+use crate::network::{Faults, Network, Streams};
 use crate::raw::RawUe;
 use crate::ue::{Ue, UeConfig};
 
@@ -55,6 +56,9 @@ pub enum WorldError {
     /// The filter criteria are none.
     #[error(transparent)]
     Criteria(#[from] IfcError),
+    /// A UE cannot listen.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -320,7 +324,9 @@ impl Builder {
             let seed =
                 self.seed.wrapping_mul(1_000_003).wrapping_add(u64::try_from(place).unwrap_or(0));
             let config = UeConfig { identity: identity(name), core: CORE, seed };
-            users.insert(name.clone(), Ue::start(network.attach(address(place)), config));
+            let streams = Streams::Simulated(network.clone(), address(place).ip());
+            let ue = Ue::start(network.attach(address(place)), config).with_msrp(streams)?;
+            users.insert(name.clone(), ue);
         }
         Ok(World { network, core, server, users, memory, builder: self })
     }

@@ -1,4 +1,4 @@
-//! Sessions, as far as a scenario about a proxy needs them (RFC 3261 §12, §13, §15).
+//! Calls and their dialogs (RFC 3261 §12, §13, §15).
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -6,20 +6,25 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use rsip::headers::{
-    CSeq, CallId, Contact, ContentType, From, MaxForwards, Route, To, UntypedHeader, Via,
+    CSeq, CallId, Contact, ContentType, From, MaxForwards, Route, To, ToTypedHeader, UntypedHeader,
+    Via,
 };
 use rsip::message::HeadersExt;
 use rsip::{Header, Method};
 use sdp_rs::SessionDescription;
 
+use super::chat::{self, Chat, Invitation};
+use super::msrp::{Client, Session};
+use super::sdp::{self, Setup};
 use super::state::{Heard, Outcome, RINGING_MAX, State, answer_of, octets};
-use super::{ACCEPT_CONTACT, Answer, Ue};
+use super::{ACCEPT_CONTACT, Answer, Draft, Ue};
 use crate::transaction::{ClientId, Peer, ServerId};
 
 /// The side of a dialog that was called.
 #[derive(Clone, Debug)]
 pub(super) struct Leg {
     pub(super) tag: String,
+    focus: bool,
     invite: ServerId,
     remote_target: String,
     route: Vec<String>,
@@ -37,6 +42,7 @@ impl Leg {
         Self {
             from: format!("{local};tag={tag}"),
             tag,
+            focus: is_focus(&request.headers),
             invite,
             remote_target: contact_of(&request.headers),
             route: record_route(&request.headers),
@@ -44,6 +50,20 @@ impl Leg {
             cseq: 0,
             acknowledged: false,
             ended: false,
+        }
+    }
+}
+
+impl Leg {
+    pub(super) fn dialog(&self, call_id: &str) -> Dialog {
+        Dialog {
+            call_id: call_id.to_owned(),
+            local: self.from.clone(),
+            remote: self.to.clone(),
+            target: self.remote_target.clone(),
+            route: self.route.clone(),
+            cseq: self.cseq,
+            focus: self.focus,
         }
     }
 }
@@ -57,12 +77,43 @@ pub struct Dialog {
     target: String,
     route: Vec<String>,
     cseq: u32,
+    focus: bool,
 }
 
 impl Dialog {
     /// The route set: every hop that will see the requests of the dialog.
     pub fn route(&self) -> &[String] {
         &self.route
+    }
+
+    /// The Call-ID.
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// The remote target.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Whether the other end is a focus: `isfocus` in its Contact.
+    pub fn is_focus(&self) -> bool {
+        self.focus
+    }
+
+    /// The dialog that a request of ours made with this 2xx.
+    pub(super) fn of(request: &rsip::Request, response: &rsip::Response) -> Option<Self> {
+        let mut route = record_route(&response.headers);
+        route.reverse();
+        Some(Self {
+            call_id: request.call_id_header().ok()?.value().to_owned(),
+            local: request.from_header().ok()?.value().to_owned(),
+            remote: response.to_header().ok()?.value().to_owned(),
+            target: contact_of(&response.headers),
+            route,
+            cseq: request.cseq_header().ok()?.typed().ok()?.seq,
+            focus: is_focus(&response.headers),
+        })
     }
 }
 
@@ -77,6 +128,8 @@ pub struct Call {
     pub description: Option<SessionDescription>,
     /// The dialog a 2xx made. The ACK was sent.
     pub dialog: Option<Dialog>,
+    /// The session a 2xx made, when the UE speaks MSRP and the answer was one.
+    pub chat: Option<Chat>,
 }
 
 /// A call that is not answered yet.
@@ -85,6 +138,7 @@ pub struct Ringing {
     outcome: Outcome,
     id: ClientId,
     provisional: Vec<u16>,
+    session: Option<Rc<Session>>,
 }
 
 impl std::fmt::Debug for Ringing {
@@ -101,8 +155,18 @@ impl Ue {
 
     /// Starts a call.
     pub fn call(&self, target: &str) -> Ringing {
-        let (outcome, id) = self.0.borrow_mut().call(target);
-        Ringing { ue: self.clone(), outcome, id, provisional: Vec::new() }
+        self.call_as(&Invitation::to(target))
+    }
+
+    /// Invites as the script says, and waits for the answer.
+    pub async fn invite_as(&self, invitation: Invitation) -> Call {
+        self.call_as(&invitation).answered().await
+    }
+
+    /// Starts a call as the script says.
+    pub fn call_as(&self, invitation: &Invitation) -> Ringing {
+        let (outcome, id, session) = self.0.borrow_mut().call(invitation);
+        Ringing { ue: self.clone(), outcome, id, provisional: Vec::new(), session }
     }
 
     /// Sends a request within a dialog.
@@ -115,15 +179,7 @@ impl Ue {
     pub fn sessions(&self) -> Vec<Dialog> {
         let state = self.0.borrow();
         let live = state.legs.iter().filter(|(_, leg)| leg.acknowledged && !leg.ended);
-        live.map(|(call_id, leg)| Dialog {
-            call_id: call_id.clone(),
-            local: leg.from.clone(),
-            remote: leg.to.clone(),
-            target: leg.remote_target.clone(),
-            route: leg.route.clone(),
-            cseq: leg.cseq,
-        })
-        .collect()
+        live.map(|(call_id, leg)| leg.dialog(call_id)).collect()
     }
 }
 
@@ -170,10 +226,12 @@ impl Ringing {
     }
 
     fn finish(self, answer: Answer, response: Option<&rsip::Response>) -> Call {
-        let Self { ue, id, provisional, outcome } = self;
+        let Self { ue, id, provisional, outcome, session } = self;
         let success = response.filter(|response| response.status_code.code() < 300);
         let Some(response) = success else {
-            return Call { answer, provisional, description: None, dialog: None };
+            let mut state = ue.0.borrow_mut();
+            state.give_up(session.as_ref());
+            return Call { answer, provisional, description: None, dialog: None, chat: None };
         };
         let body = String::from_utf8_lossy(&response.body).into_owned();
         let description = SessionDescription::try_from(body).ok();
@@ -187,7 +245,11 @@ impl Ringing {
             ));
         }
         let dialog = dialog.map(|(dialog, ..)| dialog);
-        Call { answer, provisional, description, dialog }
+        let chat = dialog.clone().zip(session).and_then(|(dialog, session)| {
+            let inner = ue.0.borrow_mut().answered(dialog, session, &id, &response.body)?;
+            Some(Chat::new(ue.clone(), inner))
+        });
+        Call { answer, provisional, description, dialog, chat }
     }
 }
 
@@ -204,11 +266,15 @@ async fn acknowledge_again(
 }
 
 impl State {
-    fn call(&mut self, target: &str) -> (Outcome, ClientId) {
+    fn call(&mut self, invitation: &Invitation) -> (Outcome, ClientId, Option<Rc<Session>>) {
         let call_id = format!("{}@{}", self.token(), self.local.ip());
         let tag = self.token();
         let from = format!("<{}>;tag={tag}", self.config.identity);
-        let headers = vec![
+        let target = &invitation.target;
+        let session = self.msrp.as_ref().map(Client::open);
+        let sdp = self.description(session.as_deref(), Setup::ActPass);
+        let (content_type, body) = invitation.body(&sdp);
+        let mut headers: Vec<Header> = vec![
             MaxForwards::from(70).into(),
             From::new(from).into(),
             To::new(format!("<{target}>")).into(),
@@ -217,10 +283,89 @@ impl State {
             Contact::new(format!("<{}>;+g.oma.sip-im", self.contact())).into(),
             Header::Other("Accept-Contact".into(), ACCEPT_CONTACT.into()),
             Header::Other("User-Agent".into(), "IM-client/OMA1.0 lab".into()),
-            ContentType::new("application/sdp").into(),
+            ContentType::new(content_type).into(),
         ];
-        let body = description(self.local);
-        self.launch(Method::Invite, target, headers, &body)
+        let more = invitation.headers().into_iter();
+        headers.extend(more.map(|(name, value)| Header::Other(name, value)));
+        let (outcome, id) = self.launch(Method::Invite, target, headers, &body.into());
+        (outcome, id, session)
+    }
+
+    /// The description of a session; without MSRP, of one that nobody can connect to.
+    fn description(&self, session: Option<&Session>, setup: Setup) -> Bytes {
+        match (&self.msrp, session) {
+            (Some(client), Some(session)) => {
+                sdp::description(client.address(), &session.own, setup)
+            }
+            _ => {
+                let address = SocketAddr::new(self.local.ip(), 9);
+                let uri = format!("msrp://{address}/lab;tcp");
+                sdp::description(address, &uri, setup)
+            }
+        }
+    }
+
+    /// A session is not wanted any more.
+    fn give_up(&mut self, session: Option<&Rc<Session>>) {
+        if let Some((client, session)) = self.msrp.as_ref().zip(session) {
+            client.close(session);
+        }
+    }
+
+    /// A 2xx answered our offer: the session is as both sides described it.
+    fn answered(
+        &mut self,
+        dialog: Dialog,
+        session: Rc<Session>,
+        id: &ClientId,
+        answer: &[u8],
+    ) -> Option<Rc<chat::Inner>> {
+        let client = self.msrp.clone()?;
+        let Some(described) = sdp::read(answer).filter(|described| !described.refused) else {
+            client.close(&session);
+            return None;
+        };
+        client.agree(&session, &described.path, described.setup != Some(Setup::Active));
+        let to = self.sent.get(id)?.request.to_header().ok()?.value().to_owned();
+        let to = match dialog.focus {
+            true => dialog.target.clone(),
+            false => address_in(&to),
+        };
+        let inner = chat::Inner::new(dialog, session, &self.config.identity, &to);
+        inner.confirmed.set(true);
+        self.chats.push(Rc::clone(&inner));
+        Some(inner)
+    }
+
+    /// The answer to the offer of an INVITE that came; the session is made for it, or goes on.
+    pub(super) fn answer_offer(&mut self, request: &rsip::Request) -> Bytes {
+        let call_id = request.call_id_header().map(|id| id.value().to_owned()).unwrap_or_default();
+        let known = self.chats.iter().find(|chat| chat.call_id == call_id);
+        if let Some(chat) = known {
+            let session = Rc::clone(&chat.session);
+            return self.description(Some(&session), Setup::Active);
+        }
+        let kind = super::header(&request.headers, "Content-Type").unwrap_or_default();
+        let offer = sdp::read(&sdp::part(&kind, &request.body));
+        let (Some(client), Some(offer)) = (self.msrp.clone(), offer) else {
+            return self.description(None, Setup::Active);
+        };
+        let session = client.open();
+        // Whoever may connect does: a UE is behind a translator.
+        let connects = offer.setup != Some(Setup::Active);
+        client.agree(&session, &offer.path, connects);
+        let setup = if connects { Setup::Active } else { Setup::Passive };
+        let answer = self.description(Some(&session), setup);
+        if let Some(leg) = self.legs.get(&call_id) {
+            let dialog = leg.dialog(&call_id);
+            let to = match dialog.focus {
+                true => dialog.target.clone(),
+                false => address_in(&dialog.remote),
+            };
+            let inner = chat::Inner::new(dialog, session, &self.config.identity, &to);
+            self.chats.push(inner);
+        }
+        answer
     }
 
     fn cancel(&mut self, id: &ClientId) -> Outcome {
@@ -263,16 +408,7 @@ impl State {
         response: &rsip::Response,
     ) -> Option<(Dialog, Bytes, Peer)> {
         let invite = self.sent.get(id)?.request.clone();
-        let mut route = record_route(&response.headers);
-        route.reverse();
-        let dialog = Dialog {
-            call_id: invite.call_id_header().ok()?.value().to_owned(),
-            local: invite.from_header().ok()?.value().to_owned(),
-            remote: response.to_header().ok()?.value().to_owned(),
-            target: contact_of(&response.headers),
-            route,
-            cseq: 1,
-        };
+        let dialog = Dialog::of(&invite, response)?;
         let mut headers = vec![Via::new(self.fresh_via()).into()];
         headers.extend(dialog_headers(&dialog, Method::Ack));
         let request = rsip::Request {
@@ -294,9 +430,18 @@ impl State {
     }
 
     fn within(&mut self, dialog: &mut Dialog, method: Method) -> Outcome {
+        self.within_as(dialog, &Draft::new(method, ""))
+    }
+
+    /// Sends a request within a dialog: method, header fields and body of `draft`.
+    pub(super) fn within_as(&mut self, dialog: &mut Dialog, draft: &Draft) -> Outcome {
         dialog.cseq += 1;
-        let headers = dialog_headers(dialog, method);
-        self.launch(method, &dialog.target.clone(), headers, &Bytes::new()).0
+        let mut headers = dialog_headers(dialog, draft.method);
+        if matches!(draft.method, Method::Subscribe | Method::Refer | Method::Invite) {
+            headers.push(Contact::new(format!("<{}>;+g.oma.sip-im", self.contact())).into());
+        }
+        headers.extend(draft.headers());
+        self.launch(draft.method, &dialog.target.clone(), headers, &draft.body).0
     }
 
     /// The ACK to a refusal (RFC 3261 §17.1.1.3): the Via of the INVITE, the To of the response.
@@ -336,6 +481,9 @@ impl State {
             let invite = leg.invite.clone();
             self.transactions.confirm(&invite);
         }
+        for chat in self.chats.iter().filter(|chat| chat.call_id == call_id) {
+            chat.confirmed.set(true);
+        }
         let invite = ServerId { method: "INVITE".to_owned(), ..id.clone() };
         self.transactions.confirm(&invite);
     }
@@ -355,8 +503,14 @@ impl State {
         let call_id = self.received.get(place).and_then(|received| {
             received.request.call_id_header().ok().map(|id| id.value().to_owned())
         });
-        if let Some(leg) = call_id.and_then(|call_id| self.legs.get_mut(&call_id)) {
+        let call_id = call_id.unwrap_or_default();
+        if let Some(leg) = self.legs.get_mut(&call_id) {
             leg.ended = true;
+        }
+        let chat = self.chats.iter().find(|chat| chat.call_id == call_id).cloned();
+        if let Some(chat) = chat {
+            chat.ended.set(true);
+            self.give_up(Some(&chat.session));
         }
         self.respond(place, 200);
     }
@@ -396,27 +550,17 @@ fn contact_of(headers: &rsip::Headers) -> String {
     inside.map_or(contact.clone(), |(uri, _)| uri.to_owned())
 }
 
-/// A description of a session of messages (RFC 4975 §8), built with `sdp-rs`.
-pub(super) fn description(local: SocketAddr) -> Bytes {
-    let ip = local.ip();
-    let text = format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
-         m=message 2855 TCP/MSRP *\r\na=accept-types:message/cpim\r\n\
-         a=path:msrp://{ip}:2855/lab;tcp\r\na=setup:actpass\r\n"
-    );
-    let described = SessionDescription::try_from(text).map(|description| description.to_string());
-    described.map_or_else(|_| Bytes::new(), Bytes::from)
+/// Whether Contact says that its URI is a focus (RFC 4579 §5.1).
+fn is_focus(headers: &rsip::Headers) -> bool {
+    let contact = headers.iter().find_map(|header| match header {
+        Header::Contact(contact) => Some(contact.value().to_ascii_lowercase()),
+        _ => None,
+    });
+    contact.is_some_and(|contact| contact.split(';').any(|name| name.trim() == "isfocus"))
 }
 
-#[cfg(test)]
-mod tests {
-    use sdp_rs::SessionDescription;
-
-    #[test]
-    fn a_description_can_be_read_again() {
-        let octets = super::description("10.0.0.1:5060".parse().unwrap());
-        let text = String::from_utf8(octets.to_vec()).unwrap();
-        let description = SessionDescription::try_from(text).unwrap();
-        assert_eq!(description.media_descriptions.len(), 1);
-    }
+/// The URI in a header value with or without angle brackets and parameters.
+fn address_in(value: &str) -> String {
+    let inside = value.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    inside.map_or_else(|| value.split(';').next().unwrap_or_default(), |(uri, _)| uri).to_owned()
 }

@@ -20,6 +20,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::call::Leg;
+use super::chat;
+use super::msrp::Client;
 use super::{Answer, Behaviour, Draft, Received, UeConfig};
 use crate::network::{Outlet, Packet};
 use crate::transaction::{ClientId, Manner, Matched, Peer, ServerId, Transactions};
@@ -69,6 +71,10 @@ pub(super) struct State {
     pub(super) contradictions: usize,
     /// Dialogs this UE was called into, by Call-ID.
     pub(super) legs: BTreeMap<String, Leg>,
+    /// MSRP, when the UE has it.
+    pub(super) msrp: Option<Client>,
+    /// The sessions it takes or took part in.
+    pub(super) chats: Vec<Rc<chat::Inner>>,
     /// Answers that are due later.
     pub(super) later: BinaryHeap<Reverse<(Instant, usize, u16)>>,
     /// The server transaction and request behind each of `received`.
@@ -94,6 +100,8 @@ impl State {
             unreadable: Vec::new(),
             contradictions: 0,
             legs: BTreeMap::new(),
+            msrp: None,
+            chats: Vec::new(),
             later: BinaryHeap::new(),
             places: Vec::new(),
             random,
@@ -355,7 +363,7 @@ impl State {
             if (200..300).contains(&status) {
                 let kind = rsip::headers::ContentType::new("application/sdp");
                 headers.push(kind.into());
-                body = super::call::description(self.local);
+                body = self.answer_offer(&request);
             }
         }
         headers.push(Header::Other("User-Agent".into(), "IM-client/OMA1.0 lab".into()));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use parlance_isc::{Clock, Lookup, Media, NextHop, ShardInput, Targets, Wire};
+use parlance_isc::{Clock, Lookup, NextHop, ShardInput, Targets, Wire};
 use parlance_server::sockets;
 use parlance_server::{Assembly, Config, Parts};
 use parlance_sip::endpoint::shard_of;
@@ -22,7 +22,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
 
-use super::{CORE, SERVER, WorldError};
+use super::{CORE, SERVER, WorldError, media};
 use crate::network::{Link, Network, Outlet, Packet};
 
 /// The wall clock says this when a world begins: 2026-09-21T14:13:20Z.
@@ -80,10 +80,11 @@ impl Served {
             (0..setup.shards).map(|_| mpsc::channel(capacity)).unzip();
         let mut secret = [7; 32];
         secret[0] = u8::try_from(setup.seed % 251).unwrap_or(0);
+        let (msrp, core) = media::core();
         let parts = Parts {
             plans,
             locals,
-            media: Media::none(),
+            media: msrp,
             store: setup.store.clone(),
             clock: clock(),
             secret,
@@ -97,7 +98,8 @@ impl Served {
         let alive = Rc::new(Cell::new(true));
         let wire = SimulatedWire { outlets, alive: Rc::clone(&alive) };
         let (store, run) = (setup.store.clone(), setup.run);
-        let threads = threads(Arc::clone(&assembly), setup, wire, receivers, hosts);
+        let core = core.run(network.clone(), setup.seed ^ (setup.run << 16) ^ (1 << 60));
+        let threads = threads(Arc::clone(&assembly), setup, wire, receivers, hosts, core);
         let task = tokio::task::spawn_local(threads);
         Ok(Self { assembly, store, run, alive, task })
     }
@@ -164,9 +166,11 @@ async fn threads(
     wire: SimulatedWire,
     receivers: Vec<mpsc::Receiver<ShardInput>>,
     hosts: Vec<(Host, Link)>,
+    core: impl Future<Output = ()> + 'static,
 ) {
     let tasks = LocalSet::new();
     let everything = async move {
+        tokio::task::spawn_local(core);
         for (host, link) in hosts {
             tokio::task::spawn_local(host.run(link));
         }
