@@ -43,7 +43,7 @@ impl Report {
     /// The `message/cpim` body; `None` when the message did not ask for it after all.
     fn body(&self, shared: &Shared, message_id: &str, now: Millis) -> Option<Bytes> {
         let stored = keep::read(&self.payload)?;
-        let cpim = keep::cpim(&stored)?;
+        let cpim = keep::kept_cpim(&stored)?;
         let failed = Disposition::Delivery(DeliveryStatus::Failed);
         let envelope = Envelope {
             from: &shared.service,

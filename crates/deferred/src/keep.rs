@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use parlance_content::MediaType;
 use parlance_content::cpim::{Cpim, Limits};
 use parlance_content::{imdn, imdn::Asked};
 use parlance_sip::grammar::split_list;
@@ -10,6 +11,8 @@ use parlance_sip::header::{ContentType, Date, Expires, From, Privacy, PrivacyVal
 use parlance_sip::{Edits, HeaderName, Message, Request};
 use parlance_store::{DedupKey, Millis};
 use sha2::{Digest, Sha256};
+
+use crate::large;
 
 /// Header fields that concern the way a request came, or one passage of it only.
 const OF_THE_WAY: [HeaderName; 12] = [
@@ -68,10 +71,22 @@ pub(crate) fn is_private(request: &Message) -> bool {
 /// The body, when it is `message/cpim` and can be read.
 pub(crate) fn cpim(request: &Message) -> Option<Cpim> {
     let content = request.header::<ContentType<'_>>().ok()??;
-    if !content.0.is("message", "cpim") {
-        return None;
+    cpim_in(&content.to_string(), &request.body_bytes())
+}
+
+/// Content of a type, when it is `message/cpim` and can be read.
+pub(crate) fn cpim_in(content_type: &str, body: &Bytes) -> Option<Cpim> {
+    let content = MediaType::parse(content_type).ok()?;
+    content.is("message/cpim").then(|| Cpim::parse(body, &Limits::default()).ok())?
+}
+
+/// The same of a kept message, however it came.
+pub(crate) fn kept_cpim(stored: &Request) -> Option<Cpim> {
+    if !large::is_large(stored) {
+        return cpim(stored);
     }
-    Cpim::parse(&request.body_bytes(), &Limits::default()).ok()
+    let content = large::content(stored)?;
+    cpim_in(&content.content_type, &content.body)
 }
 
 /// Whether the sender wants to hear when the message cannot be delivered; never for a

@@ -24,6 +24,7 @@ mod imdn;
 mod keep;
 mod keeper;
 mod lane;
+mod large;
 mod message;
 mod meter;
 mod offer;

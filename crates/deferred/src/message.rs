@@ -8,6 +8,7 @@ use parlance_sip::{HeaderName, ListenerId, Request, RequestBuilder, Transport};
 use parlance_store::{Attempt, Item, Registration};
 
 use crate::deferred::Shared;
+use crate::large;
 
 /// `User-Agent` of what is sent (OMA-TS-SIMPLE_IM §6.1.1).
 const USER_AGENT: &str = "IM-serv/OMA1.0";
@@ -174,13 +175,22 @@ impl Envelope<'_> {
         if item.private {
             request = request.header(HeaderName::Privacy, "id");
         }
+        let large = large::is_large(stored);
         for (name, written, value) in stored.fields() {
-            if goes_along(name, written, item.private) {
+            let own = large && is_of_content(name, written);
+            if !own && goes_along(name, written, item.private) {
                 let full = name.as_str().as_bytes();
                 request = request.octets(if full.is_empty() { written } else { full }, value);
             }
         }
-        request.build(stored.body())
+        if !large {
+            return request.build(stored.body());
+        }
+        let content = large::content(stored)?;
+        request = request.header(HeaderName::ContentType, &content.content_type);
+        let headers = content.headers.iter();
+        let request = headers.fold(request, |request, (name, value)| request.octets(name, value));
+        request.build(&content.body)
     }
 
     /// The MESSAGE that tells the user how many are kept (§7.3.4.1).
@@ -210,25 +220,31 @@ fn address(stored: &Request) -> Option<Vec<u8>> {
     Some(written)
 }
 
+/// Whether a field describes the content.
+fn is_of_content(name: HeaderName, written: &[u8]) -> bool {
+    match name {
+        HeaderName::ContentType | HeaderName::ContentDisposition | HeaderName::ContentEncoding => {
+            true
+        }
+        HeaderName::Other => {
+            let written = written.to_ascii_lowercase();
+            written == b"mime-version" || written.starts_with(b"content-")
+        }
+        _ => false,
+    }
+}
+
 /// Whether a field of the kept message goes along: what describes the content, and what the sender
 /// says about the message as a whole.
 fn goes_along(name: HeaderName, written: &[u8], private: bool) -> bool {
     match name {
-        HeaderName::ContentType
-        | HeaderName::ContentDisposition
-        | HeaderName::ContentEncoding
-        | HeaderName::Subject
-        | HeaderName::Date
-        | HeaderName::Expires => true,
-        HeaderName::Other => {
-            let written = written.to_ascii_lowercase();
-            match written.as_slice() {
-                b"mime-version" | b"priority" | b"in-reply-to" => true,
-                b"reply-to" => !private,
-                other => other.starts_with(b"content-"),
-            }
-        }
-        _ => false,
+        HeaderName::Subject | HeaderName::Date | HeaderName::Expires => true,
+        HeaderName::Other => match written.to_ascii_lowercase().as_slice() {
+            b"priority" | b"in-reply-to" => true,
+            b"reply-to" => !private,
+            _ => is_of_content(name, written),
+        },
+        _ => is_of_content(name, written),
     }
 }
 
