@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parlance_isc::media::Media;
 use parlance_isc::registration::RegistrationEvent;
+use parlance_isc::session::Invite;
 use parlance_isc::{
-    Cause, Cx, Deferral, Incoming, Local, Marks, Offered, Private, RegistrationEvents,
+    Cause, Cx, Decision, Deferral, Incoming, Local, Marks, Offered, Private, RegistrationEvents,
 };
 use parlance_sip::ListenerId;
 use parlance_sip::uri::Aor;
@@ -50,6 +52,8 @@ pub struct Setup {
     pub inboxes: Arc<dyn Inboxes>,
     /// What users may do and want, the same as the node's.
     pub profiles: Arc<dyn Profiles>,
+    /// MSRP; without it large messages are not kept.
+    pub media: Option<Media>,
 }
 
 /// The deferred messaging function. Cheap to clone; one for all shards.
@@ -71,6 +75,9 @@ pub(crate) struct Shared {
     pub(crate) listener: ListenerId,
     pub(crate) inboxes: Arc<dyn Inboxes>,
     pub(crate) profiles: Arc<dyn Profiles>,
+    pub(crate) media: Option<Media>,
+    /// Sessions in which large messages come, on all shards.
+    pub(crate) sessions: AtomicUsize,
     posts: Vec<Post>,
     /// Set when an event was dropped: the next sweep looks through all inboxes.
     pub(crate) missed: AtomicBool,
@@ -133,7 +140,8 @@ impl Event {
 impl Deferred {
     /// The function, not yet running.
     pub fn new(setup: Setup) -> Deferred {
-        let Setup { policy, secret, holder, domain, listener, shards, inboxes, profiles } = setup;
+        let Setup { policy, secret, holder, domain, listener, shards, .. } = setup;
+        let Setup { inboxes, profiles, media, .. } = setup;
         let post = |_| {
             let (events, keeper) = mpsc::channel(EVENTS_MAX);
             Post { events, keeper: Mutex::new(Some(keeper)) }
@@ -148,6 +156,8 @@ impl Deferred {
             listener,
             inboxes,
             profiles,
+            media,
+            sessions: AtomicUsize::new(0),
             posts: (0..shards).map(post).collect(),
             missed: AtomicBool::new(true),
             running: AtomicUsize::new(0),
@@ -269,6 +279,12 @@ impl Deferred {
     }
 }
 
+/// The identities of who sent a request.
+fn identities(decision: &Decision) -> Vec<Aor> {
+    let known = decision.originator.iter();
+    known.flat_map(|known| [Some(known.address.clone()), known.alias.clone()]).flatten().collect()
+}
+
 impl Deferral for Deferred {
     fn pending<'a>(&'a self, user: &'a UserId) -> Local<'a, bool> {
         Box::pin(self.is_pending(user))
@@ -282,15 +298,25 @@ impl Deferral for Deferred {
         cause: Cause,
     ) -> Local<'a, Offered> {
         Box::pin(async move {
-            let originator = request.decision().originator.as_ref();
-            let identities: Vec<Aor> = originator
-                .into_iter()
-                .flat_map(|known| [Some(known.address.clone()), known.alias.clone()])
-                .flatten()
-                .collect();
+            let identities = identities(request.decision());
             let private = keep::is_private(request.request());
             let sender = Sender { identities: &identities, private };
             self.offer_from(cx, user, request.request(), &sender, cause).await
+        })
+    }
+
+    fn take<'a>(
+        &'a self,
+        cx: &'a Cx,
+        user: &'a UserId,
+        invite: Invite,
+        cause: Cause,
+    ) -> Local<'a, ()> {
+        Box::pin(async move {
+            let identities = identities(invite.decision());
+            let private = keep::is_private(invite.request());
+            let sender = Sender { identities: &identities, private };
+            self.take_session(cx, user, invite, &sender, cause).await;
         })
     }
 

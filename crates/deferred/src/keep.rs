@@ -149,6 +149,21 @@ impl Dedup {
         keys
     }
 
+    /// Of a message that came over MSRP, in the session that the INVITE made.
+    pub(crate) fn of_send(
+        &self,
+        invite: &Request,
+        originator: &str,
+        message_id: &[u8],
+        cpim: Option<&Cpim>,
+    ) -> Vec<DedupKey> {
+        let mut keys = self.of(invite, originator, cpim);
+        if let Some(first) = keys.first_mut() {
+            *first = self.hash(&[b"send", first, message_id]);
+        }
+        keys
+    }
+
     /// The first half of the hash of the secret and the parts, each behind its length.
     fn hash(&self, parts: &[&[u8]]) -> DedupKey {
         let mut hash = Sha256::new_with_prefix(self.key);

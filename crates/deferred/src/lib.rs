@@ -9,8 +9,8 @@
 //!
 //! Covers OMA-TS-SIMPLE_IM §7.3.1 (storing), §7.3.4 (notifications) and the order, pacing and
 //! retries of a push for pager mode; RFC 3428 §7 and §8; the negative delivery notifications of
-//! RFC 5438. Left out until sessions exist: retrieval by the user, push over MSRP, large
-//! messages, `message-summary`.
+//! RFC 5438; §7.3.1.3 and §7.3.1.8 (large messages). Left out: retrieval by the user, push over
+//! MSRP, `message-summary`.
 //!
 //! **Invariant**: a 202 is answered only after the store said that the message is durable.
 //! **Invariant**: for one recipient one lane runs at a time in the whole system (a lease of the
@@ -36,6 +36,7 @@ mod round;
 mod rules;
 #[cfg(test)]
 mod scenario;
+mod session;
 mod sweep;
 mod verdict;
 

@@ -158,7 +158,7 @@ impl Deferred {
 
     /// Wakes the lane of a user who is there. He may have come back since the decision to keep the
     /// message was made; one whose client was just tried in vain is left alone for a while.
-    async fn tell(&self, cx: &Cx, user: &UserId, seq: Seq, cause: Cause) {
+    pub(crate) async fn tell(&self, cx: &Cx, user: &UserId, seq: Seq, cause: Cause) {
         let shared = self.shared();
         let is_there = async {
             let profile = profile(&*shared.profiles, user).await?;
@@ -215,7 +215,7 @@ impl Shared {
     /// When the inbox must be looked at for a new message, should the word of it get lost: at once
     /// for a user who is there; after a first back-off when his client was just tried in vain.
     /// `None` when an event or a back-off in hand will do.
-    async fn due(
+    pub(crate) async fn due(
         &self,
         cx: &Cx,
         user: &UserId,

@@ -47,6 +47,15 @@ pub struct Policy {
     pub octets_max: u64,
     /// Largest body kept, in octets. Default 65,536. A larger one is answered 480.
     pub message_octets_max: usize,
+    /// Octets of the largest message kept that comes over MSRP, 1 to 3,000,000. Default 1 MiB. A
+    /// larger one is answered 413, or its INVITE 480 when that says the size.
+    pub large_octets_max: u64,
+    /// Key `session_idle_s`: how long a session in which a large message is to come may be without
+    /// one. Default 60 s. Then it ends, and what came in part is forgotten.
+    #[serde(rename = "session_idle_s", with = "seconds")]
+    pub session_idle: Duration,
+    /// Such sessions at a time. Default 256. One more INVITE is answered 480 with Retry-After.
+    pub sessions_max: usize,
     /// Key `age_max_s`: how long a message is kept at most. Default 7 days. Its own `Expires` may
     /// make it shorter (RFC 3428 §5).
     #[serde(rename = "age_max_s", with = "seconds")]
@@ -119,6 +128,9 @@ impl Default for Policy {
             items_max: 500,
             octets_max: 2 * 1024 * 1024,
             message_octets_max: 65_536,
+            large_octets_max: 1024 * 1024,
+            session_idle: Duration::from_secs(60),
+            sessions_max: 256,
             age_max: Duration::from_secs(7 * 24 * 60 * 60),
             delivery: Delivery::PushMessage,
             settle: Duration::from_secs(2),
@@ -152,6 +164,9 @@ impl Policy {
         });
         #[rustfmt::skip]
         let rules = [
+            ((1..=3_000_000).contains(&self.large_octets_max),
+                "large_octets_max: must be 1 to 3000000"),
+            (self.session_idle >= second, "session_idle_s: must be at least 1"),
             (self.age_max >= second, "age_max_s: must be at least 1"),
             (self.retry_first >= second, "retry_first_s: must be at least 1"),
             (self.retry_max >= self.retry_first, "retry_max_s: must not be below retry_first_s"),

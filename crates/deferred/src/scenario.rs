@@ -75,6 +75,7 @@ pub(crate) fn setup(policy: Policy) -> Setup {
         shards: 1,
         inboxes: store.clone(),
         profiles: store,
+        media: None,
     }
 }
 

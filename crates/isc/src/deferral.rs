@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use parlance_store::{Seq, UserId};
 
+use crate::session::Invite;
 use crate::{Cx, Incoming, Reply};
 
 /// A future that stays on its shard.
@@ -63,6 +64,17 @@ pub trait Deferral {
         request: &'a Incoming,
         cause: Cause,
     ) -> Local<'a, Offered>;
+
+    /// Answers an INVITE for an immediate message in the place of `user`'s client: with 200 as the
+    /// end of the MSRP session, whose messages it keeps, or with 480 (DF-004, DF-005). Ready when
+    /// the session is over. Dropped before: what came in part is forgotten.
+    fn take<'a>(
+        &'a self,
+        cx: &'a Cx,
+        user: &'a UserId,
+        invite: Invite,
+        cause: Cause,
+    ) -> Local<'a, ()>;
 
     /// Takes a stored message back, because the client has it after all.
     fn withdraw<'a>(&'a self, cx: &'a Cx, user: &'a UserId, seq: Seq) -> Local<'a, ()>;

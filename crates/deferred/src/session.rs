@@ -1,0 +1,349 @@
+//! An immediate message over MSRP for who is away: the function answers in the place of his client
+//! and keeps what comes (OMA-TS-SIMPLE_IM §7.3.1.3, §7.3.1.8).
+//!
+//! | what | answer |
+//! |---|---|
+//! | INVITE, the message may be kept | 200, as the end of the MSRP session |
+//! | INVITE, it may not | 480 |
+//! | CANCEL before that | 487; nothing is kept |
+//! | a chunk before the last | 200 at once |
+//! | the last chunk | 200 when the message is durable, else 413 or 403 |
+//! | BYE before the last chunk | what came is forgotten |
+//!
+//! Who sends nothing for [`Policy::session_idle`] is sent BYE.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use parlance_isc::media::{Media, MediaError, MediaSession, SessionEvent};
+use parlance_isc::session::{Address, Body, Event, Inbox, Invite, Leg, LegTerms};
+use parlance_isc::{Cause, Cx, Private};
+use parlance_msrp::endpoint::{
+    self, Accepts, Description, EndpointConfig, LastAnswer, SuccessReports,
+};
+use parlance_msrp::header::ByteRange;
+use parlance_msrp::negotiate::{self, Agreement, Terms};
+use parlance_sip::header::Date;
+use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
+use parlance_sip::{HeaderName, Transport};
+use parlance_store::{Accepted, Millis, NewItem, StoreError, UserId};
+
+use crate::deferred::{Deferred, Shared};
+use crate::keep;
+use crate::large::Came;
+use crate::meter;
+use crate::offer::{Circumstances, decide, profile};
+use crate::refusal::{Refusal, refusal};
+use crate::rules::Sender;
+
+/// A session that keeps what comes.
+struct Keeping<'a> {
+    deferred: &'a Deferred,
+    cx: &'a Cx,
+    user: &'a UserId,
+    sender: &'a Sender<'a>,
+    cause: Cause,
+    /// The INVITE, and our 200 to it.
+    invite: parlance_sip::Request,
+    accepted: Bytes,
+    /// Until when what comes is kept.
+    expires: Millis,
+    /// Our description, said again when the session is refreshed.
+    sdp: Bytes,
+    offer: Bytes,
+    /// The path of the sender.
+    theirs: String,
+}
+
+/// One of the sessions that run; dropped, there is room for another.
+struct Place<'a>(&'a Shared);
+
+impl<'a> Place<'a> {
+    fn take(shared: &'a Shared) -> Option<Self> {
+        let sessions_max = shared.policy().sessions_max;
+        let taken = shared.sessions.fetch_add(1, Ordering::AcqRel) < sessions_max;
+        let place = Self(shared);
+        taken.then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Deferred {
+    /// Answers an INVITE for an immediate message in the place of the client of `user`, and keeps
+    /// what comes.
+    pub(crate) async fn take_session(
+        &self,
+        cx: &Cx,
+        user: &UserId,
+        invite: Invite,
+        sender: &Sender<'_>,
+        cause: Cause,
+    ) {
+        let shared = self.shared();
+        let refuse = |invite: Invite, why: Refusal| {
+            meter::offered("refused");
+            tracing::debug!(%cause, %why, "a large message is not kept");
+            invite.reply(&refusal(why, &shared.domain));
+        };
+        let Some(place) = Place::take(shared) else { return refuse(invite, Refusal::Fault) };
+        let (Some(media), Some(offer)) = (shared.media.as_ref(), offered(&invite)) else {
+            return refuse(invite, Refusal::Off);
+        };
+        let expires = match self.may_keep(cx, user, &invite, sender, cause, &offer).await {
+            Ok(Ok(expires)) => expires,
+            Ok(Err(why)) => return refuse(invite, why),
+            Err(error) => {
+                tracing::warn!(%error, "a large message cannot be kept");
+                return refuse(invite, Refusal::Fault);
+            }
+        };
+        let opened = tokio::select! {
+            opened = open(shared, media, &offer) => opened,
+            // It was answered 487.
+            _ = invite.cancelled() => return,
+        };
+        let (session, answer, agreement) = match opened {
+            Ok(opened) => opened,
+            Err(Unopened::Media(_)) => return refuse(invite, Refusal::Fault),
+            Err(Unopened::Offer(why)) => {
+                let warning = format!("{} {} \"{why}\"", why.warning(), shared.domain);
+                let response = invite.response(why.status()).header(HeaderName::Warning, warning);
+                return invite.refuse(response);
+            }
+        };
+        let theirs = agreement.peer_path.iter().map(|uri| uri.as_str()).collect::<Vec<_>>();
+        let mut keeping = Keeping {
+            deferred: self,
+            cx,
+            user,
+            sender,
+            cause,
+            invite: invite.request().clone(),
+            accepted: Bytes::new(),
+            expires,
+            sdp: answer.to_string().into_bytes().into(),
+            offer: invite.request().body_bytes(),
+            theirs: theirs.join(" "),
+        };
+        keeping.run(invite, session).await;
+        drop(place);
+    }
+
+    async fn may_keep(
+        &self,
+        cx: &Cx,
+        user: &UserId,
+        invite: &Invite,
+        sender: &Sender<'_>,
+        cause: Cause,
+        offer: &Sdp,
+    ) -> Result<Result<Millis, Refusal>, StoreError> {
+        let shared = self.shared();
+        let policy = shared.policy();
+        let profile = profile(&*shared.profiles, user).await?;
+        let about = Circumstances {
+            policy: &policy,
+            profile: &profile,
+            sender,
+            cause,
+            received: cx.now(),
+        };
+        let told = offer.first_message().and_then(|(_, media)| media.ok()?.file?.selector.size);
+        if told.is_some_and(|octets| octets > policy.large_octets_max) {
+            return Ok(Err(Refusal::TooLarge));
+        }
+        let counts = shared.inboxes.counts(user).await?;
+        let quota = policy.quota();
+        if counts.items >= quota.items_max || counts.octets >= quota.octets_max {
+            return Ok(Err(Refusal::Full));
+        }
+        Ok(decide(invite.request(), &about))
+    }
+}
+
+/// The offer in the INVITE, if there is one that can be read.
+fn offered(invite: &Invite) -> Option<Sdp> {
+    Sdp::parse(invite.request().body()).ok()
+}
+
+enum Unopened {
+    Media(MediaError),
+    Offer(negotiate::Refusal),
+}
+
+/// Opens the session that the message comes in, and answers the offer (§7.3.2.1: any type).
+async fn open(
+    shared: &Shared,
+    media: &Media,
+    offer: &Sdp,
+) -> Result<(MediaSession, Sdp, Agreement), Unopened> {
+    let policy = shared.policy();
+    let any: MediaRanges = "*".parse().unwrap_or_default();
+    let accepts = Accepts {
+        types: any.clone(),
+        wrapped: any.clone(),
+        octets_max: Some(policy.large_octets_max),
+    };
+    let config = EndpointConfig {
+        success_reports: SuccessReports::ByApplication,
+        last_answer: LastAnswer::ByApplication,
+        held_octets_max: policy.large_octets_max,
+        incomplete: policy.session_idle,
+        ..EndpointConfig::new(Arc::new(accepts))
+    };
+    let proto = offer.first_message().and_then(|(_, found)| Some(found.ok()?.proto));
+    let rule = media.tls().of("");
+    let secure = proto.map_or(Some(false), |proto| rule.answers(proto));
+    let secure = secure.ok_or(Unopened::Offer(negotiate::Refusal::Scheme))?;
+    let mut session = media.endpoint(secure, config).await.map_err(Unopened::Media)?;
+    let terms = Terms {
+        path: vec![session.uri().clone()],
+        accept_types: any,
+        accept_wrapped_types: MediaRanges::default(),
+        sends: Vec::new(),
+        max_size: Some(policy.large_octets_max),
+        direction: Direction::RecvOnly,
+        msrp_cema: false,
+        chatroom: None,
+        fingerprints: if secure { media.fingerprints() } else { Vec::new() },
+        file: None,
+    };
+    let same_host = |_: &str, _: &str| true;
+    let (answer, agreement) =
+        negotiate::answer(offer, &terms, 1, &same_host).map_err(Unopened::Offer)?;
+    session.agree(&agreement).await.map_err(Unopened::Media)?;
+    Ok((session, answer, agreement))
+}
+
+impl Keeping<'_> {
+    async fn run(&mut self, invite: Invite, mut session: MediaSession) {
+        let mut inbox = Inbox::new(self.cx);
+        let Some(leg) = self.accept(invite, &inbox.address()) else { return };
+        let idle = self.deferred.shared().policy().session_idle;
+        loop {
+            tokio::select! {
+                event = inbox.next() => match event {
+                    Event::Ended(..) => return,
+                    Event::Draining => return leg.end(None),
+                    Event::Offer(_, offer) if offer.request().body_bytes() == self.offer => {
+                        let response = offer.response(200);
+                        offer.accept(response, Body::sdp(self.sdp.clone()));
+                    }
+                    // Dropped, an offer is answered 488 and a request 480.
+                    _ => {}
+                },
+                event = session.next() => match event {
+                    SessionEvent::Message(event) => self.take(&session, *event).await,
+                    SessionEvent::Connected => {}
+                    SessionEvent::Lost(_) => return leg.end(None),
+                },
+                () = self.cx.after(idle) => return leg.end(None),
+            }
+        }
+    }
+
+    /// Sends the 200, which the record shows.
+    fn accept(&mut self, invite: Invite, to: &Address) -> Option<Leg> {
+        let terms = LegTerms::new(contact(self.cx, self.deferred.shared()));
+        let date = Date::from_epoch_seconds(self.cx.now().0 / 1000)?;
+        let response = || invite.response(200).header(HeaderName::Date, date);
+        let shown = response().header(HeaderName::Contact, &terms.contact);
+        let shown = shown.header(HeaderName::ContentType, "application/sdp");
+        self.accepted = shown.with_body(&self.sdp);
+        let response = response();
+        invite.accept(response, Body::sdp(self.sdp.clone()), terms, to).ok()
+    }
+
+    /// A message came: it is kept, and only then is its last chunk answered.
+    async fn take(&self, session: &MediaSession, event: endpoint::Event) {
+        let endpoint::Event::Received { description, body, .. } = event else { return };
+        let code = match self.keep(session, &description, &body).await {
+            Ok(Accepted::Stored(seq)) => {
+                meter::offered("stored");
+                self.deferred.tell(self.cx, self.user, seq, self.cause).await;
+                200
+            }
+            Ok(Accepted::Duplicate(_)) => {
+                meter::offered("duplicate");
+                200
+            }
+            Ok(Accepted::Full) => {
+                meter::offered("refused");
+                413
+            }
+            Err(error) => {
+                meter::offered("refused");
+                let user = Private(self.user);
+                tracing::warn!(%user, %error, "a large message cannot be kept");
+                403
+            }
+        };
+        // A core that is gone answers nothing: the sender's own timer tells him (RFC 4975 §7.2).
+        let _ = session.answer(&description.message_id, code).await;
+        if code == 200 && description.success_report {
+            let whole = body.len() as u64;
+            let range = ByteRange { start: 1, end: Some(whole), total: Some(whole) };
+            let _ = session.report(&description.message_id, Some(range), 200).await;
+        }
+    }
+
+    async fn keep(
+        &self,
+        session: &MediaSession,
+        description: &Description,
+        body: &Bytes,
+    ) -> Result<Accepted, StoreError> {
+        let shared = self.deferred.shared();
+        let received = self.cx.now();
+        let came = Came {
+            invite: &self.invite,
+            accepted: &self.accepted,
+            description,
+            body,
+            paths: (session.uri().as_str(), &self.theirs),
+            received,
+        };
+        let payload = came.payload(self.cx.random());
+        let payload = payload.ok_or(StoreError::Invalid("no boundary is free"))?;
+        let cpim = keep::cpim_in(&description.content_type, body);
+        let originator = self.sender.identities.first().map_or("", |first| first.as_str());
+        let profile = profile(&*shared.profiles, self.user).await?;
+        let item = NewItem {
+            recipient: self.user.clone(),
+            originator: originator.to_owned(),
+            dedup: shared.dedup.of_send(
+                &self.invite,
+                originator,
+                &description.message_id,
+                cpim.as_ref(),
+            ),
+            received,
+            expires: self.expires,
+            due: shared.due(self.cx, self.user, &profile, self.cause).await?,
+            wants_negative_delivery: keep::wants_negative_delivery(cpim.as_ref()),
+            private: self.sender.private,
+            payload,
+        };
+        shared.inboxes.accept(item, shared.policy().quota(), received).await
+    }
+}
+
+/// Our `Contact`: where requests of the dialog reach this server.
+fn contact(cx: &Cx, shared: &Shared) -> String {
+    let user = shared.service.split_once(':').map_or("im-inbox", |(_, rest)| rest);
+    let user = user.split_once('@').map_or("im-inbox", |(user, _)| user);
+    let local = cx.node().locals.at(shared.listener);
+    let sent_by = local.map_or(shared.domain.as_str(), |local| &local.sent_by);
+    let transport = match local.map(|local| local.transport) {
+        Some(Transport::Tcp) => ";transport=tcp",
+        Some(Transport::Tls) => ";transport=tls",
+        Some(Transport::Udp) | None => "",
+    };
+    format!("<sip:{user}@{sent_by}{transport}>;+g.oma.sip-im")
+}
