@@ -52,8 +52,8 @@ pub struct Setup {
     pub inboxes: Arc<dyn Inboxes>,
     /// What users may do and want, the same as the node's.
     pub profiles: Arc<dyn Profiles>,
-    /// MSRP; without it large messages are not kept.
-    pub media: Option<Media>,
+    /// MSRP, the same as the other roles'. Without cores large messages are not kept.
+    pub media: Media,
 }
 
 /// The deferred messaging function. Cheap to clone; one for all shards.
@@ -75,7 +75,7 @@ pub(crate) struct Shared {
     pub(crate) listener: ListenerId,
     pub(crate) inboxes: Arc<dyn Inboxes>,
     pub(crate) profiles: Arc<dyn Profiles>,
-    pub(crate) media: Option<Media>,
+    pub(crate) media: Media,
     /// Sessions in which large messages come, on all shards.
     pub(crate) sessions: AtomicUsize,
     posts: Vec<Post>,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use parlance_isc::media::Media;
 use parlance_isc::registration::{Ended, RegistrationEvent};
 use parlance_isc::{Arrival, Deferral as _, RegistrationEvents as _};
 use parlance_isc::{
@@ -75,7 +76,7 @@ pub(crate) fn setup(policy: Policy) -> Setup {
         shards: 1,
         inboxes: store.clone(),
         profiles: store,
-        media: None,
+        media: Media::none(),
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use parlance_isc::media::{Media, MediaError, MediaSession, SessionEvent};
+use parlance_isc::media::{MediaError, MediaSession, SessionEvent};
 use parlance_isc::session::{Address, Body, Event, Inbox, Invite, Leg, LegTerms};
 use parlance_isc::{Cause, Cx, Private};
 use parlance_msrp::endpoint::{
@@ -92,8 +92,8 @@ impl Deferred {
             invite.reply(&refusal(why, &shared.domain));
         };
         let Some(place) = Place::take(shared) else { return refuse(invite, Refusal::Fault) };
-        let (Some(media), Some(offer)) = (shared.media.as_ref(), offered(&invite)) else {
-            return refuse(invite, Refusal::Off);
+        let Ok(offer) = Sdp::parse(invite.request().body()) else {
+            return refuse_offer(shared, invite, &negotiate::Refusal::NoMessage);
         };
         let expires = match self.may_keep(cx, user, &invite, sender, cause, &offer).await {
             Ok(Ok(expires)) => expires,
@@ -104,18 +104,15 @@ impl Deferred {
             }
         };
         let opened = tokio::select! {
-            opened = open(shared, media, &offer) => opened,
+            opened = open(shared, &offer) => opened,
             // It was answered 487.
             _ = invite.cancelled() => return,
         };
         let (session, answer, agreement) = match opened {
             Ok(opened) => opened,
+            Err(Unopened::Media(MediaError::Gone)) => return refuse(invite, Refusal::Off),
             Err(Unopened::Media(_)) => return refuse(invite, Refusal::Fault),
-            Err(Unopened::Offer(why)) => {
-                let warning = format!("{} {} \"{why}\"", why.warning(), shared.domain);
-                let response = invite.response(why.status()).header(HeaderName::Warning, warning);
-                return invite.refuse(response);
-            }
+            Err(Unopened::Offer(why)) => return refuse_offer(shared, invite, &why),
         };
         let theirs = agreement.peer_path.iter().map(|uri| uri.as_str()).collect::<Vec<_>>();
         let mut keeping = Keeping {
@@ -147,13 +144,8 @@ impl Deferred {
         let shared = self.shared();
         let policy = shared.policy();
         let profile = profile(&*shared.profiles, user).await?;
-        let about = Circumstances {
-            policy: &policy,
-            profile: &profile,
-            sender,
-            cause,
-            received: cx.now(),
-        };
+        let about =
+            Circumstances { policy: &policy, profile: &profile, sender, cause, received: cx.now() };
         let told = offer.first_message().and_then(|(_, media)| media.ok()?.file?.selector.size);
         if told.is_some_and(|octets| octets > policy.large_octets_max) {
             return Ok(Err(Refusal::TooLarge));
@@ -167,9 +159,11 @@ impl Deferred {
     }
 }
 
-/// The offer in the INVITE, if there is one that can be read.
-fn offered(invite: &Invite) -> Option<Sdp> {
-    Sdp::parse(invite.request().body()).ok()
+/// There is no MSRP session as the INVITE offers it (RFC 3261 §21.4.26, §20.43).
+fn refuse_offer(shared: &Shared, invite: Invite, why: &negotiate::Refusal) {
+    let warning = format!("{} {} \"{why}\"", why.warning(), shared.domain);
+    let response = invite.response(why.status()).header(HeaderName::Warning, warning);
+    invite.refuse(response);
 }
 
 enum Unopened {
@@ -178,12 +172,8 @@ enum Unopened {
 }
 
 /// Opens the session that the message comes in, and answers the offer (§7.3.2.1: any type).
-async fn open(
-    shared: &Shared,
-    media: &Media,
-    offer: &Sdp,
-) -> Result<(MediaSession, Sdp, Agreement), Unopened> {
-    let policy = shared.policy();
+async fn open(shared: &Shared, offer: &Sdp) -> Result<(MediaSession, Sdp, Agreement), Unopened> {
+    let (policy, media) = (shared.policy(), &shared.media);
     let any: MediaRanges = "*".parse().unwrap_or_default();
     let accepts = Accepts {
         types: any.clone(),

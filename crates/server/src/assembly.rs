@@ -108,6 +108,7 @@ impl Assembly {
             shards,
             inboxes: Arc::clone(&store.inboxes),
             profiles: Arc::clone(&store.profiles),
+            media: media.clone(),
         };
         Ok(Self {
             node: Arc::new(node),

@@ -11,6 +11,7 @@ use parlance_isc::decision::DecisionPolicy;
 use parlance_isc::journal::Journal;
 use parlance_isc::registration::{Registrar, RegistrationEvent, RegistrationPolicy};
 use parlance_isc::service::Services;
+use parlance_isc::session::Invite;
 use parlance_isc::trust::Trust;
 use parlance_isc::{
     Cause, Clock, Cx, Decider, Deferral, Dispatcher, Incoming, Local, Locals, Lookup, Marks,
@@ -57,6 +58,8 @@ pub(crate) struct Script {
     /// How long an offer takes.
     pub(crate) takes: Cell<Duration>,
     pub(crate) offered: RefCell<Vec<(UserId, Cause)>>,
+    /// INVITEs it took; answered 480.
+    pub(crate) taken: RefCell<Vec<(UserId, Cause)>>,
     pub(crate) withdrawn: RefCell<Vec<(UserId, Seq)>>,
 }
 
@@ -85,6 +88,19 @@ impl Deferral for Script {
             let answer = self.answers.borrow_mut().pop_front();
             answer.unwrap_or(Offered::Stored(Seq(number)))
         })
+    }
+
+    fn take<'a>(
+        &'a self,
+        _: &'a Cx,
+        user: &'a UserId,
+        invite: Invite,
+        cause: Cause,
+    ) -> Local<'a, ()> {
+        self.taken.borrow_mut().push((user.clone(), cause));
+        let response = invite.response(480);
+        invite.refuse(response);
+        Box::pin(async {})
     }
 
     fn withdraw<'a>(&'a self, _: &'a Cx, user: &'a UserId, seq: Seq) -> Local<'a, ()> {

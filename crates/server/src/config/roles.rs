@@ -111,6 +111,14 @@ section! {
         pub octets_max: u64 = 2_097_152, in 1_024..=1_073_741_824;
         /// Octets of a body at most; a larger one is answered 480.
         pub message_octets_max: u64 = 65_536, in 1..=262_144;
+        /// The largest message kept that comes over MSRP, in octets. A larger one is answered 413,
+        /// or its INVITE 480 when that says the size.
+        pub large_octets_max: u64 = 1_048_576, in 1..=3_000_000;
+        /// How long a session in which a large message is to come may be without one, in seconds;
+        /// then it ends, and what came in part is forgotten.
+        pub session_idle_s: u64 = 60, in 1..=3_600;
+        /// Such sessions at a time. One more INVITE is answered 480 with Retry-After.
+        pub sessions_max: u64 = 256, in 0..=100_000;
         /// How long a message is kept at most, in seconds; its Expires may make it shorter
         /// (RFC 3428 §5).
         pub age_max_s: u64 = 604_800, in 1..=315_360_000;
@@ -272,6 +280,9 @@ impl Deferred {
             items_max: self.items_max,
             octets_max: self.octets_max,
             message_octets_max: size(self.message_octets_max),
+            large_octets_max: self.large_octets_max,
+            session_idle: Duration::from_secs(self.session_idle_s),
+            sessions_max: size(self.sessions_max),
             age_max: Duration::from_secs(self.age_max_s),
             delivery: self.delivery,
             settle: Duration::from_millis(self.settle_ms),
