@@ -1,8 +1,11 @@
-//! The four stores together.
+//! The five stores together.
 
 use std::sync::Arc;
 
-use crate::{Audit, Embedded, EmbeddedConfig, Inboxes, Memory, OpenError, Profiles, Registrations};
+use crate::{
+    Audit, Embedded, EmbeddedConfig, Explosions, Inboxes, Memory, OpenError, Profiles,
+    Registrations,
+};
 
 /// Everything a server keeps, whatever keeps it. Cheap to clone.
 #[derive(Clone)]
@@ -13,17 +16,23 @@ pub struct Store {
     pub profiles: Arc<dyn Profiles>,
     /// What waits for whom.
     pub inboxes: Arc<dyn Inboxes>,
+    /// What is on its way to many.
+    pub explosions: Arc<dyn Explosions>,
     /// Who looked at it.
     pub audit: Arc<dyn Audit>,
 }
 
 impl Store {
-    /// The four faces of one implementation.
-    pub fn of<S: Registrations + Profiles + Inboxes + Audit + 'static>(store: Arc<S>) -> Store {
+    /// The five faces of one implementation.
+    pub fn of<S>(store: Arc<S>) -> Store
+    where
+        S: Registrations + Profiles + Inboxes + Explosions + Audit + 'static,
+    {
         Store {
             registrations: store.clone(),
             profiles: store.clone(),
             inboxes: store.clone(),
+            explosions: store.clone(),
             audit: store,
         }
     }

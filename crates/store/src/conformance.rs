@@ -1,10 +1,11 @@
-//! The contract of the four stores in executable form: every implementation passes it.
+//! The contract of the five stores in executable form: every implementation passes it.
 //!
 //! [`suite!`](crate::conformance::suite) makes one test of each check; it takes an expression
 //! that opens a new, empty [`crate::Store`]: `suite!(async || Store::memory());`.
 
 #![allow(clippy::panic, reason = "a check that fails is a test that fails")]
 
+pub mod explosions;
 pub mod inbox;
 pub mod people;
 pub mod trail;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Binding, Contact, Millis, NewItem, Pending, Quota};
+use crate::{Binding, Contact, Millis, NewExplosion, NewItem, Pending, Quota};
 
 /// One test for each check, on stores that `$open` opens.
 #[macro_export]
@@ -31,6 +32,8 @@ macro_rules! conformance_suite {
                 keeps_what_a_refresh_does_not_tell, numbers_registrations, resolves_aliases,
                 creates_the_default_profile_once, puts_with_a_revision, lists_profiles,
                 removes_everything_of_a_user, answers_at_once;
+            explosions: keeps_what_it_accepted, settles_each_recipient_once,
+                recognises_an_explosion, bounds_the_explosions, refuses_an_explosion_too_large;
             trail: keeps_the_audit_trail, bounds_the_audit_trail;
         );
     };
@@ -73,6 +76,23 @@ pub fn item(recipient: &str, number: u64) -> NewItem {
         wants_negative_delivery: false,
         private: false,
         payload: Bytes::from(format!("MESSAGE {recipient} SIP/2.0\r\n\r\n{number}")),
+    }
+}
+
+/// A message of node `holder` to three recipients, told apart by `number`.
+pub fn explosion(holder: u64, number: u64) -> NewExplosion {
+    let mut dedup = [0; 16];
+    for (octet, from) in dedup.iter_mut().zip(number.to_be_bytes()) {
+        *octet = from;
+    }
+    NewExplosion {
+        holder,
+        dedup,
+        received: Millis(1_000 + number),
+        expires: Millis(604_800_000 + number),
+        seed: [7; 16],
+        payload: Bytes::from(format!("content {number}")),
+        recipients: ["bob", "carol", "dave"].map(|user| format!("sip:{user}@ims.test")).into(),
     }
 }
 

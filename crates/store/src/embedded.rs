@@ -8,6 +8,7 @@
 mod cache;
 mod codec;
 mod dedup;
+mod explosions;
 mod inbox_records;
 mod inboxes;
 mod journal;

@@ -1,5 +1,6 @@
 //! The store that forgets: plain maps behind a lock, for scenarios on virtual time.
 
+mod explosions;
 mod inboxes;
 mod people;
 
@@ -12,7 +13,7 @@ use crate::{
     UserId,
 };
 
-/// All four stores in memory. Every operation is done when its future is first polled.
+/// All five stores in memory. Every operation is done when its future is first polled.
 ///
 /// Bounded by what its callers keep in it, as the embedded store is by the disk.
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ struct State {
     owners: HashMap<String, Owner>,
     learnt: HashMap<UserId, Vec<String>>,
     inboxes: inboxes::All,
+    exploding: explosions::Exploding,
     audit: VecDeque<AuditEntry>,
 }
 

@@ -150,6 +150,8 @@ pub struct Profile {
     pub block_personal_alerts: bool,
     /// Largest message body he takes, in octets; `None`: the operator's limit.
     pub message_octets_max: Option<u32>,
+    /// He is told in the end how a message to a list or group went.
+    pub explosion_reports: bool,
     /// Fields a later version wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -179,6 +181,7 @@ impl Default for Profile {
             block_group_advertisements: false,
             block_personal_alerts: false,
             message_octets_max: None,
+            explosion_reports: false,
             other: Map::new(),
         }
     }

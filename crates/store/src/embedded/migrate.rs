@@ -5,6 +5,7 @@
 //! | 1       | registrations, profiles, names, inboxes, bodies, audit trail                     |
 //! | 2       | the agenda: what lapses, is due, expires and ages out, in the order of time      |
 //! | 3       | the journal, in a file beside: an older program would lose what is in it         |
+//! | 4       | explosions: an older program would not go on with them                            |
 //!
 //! A file of a later version than ours is refused: an older program would not keep what it does
 //! not know. Fields added to JSON records need no new version.
@@ -19,14 +20,14 @@ use super::tables::{META, Tables};
 use crate::{Millis, Registration, Seq, StoreError};
 
 /// The version this program writes.
-pub(super) const SCHEMA: u32 = 3;
+pub(super) const SCHEMA: u32 = 4;
 
 /// One step from a version to the next.
 type Step = fn(&mut Tables<'_>) -> Result<(), StoreError>;
 
 /// From version 1 to 2, and so on.
 const STEPS: [Step; SCHEMA as usize - 1] =
-    [|tables| tables.rebuild_agenda().map(|_| ()), |_| Ok(())];
+    [|tables| tables.rebuild_agenda().map(|_| ()), |_| Ok(()), |_| Ok(())];
 
 /// The version of the file; a new file has none.
 fn found(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<u32>, OpenError> {

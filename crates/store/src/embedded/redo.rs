@@ -165,6 +165,7 @@ impl Tables<'_> {
                 7 => self.bodies.redo(key, value)?,
                 8 => self.agenda.redo(key, value)?,
                 9 => self.audit.redo(key, value)?,
+                10 => self.explosions.redo(key, value)?,
                 _ => return Err(damaged()),
             }
         }

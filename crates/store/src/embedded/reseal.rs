@@ -5,6 +5,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use redb::ReadableTable;
 
 use super::Embedded;
+use super::explosions;
 use super::inbox_records::Head;
 use super::keys;
 use super::people::{NAMES, PROFILE, REGISTRATION};
@@ -22,6 +23,7 @@ enum Place {
     Named(&'static str, Option<String>),
     Items(Vec<u8>),
     Audit(u64),
+    Explosions(Vec<u8>),
     Done,
 }
 
@@ -66,7 +68,11 @@ impl Tables<'_> {
             }
             Place::Audit(after) => {
                 let (count, last) = self.reseal_audit(after)?;
-                Ok((count, last.map_or(Place::Done, Place::Audit)))
+                Ok((count, last.map_or(Place::Explosions(Vec::new()), Place::Audit)))
+            }
+            Place::Explosions(after) => {
+                let (count, last) = self.reseal_explosions(&after)?;
+                Ok((count, last.map_or(Place::Done, Place::Explosions)))
             }
             Place::Done => Ok((0, Place::Done)),
         }
@@ -118,6 +124,26 @@ impl Tables<'_> {
             count += 1;
         }
         Ok((count, rows.last().map(|(number, _)| *number)))
+    }
+
+    fn reseal_explosions(&mut self, after: &[u8]) -> Result<(u64, Option<Vec<u8>>), StoreError> {
+        let mut rows = Vec::new();
+        for row in self.explosions.range::<&[u8]>((Excluded(after), Unbounded))?.take(STEP) {
+            let (key, row) = row?;
+            rows.push((key.value().to_vec(), row.value().to_vec()));
+        }
+        let mut count = 0;
+        let sealed = |key: &[u8]| matches!(key, [explosions::LIST | explosions::PAYLOAD, ..]);
+        for (key, row) in rows.iter().filter(|(key, _)| sealed(key)) {
+            if self.seal.is_current(row) {
+                continue;
+            }
+            let context = explosions::context(key);
+            let plain = self.seal.open_record(&context, row)?;
+            self.explosions.insert(key.as_slice(), self.seal.seal(&context, &plain).as_slice())?;
+            count += 1;
+        }
+        Ok((count, rows.pop().map(|(key, _)| key)))
     }
 
     fn drop_retired_epochs(&mut self) -> Result<(), StoreError> {

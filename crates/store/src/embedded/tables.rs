@@ -41,6 +41,9 @@ pub(super) const AGENDA: TableDefinition<Octets, ()> = TableDefinition::new("age
 /// The audit trail, by number.
 pub(super) const AUDIT: TableDefinition<u64, Octets> = TableDefinition::new("audit");
 
+/// What is being exploded; see [`super::explosions`].
+pub(super) const EXPLOSIONS: TableDefinition<Octets, Octets> = TableDefinition::new("explosions");
+
 /// The row of [`META`] with what the database tells about its journal.
 const JOURNAL: &str = "journal";
 
@@ -98,6 +101,7 @@ pub(super) struct Tables<'t> {
     pub(super) bodies: Logged<'t, u64, Octets>,
     pub(super) agenda: Logged<'t, Octets, ()>,
     pub(super) audit: Logged<'t, u64, Octets>,
+    pub(super) explosions: Logged<'t, Octets, Octets>,
     pub(super) counters: Counters,
     written: Counters,
     pub(super) seal: &'t Sealer,
@@ -128,6 +132,7 @@ impl<'t> Tables<'t> {
             bodies: Logged::new(transaction.open_table(BODIES)?, 7, redo),
             agenda: Logged::new(transaction.open_table(AGENDA)?, 8, redo),
             audit: Logged::new(transaction.open_table(AUDIT)?, 9, redo),
+            explosions: Logged::new(transaction.open_table(EXPLOSIONS)?, 10, redo),
             counters,
             written: counters,
             seal,

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 
 use super::tables::{AGENDA, META};
 use super::{Embedded, EmbeddedConfig, OpenError, SealKey};
-use crate::conformance::{binding, item, quota};
+use crate::conformance::{binding, explosion, item, quota};
 use crate::{
-    Accepted, Access, Audit, AuditEntry, Bound, Cached, Inboxes, Millis, NewItem, Profile,
-    Profiles, Registrations, Seq, Store, StoreError,
+    Accepted, Access, Audit, AuditEntry, Begun, Bound, Cached, ExplosionId, Explosions, Inboxes,
+    Millis, NewItem, Profile, Profiles, Registrations, Seq, Store, StoreError,
 };
 
 const ALICE: &str = "sip:alice@ims.test";
@@ -74,6 +74,9 @@ async fn everything_survives_a_restart() {
         let Bound::New(registration) = bound else { panic!("{bound:?}") };
         store.accept(item(ALICE, 1), quota(), Millis(0)).await.unwrap();
         store.append(entry.clone()).await.unwrap();
+        let begun = store.begin(explosion(1, 1), 9, Millis(0)).await.unwrap();
+        assert_eq!(begun, Begun::New(ExplosionId(1)));
+        assert!(Explosions::settle(&store, ExplosionId(1), 1, 480).await.unwrap());
         (registration, store.put(profile).await.unwrap())
     };
     let store = Embedded::open(config(directory.path())).unwrap();
@@ -88,6 +91,14 @@ async fn everything_survives_a_restart() {
     assert_eq!(items, [item(ALICE, 1).numbered(Seq(1))]);
     let again = store.accept(item(ALICE, 1), quota(), Millis(1)).await.unwrap();
     assert_eq!(again, Accepted::Duplicate(Seq(1)));
+    let exploding = store.explosion(ExplosionId(1)).await.unwrap();
+    let outcomes = exploding.as_ref().map(|exploding| exploding.outcomes.clone());
+    assert_eq!(outcomes, Some([(1, 480)].into()));
+    let fresh = explosion(1, 1).numbered(ExplosionId(1));
+    let exploding = exploding.map(|kept| crate::Explosion { outcomes: [].into(), ..kept });
+    assert_eq!(exploding, Some(fresh));
+    let begun = store.begin(explosion(1, 1), 9, Millis(1)).await.unwrap();
+    assert_eq!(begun, Begun::Duplicate(ExplosionId(1)));
     let more = store.accept(item(ALICE, 2), quota(), Millis(1)).await.unwrap();
     assert_eq!(more, Accepted::Stored(Seq(2)));
     let refreshed = crate::Binding { call_id: "call-2".into(), ..binding(ALICE) };
@@ -179,7 +190,7 @@ fn a_later_version_is_refused() {
     let path = config(directory.path()).path;
     tamper(&path, |transaction| set_schema(transaction, 99));
     let refused = error(config(directory.path()));
-    assert!(matches!(refused, OpenError::Newer { found: 99, known: 3 }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 99, known: 4 }), "{refused:?}");
     assert!(refused.to_string().contains("run the later version"), "{refused}");
     tamper(&path, |transaction| set_schema(transaction, 0));
     assert!(matches!(error(config(directory.path())), OpenError::Corrupt(_)));
@@ -233,14 +244,15 @@ async fn keys_rotate_and_the_old_one_can_go() {
         detail: "all".into(),
     };
     store.append(entry.clone()).await.unwrap();
+    store.begin(explosion(1, 1), 9, Millis(0)).await.unwrap();
     drop(store);
     let both = EmbeddedConfig {
         keys: vec![SealKey::new(2, [2; 32]), SealKey::new(1, [1; 32])],
         ..config(directory.path())
     };
     let store = Embedded::open(both.clone()).unwrap();
-    // Two heads, two bodies, registration, profile, names, audit entry.
-    assert_eq!(store.reseal().await.unwrap(), 8);
+    // Two heads, two bodies, registration, profile, names, audit entry, list and payload.
+    assert_eq!(store.reseal().await.unwrap(), 10);
     assert_eq!(store.reseal().await.unwrap(), 0);
     drop(store);
     let store = Embedded::open(sealed(directory.path(), 2)).unwrap();
@@ -250,6 +262,8 @@ async fn keys_rotate_and_the_old_one_can_go() {
     assert_eq!(store.lookup(&ALICE.into()).await.unwrap(), Some(registration));
     assert_eq!(store.profile(&ALICE.into()).await.unwrap(), Some(profile));
     assert_eq!(store.newest(0, 9).await.unwrap(), [entry]);
+    let exploding = store.explosion(ExplosionId(1)).await.unwrap();
+    assert_eq!(exploding, Some(explosion(1, 1).numbered(ExplosionId(1))));
 }
 
 // A committer on a thread of its own would let the paused clock run past the commit.
