@@ -3,9 +3,9 @@
 
 use metrics::counter;
 use parlance_isc::{Decision, Local};
-use parlance_sip::Request;
 use parlance_sip::header::{From, Privacy, PrivacyValue};
 use parlance_sip::uri::Aor;
+use parlance_sip::{HeaderName, Request};
 use parlance_store::{AnonymousPolicy, Entry, Profile, UserId};
 
 use crate::policy::Policy;
@@ -53,9 +53,21 @@ fn hides_identity(request: &Request) -> bool {
     let asked = privacy.is_some_and(|privacy| {
         !privacy.is_none() && (privacy.has(PrivacyValue::Id) || privacy.has(PrivacyValue::User))
     });
+    asked || is_from_anonymous(request)
+}
+
+/// Whether From names nobody (RFC 3323 §4.1.1.3). Where the name stands nowhere in it, that is seen
+/// without the parser.
+fn is_from_anonymous(request: &Request) -> bool {
+    const NOBODY: &str = "anonymous.invalid";
+    let text = request.field(HeaderName::From).unwrap_or_default();
+    let mut places = text.windows(NOBODY.len());
+    if !places.any(|place| place.eq_ignore_ascii_case(NOBODY.as_bytes())) {
+        return false;
+    }
     let from = request.header::<From<'_>>().ok().flatten();
     let from = from.and_then(|from| Aor::from_uri(&from.uri()));
-    asked || from.is_some_and(|from| from.domain() == Some("anonymous.invalid"))
+    from.is_some_and(|from| from.domain() == Some(NOBODY))
 }
 
 /// Applies the rules of the user `profile` belongs to.

@@ -195,8 +195,8 @@ impl Endpoint {
         let sent_by = self.config.sent_by.get(usize::from(target.listener.0));
         let sent_by = sent_by.map_or("", String::as_str);
         let transport = target.transport.token();
-        let via = format_args!("SIP/2.0/{transport} {sent_by};branch={branch}");
-        edits.prepend(request, HeaderName::Via, via);
+        let via = ["SIP/2.0/", transport, " ", sent_by, ";branch=", branch];
+        edits.prepend_pieces(request, HeaderName::Via, &via);
     }
 
     fn open_client(

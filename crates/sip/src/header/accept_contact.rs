@@ -128,7 +128,7 @@ fn read<'a>(
     }
     let params = Params::parse_each(scanner.rest(), |param| check(param.name))?;
     let features = Features::new(params);
-    for (at, feature) in features.iter().enumerate() {
+    for (at, feature) in features.iter().enumerate().skip(1) {
         if features.iter().take(at).any(|before| before.tag.eq_ignore_ascii_case(feature.tag)) {
             return Err(Fault::Repeated);
         }

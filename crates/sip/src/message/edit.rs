@@ -111,6 +111,18 @@ impl Edits {
         self.insert(first_called(message, name).unwrap_or(0), name, value);
     }
 
+    /// [`Edits::prepend`] of a value in pieces, which spares the machinery of `format_args!`.
+    pub(crate) fn prepend_pieces(&mut self, message: &Message, name: HeaderName, value: &[&str]) {
+        let start = self.text.len();
+        let (before, after) = ([name.as_str(), ": "], ["\r\n"]);
+        for piece in before.iter().chain(value).chain(&after) {
+            self.text.extend_from_slice(piece.as_bytes());
+        }
+        let line = self.part_from(start);
+        let field = first_called(message, name).unwrap_or(0);
+        self.changes.push(Change { field, kind: Kind::Insert { name, line } });
+    }
+
     /// Puts a line behind the last field.
     pub fn append(&mut self, name: HeaderName, value: impl fmt::Display) {
         self.insert(END, name, value);
