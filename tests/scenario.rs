@@ -7,6 +7,8 @@
 mod chat;
 #[path = "scenario/deferred.rs"]
 mod deferred;
+#[path = "scenario/flow.rs"]
+mod flow;
 #[path = "scenario/isc.rs"]
 mod isc;
 #[path = "scenario/loss.rs"]

@@ -7,7 +7,7 @@
 //!
 //! The virtual half is everything a scenario needs around the server: a [`network`] that loses,
 //! delays, copies and reorders with a seed, a small SIP/IP [`core`], scripted UEs ([`ue`],
-//! [`raw`]).
+//! [`raw`]). [`flow`] plays what the service does in it, and draws it.
 //!
 //! **Invariant:** the virtual half reads tokio's clock only, so that a scenario runs on virtual
 //! time, and one seed gives one course of events.
@@ -17,6 +17,7 @@
 
 pub mod core;
 pub mod demo;
+pub mod flow;
 pub mod fuzz;
 pub mod load;
 pub mod msrp_load;

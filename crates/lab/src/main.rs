@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "flow")]
+use parlance_lab::flow;
 use parlance_lab::{demo, load, msrp_load};
 
 /// Tools that stand on the other side of Parlance.
@@ -24,6 +26,12 @@ enum Tool {
     MsrpFloor(msrp_load::FloorOptions),
     /// The service in ten seconds: a message delivered, one refused, one deferred and pushed.
     Demo,
+    /// Plays a flow in virtual time and draws its messages; `list` names the flows.
+    #[cfg(feature = "flow")]
+    Flow {
+        /// The name of the flow, or `list`.
+        name: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -33,6 +41,8 @@ fn main() -> ExitCode {
         Tool::MsrpLoad(options) => msrp_load::command(&options, out).map_err(Into::into),
         Tool::MsrpFloor(options) => msrp_load::floor(&options, out).map_err(Into::into),
         Tool::Demo => demo::command(out).map_err(Into::into),
+        #[cfg(feature = "flow")]
+        Tool::Flow { name } => flow::command(&name, out).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

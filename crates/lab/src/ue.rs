@@ -8,6 +8,7 @@
 
 mod call;
 mod chat;
+mod conference;
 mod cpim;
 mod msrp;
 mod sdp;
@@ -29,6 +30,7 @@ use crate::transaction;
 
 pub use call::{Call, Dialog, Ringing};
 pub use chat::{Chat, Invitation};
+pub use conference::{Conference, Participant, Watch};
 pub use cpim::Cpim;
 use msrp::Client;
 pub use msrp::{Reported, Said};

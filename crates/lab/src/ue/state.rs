@@ -161,6 +161,11 @@ impl State {
 
     /// Sends a request outside a dialog.
     pub(super) fn send(&mut self, draft: &Draft, more: Vec<Header>) -> Outcome {
+        self.send_as(draft, more).0
+    }
+
+    /// The same; also which it is.
+    pub(super) fn send_as(&mut self, draft: &Draft, more: Vec<Header>) -> (Outcome, ClientId) {
         let call_id = match draft.method {
             Method::Register => self.registration.clone(),
             _ => format!("{}@{}", self.token(), self.local.ip()),
@@ -178,7 +183,29 @@ impl State {
         ];
         headers.extend(draft.headers());
         headers.extend(more);
-        self.launch(draft.method, &draft.target, headers, &draft.body).0
+        self.launch(draft.method, &draft.target, headers, &draft.body)
+    }
+
+    /// A request that was sent.
+    pub(super) fn request_of(&self, id: &ClientId) -> Option<rsip::Request> {
+        self.sent.get(id).map(|sent| sent.request.clone())
+    }
+
+    /// Its Call-ID.
+    pub(super) fn call_id_of(&self, id: &ClientId) -> String {
+        let request = self.sent.get(id).map(|sent| &sent.request);
+        let call_id = request.and_then(|request| request.call_id_header().ok());
+        call_id.map(|id| id.value().to_owned()).unwrap_or_default()
+    }
+
+    /// Waits for the final response.
+    pub(super) async fn response_of(mut outcome: Outcome) -> (Answer, Option<rsip::Response>) {
+        while let Some(heard) = outcome.recv().await {
+            if let Heard::Final(answer, response) = heard {
+                return (answer, response);
+            }
+        }
+        (conclusion(), None)
     }
 
     /// Puts a Via on top and starts the transaction.
