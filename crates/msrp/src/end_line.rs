@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::TransactionId;
+use crate::{TransactionId, examined};
 
 /// What follows a chunk (`continuation-flag`, RFC 4975 §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +72,14 @@ pub(crate) enum Found {
 pub(crate) fn find(input: &[u8], id: &[u8]) -> Found {
     let (blocks, rest) = input.as_chunks::<BLOCK>();
     for (number, block) in blocks.iter().enumerate() {
+        examined(BLOCK);
         if has_dashes(block)
             && let Some(found) = find_in(input, block, number * BLOCK, id)
         {
             return found;
         }
     }
+    examined(rest.len() + START.len());
     if let Some(found) = find_in(input, rest, blocks.len() * BLOCK, id) {
         return found;
     }
@@ -87,6 +89,14 @@ pub(crate) fn find(input: &[u8], id: &[u8]) -> Found {
     let start =
         (0..last.len()).find(|at| last.get(*at..).is_some_and(|end| START.starts_with(end)));
     Found::Open { body: start.map_or(input.len(), |at| tail + at) }
+}
+
+/// Whether an end-line might be read somewhere in `body` (RFC 4975 §7.1). It has no seven dashes
+/// when this says no.
+pub(crate) fn may_end(body: &[u8]) -> bool {
+    let (blocks, rest) = body.as_chunks::<BLOCK>();
+    let (words, _) = rest.as_chunks::<4>();
+    blocks.iter().any(has_dashes) || words.contains(b"----")
 }
 
 /// Octets that are looked at together.
@@ -108,6 +118,7 @@ fn find_in(input: &[u8], part: &[u8], from: usize, id: &[u8]) -> Option<Found> {
         let at = from + number * word.len();
         let before = input.get(..at).unwrap_or_default();
         let dashes = before.iter().rev().take(3).take_while(|octet| **octet == b'-').count();
+        examined(dashes + 2 + OCTETS_MAX);
         let Some(body) = at.checked_sub(dashes + 2) else { continue };
         let end = input.get(body..).unwrap_or_default();
         match compare(end, id) {
@@ -215,6 +226,7 @@ impl EndLine {
         let held = usize::from(self.before)..usize::from(self.held);
         let flag = usize::from(self.len).saturating_sub(AFTER);
         for (number, octet) in input.iter().enumerate() {
+            examined(1);
             let place = usize::from(self.held);
             let Some(expected) = self.octets.get_mut(place) else { break };
             if place == flag && Continuation::from_octet(*octet).is_some() {
@@ -310,6 +322,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn seven_dashes_are_seen_wherever_they_stand() {
+        for before in 0..80 {
+            let mut body = vec![b'x'; before];
+            assert!(!may_end(&body));
+            body.extend(b"-------");
+            assert!(may_end(&body), "{before}");
+            body.extend(vec![b'x'; 40]);
+            assert!(may_end(&body), "{before}");
+        }
+        assert!(!may_end(b"---x---x---"));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use memchr::memchr;
 
 use crate::end_line::{self, EndLine, Found, Resumed};
 use crate::head::{self, Scanned};
-use crate::{Continuation, Head, HeadError, MalformedHead};
+use crate::{Continuation, Head, HeadError, MalformedHead, examined};
 
 /// What a peer may send; local limits where no section is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +138,12 @@ impl Framer {
         self.place.state == State::Cut
     }
 
+    /// Whether what comes next is the first octet of a head.
+    #[inline]
+    pub(crate) fn is_between(&self) -> bool {
+        self.place.state == State::Start
+    }
+
     /// The next piece of `input` from octet `*at`, which moves on; `None`: all of it is used.
     pub fn next<'a>(&'a mut self, input: &'a [u8], at: &mut usize) -> Option<Piece<'a>> {
         if self.place.state != State::Cut && self.cut.capacity() > 0 {
@@ -166,6 +172,7 @@ impl Framer {
         match scanned {
             Scanned::Head { next, .. } => *at += next,
             Scanned::Open => {
+                examined(rest.len());
                 self.line_at = memchr::memrchr(b'\n', rest).map_or(0, |end| end + 1);
                 self.cut = rest.to_vec();
                 self.place.state = State::Cut;
@@ -193,6 +200,7 @@ impl Framer {
             let rest = rest.get(..room).unwrap_or(rest);
             let end = memchr(b'\n', rest);
             let taken = end.map_or(rest.len(), |end| end + 1);
+            examined(taken);
             self.cut.extend_from_slice(rest.get(..taken).unwrap_or_default());
             *at += taken;
             let is_enough = match end {

@@ -49,7 +49,7 @@ pub use frame::{FrameError, Framer, Limits, Piece};
 pub use head::{Head, HeadError, Line, Lines, MalformedHead, Method, Start};
 pub use node::{
     CloseReason, ConnectError, ConnectionId, Counts, Event, Hop, Input, Lost, Node, NodeConfig,
-    Output, Peer, Standing, Tls,
+    Output, Peer, REFUSAL_CODES, Standing, Tls,
 };
 pub use outbound::{Marks, Outbound, SHARED_OCTETS_MIN};
 pub use path::Path;
@@ -59,6 +59,21 @@ pub use seen::SEEN_MAX;
 pub use session::{FromRule, LocalAddress, SessionKey, Usage, core_of};
 pub use transaction_id::{TransactionId, TransactionIdError};
 pub use uri::{MsrpUri, Scheme, UriError, UriRef};
+
+/// Says that octets were looked at. Tests count them: none is looked at too often.
+#[inline]
+pub(crate) fn examined(octets: usize) {
+    #[cfg(test)]
+    EXAMINED.set(EXAMINED.get() + octets);
+    #[cfg(not(test))]
+    let _ = octets;
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Octets that readers of this thread have looked at.
+    pub(crate) static EXAMINED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 /// An arbitrary origin for virtual time in tests.
 #[cfg(test)]

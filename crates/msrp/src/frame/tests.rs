@@ -1,5 +1,7 @@
 //! However a stream is cut, and whatever is in it.
 
+mod linear;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -2,6 +2,8 @@
 
 use memchr::memchr;
 
+use crate::examined;
+
 /// A line, and where the next one starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
@@ -16,7 +18,11 @@ pub(super) struct Line<'a> {
 /// The first line of `octets`; `None` when it has no end there.
 #[inline]
 pub(super) fn first(octets: &[u8]) -> Option<Line<'_>> {
-    let at = control(octets)?;
+    let Some(at) = control(octets) else {
+        examined(octets.len());
+        return None;
+    };
+    examined(at + 2);
     let (line, end) = octets.split_at_checked(at)?;
     if end.starts_with(b"\r\n") {
         return Some(Line { octets: line, len: at + 2, is_text: true });
@@ -27,11 +33,12 @@ pub(super) fn first(octets: &[u8]) -> Option<Line<'_>> {
 /// A line with a control character that does not end it.
 #[cold]
 fn slow(octets: &[u8]) -> Option<Line<'_>> {
-    let end = memchr(b'\n', octets)?;
-    let line = octets.get(..end)?;
+    let end = memchr(b'\n', octets);
+    examined(2 * end.unwrap_or(octets.len()));
+    let (line, _) = octets.split_at_checked(end?)?;
     let text = line.strip_suffix(b"\r");
     let is_text = text.is_some_and(|text| text.iter().all(|o| *o >= b' ' || *o == b'\t'));
-    Some(Line { octets: text.unwrap_or(line), len: end + 1, is_text })
+    Some(Line { octets: text.unwrap_or(line), len: line.len() + 1, is_text })
 }
 
 /// The first control character (below SP) in `octets`.

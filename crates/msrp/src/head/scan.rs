@@ -62,11 +62,10 @@ pub(crate) fn scan<'a>(octets: &'a [u8], limits: &Limits) -> Scanned<'a> {
 /// is: it has ended, or cannot be read.
 pub(crate) fn is_enough(head: &[u8], from: usize) -> bool {
     let Some(line) = head.get(from..).and_then(line::first) else { return false };
-    let start = || line::first(head).and_then(text).and_then(start_line);
     match line.octets.first() {
-        _ if from == 0 => start().is_none(),
+        _ if from == 0 => text(line).and_then(start_line).is_none(),
         None => line.is_text,
-        Some(b'-') => start().is_some_and(|first| last(line, first.start.id()).is_some()),
+        Some(b'-') => start_line::id(head).is_some_and(|id| last(line, id).is_some()),
         Some(_) => false,
     }
 }

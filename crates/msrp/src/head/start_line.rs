@@ -1,7 +1,7 @@
 //! The start line (`req-start` and `resp-start`, RFC 4975 §9).
 
 use super::{HeadError, Method, Start};
-use crate::{TransactionId, header};
+use crate::{TransactionId, examined, header};
 
 /// A start line whose transaction identifier can be read, and what is wrong with the rest of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +20,19 @@ pub(crate) fn may_start(octets: &[u8]) -> bool {
     octets.iter().zip(START).all(|(one, other)| one == other)
 }
 
+/// The transaction identifier in the start line that `head` begins with, and no more of it.
+pub(crate) fn id(head: &[u8]) -> Option<&[u8]> {
+    examined(START.len() + TransactionId::OCTETS_MAX);
+    let rest = head.strip_prefix(START)?;
+    rest.get(..TransactionId::len_at_start_of(rest)?)
+}
+
 /// Reads a start line without its CRLF; `None` when not even the transaction identifier can be
 /// read, so that the end could not be found either.
 pub(crate) fn start_line(line: &[u8]) -> Option<StartLine<'_>> {
-    let rest = line.strip_prefix(START)?;
-    let (id, rest) = rest.split_at_checked(TransactionId::len_at_start_of(rest)?)?;
-    let rest = rest.strip_prefix(b" ")?;
+    examined(line.len());
+    let id = id(line)?;
+    let rest = line.get(START.len() + id.len()..)?.strip_prefix(b" ")?;
     if rest == b"SEND" {
         return Some(StartLine { start: Start::Request { id, method: Method::Send }, error: None });
     }
