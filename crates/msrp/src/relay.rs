@@ -54,7 +54,7 @@ pub use self::auth::{AuthKey, UserVerdict};
 pub use self::client::{
     RELAY_PORT, RelayAccount, RelayClient, RelayClientError, RelayClientOutput, RelayLookup,
 };
-pub use self::config::{PeerRelays, RelayConfig};
+pub use self::config::{NextHops, PeerRelays, RelayConfig};
 pub use self::pair::{
     Filter, PairConfig, PairCounts, PairKey, PairSide, Passage, PassageHead, SideCounts,
 };

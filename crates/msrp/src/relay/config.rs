@@ -45,6 +45,9 @@ pub struct RelayConfig {
     /// Which other relays may send AUTHs of their clients (RFC 4976 §6.3); default all that have a
     /// certificate that leads to our roots.
     pub peer_relays: PeerRelays,
+    /// Where clients may have requests sent to; default anywhere. Elsewhere they are answered 403: a
+    /// client must not make the relay connect to what only the relay can reach.
+    pub next_hops: NextHops,
     /// Whether requests of methods that nobody here knows are passed on (RFC 4976 §6.4.2); default
     /// yes. No: 501.
     pub passes_unknown_methods: bool,
@@ -70,6 +73,35 @@ impl PeerRelays {
     }
 }
 
+/// Where requests of clients may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextHops {
+    /// To every host.
+    Anywhere,
+    /// To these hosts: a name or an address as in URIs, or `.domain` for all names under it.
+    Only(Vec<Box<str>>),
+}
+
+impl NextHops {
+    /// Whether requests may go to `host`.
+    pub fn admit(&self, host: &str) -> bool {
+        let is = |known: &str| match known.strip_prefix('.') {
+            Some(domain) => host
+                .len()
+                .checked_sub(domain.len())
+                .and_then(|at| host.split_at_checked(at))
+                .is_some_and(|(start, end)| {
+                    start.ends_with('.') && end.eq_ignore_ascii_case(domain)
+                }),
+            None => known.eq_ignore_ascii_case(host),
+        };
+        match self {
+            Self::Anywhere => true,
+            Self::Only(hosts) => hosts.iter().any(|known| is(known)),
+        }
+    }
+}
+
 impl Default for RelayConfig {
     fn default() -> Self {
         Self {
@@ -87,6 +119,7 @@ impl Default for RelayConfig {
             auths_awaiting_max: 1024,
             auth_needs_tls: true,
             peer_relays: PeerRelays::AllBut(Vec::new()),
+            next_hops: NextHops::Anywhere,
             passes_unknown_methods: true,
         }
     }
@@ -129,6 +162,27 @@ mod tests {
         ];
         for (relays, name, expect) in table {
             assert_eq!(relays.admit(name), expect, "{relays:?} {name}");
+        }
+    }
+
+    // Covers: MSRP-086
+    #[test]
+    fn next_hops_are_hosts_and_domains() {
+        let hops = NextHops::Only(vec![".example".into(), "192.0.2.1".into()]);
+        #[rustfmt::skip]
+        let table = [
+            ("a.example",     true),
+            ("b.A.Example",   true),
+            ("192.0.2.1",     true),
+            ("example",       false),
+            ("badexample",    false),
+            ("192.0.2.11",    false),
+            ("a.example.org", false),
+            ("",              false),
+        ];
+        for (host, expect) in table {
+            assert_eq!(hops.admit(host), expect, "{host}");
+            assert!(NextHops::Anywhere.admit(host));
         }
     }
 

@@ -26,7 +26,8 @@ impl Relay {
     /// Where the request with this head goes, and with which paths.
     ///
     /// # Errors
-    /// 481: the URI is not valid, or the request may not go where it says.
+    /// 481: the URI is not valid, or the request may not go where it says; 403: the client may not
+    /// have requests sent there.
     pub(super) fn route(&mut self, cx: &mut Cx, chunk: &Chunk<'_>) -> Result<Route, u16> {
         let head = chunk.head;
         let mut own: SmallVec<[SessionKey; OWN_MAX]> = SmallVec::new();
@@ -43,7 +44,7 @@ impl Relay {
                 match next.filter(|next| is_grant(cx, *next)) {
                     Some(next) if own.len() < OWN_MAX => key = next,
                     Some(_) => return Err(481),
-                    None => break self.way_out(cx, place, to.first(), head.from_path),
+                    None => break self.way_out(cx, place, to.first(), head.from_path)?,
                 }
             } else {
                 if !same_hop(to.first(), &grant.hop) {
@@ -86,19 +87,23 @@ impl Relay {
         place: usize,
         next: &[u8],
         from: crate::Path<'_>,
-    ) -> Option<(ConnectionId, u32)> {
-        let grant = self.grants.get_mut(place)?;
+    ) -> Result<Option<(ConnectionId, u32)>, u16> {
+        let Some(grant) = self.grants.get_mut(place) else { return Ok(None) };
         let path = grant.paths.number(from.as_bytes());
         if let Some((uri, connection)) = &grant.remote
             && **uri == *next
             && is_usable(cx, *connection)
         {
-            return Some((*connection, path));
+            return Ok(Some((*connection, path)));
         }
-        let connection = cx.connect_to(hop_to(next)?);
+        let Some(hop) = hop_to(next) else { return Ok(None) };
+        if !self.config.next_hops.admit(&hop.host) {
+            return Err(403);
+        }
+        let connection = cx.connect_to(hop);
         cx.keep(connection);
         grant.remote = Some((next.into(), connection));
-        Some((connection, path))
+        Ok(Some((connection, path)))
     }
 
     /// The connection to the client, and the number of the path of who writes to it.

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use parlance_sip::digest::Secret;
 
-use super::{Event, RelayAccount, RelayClient, RelayClientOutput, RelayConfig, UserVerdict};
+use super::{
+    Event, NextHops, RelayAccount, RelayClient, RelayClientOutput, RelayConfig, UserVerdict,
+};
 use crate::node::Tls;
 use crate::{
     CloseReason, ConnectionId, Event as NodeEvent, Framer, Input, Limits, LocalAddress, Node,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlance_isc::media::{Security, TlsRules};
-use parlance_msrp::relay::RelayConfig;
+use parlance_msrp::relay::{NextHops, RelayConfig};
 use parlance_msrp::{Limits, Marks, NodeConfig};
 use parlance_net::{MsrpConfig, MsrpLimits, MsrpListener, TlsClient, TlsServer};
 use parlance_sip::Transport;
@@ -88,6 +88,10 @@ section! {
         pub nonce_life_s: u64 = 300, in 5..=86_400;
         /// URIs granted at a time on each thread; one more is answered 403.
         pub grants_max: u64 = 100_000, in 1..=10_000_000;
+        /// The hosts that clients may have requests sent to, each a name or an address as in URIs,
+        /// or `.domain` for all names under it; elsewhere they are answered 403. None: anywhere,
+        /// what only this server can reach included.
+        pub next_hops: Vec<String> = Vec::new(), example "[\".ims.test\"]";
         /// Failed AUTHs after which the connection of a client is closed.
         pub auth_failures_max: u64 = 5, in 1..=255;
         /// Whether MSRP with a peer is over TLS: `off`, never; `prefer`, as its offer says, and our
@@ -250,6 +254,10 @@ impl Msrp {
             expires_default: Duration::from_secs(self.expires_default_s),
             expires_max: Duration::from_secs(self.expires_max_s),
             grants_max: size(self.grants_max),
+            next_hops: match self.next_hops.as_slice() {
+                [] => NextHops::Anywhere,
+                hosts => NextHops::Only(hosts.iter().map(|host| host.as_str().into()).collect()),
+            },
             auth_failures_max: u8::try_from(self.auth_failures_max).unwrap_or(u8::MAX),
             ..RelayConfig::default()
         }

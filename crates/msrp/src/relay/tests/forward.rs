@@ -56,6 +56,22 @@ fn requests_move_our_uri_and_keep_the_rest() {
     assert_eq!(world.connects.len(), 1, "the connection is used again");
 }
 
+// Covers: MSRP-086
+#[test]
+fn a_client_is_not_taken_where_the_operator_does_not_want() {
+    let next_hops = NextHops::Only(vec![".example".into()]);
+    let config = RelayConfig { next_hops, ..relay_config() };
+    let mut world = World::with(config, NodeConfig::default(), 1);
+    let (alice, own) = world.granted(ALICE);
+    let inside = "msrp://10.0.0.1:22/x;tcp";
+    world.text(alice, &send("a000", &format!("{own} {inside}"), ALICE, ""));
+    assert_eq!(world.read(alice), response("a000", "403 Forbidden", ALICE, &own));
+    assert!(world.connects.is_empty());
+    world.text(alice, &send("a001", &format!("{own} {BOB}"), ALICE, ""));
+    assert_eq!(world.read(alice), response("a001", "200 OK", ALICE, &own));
+    assert_eq!(world.connects[0].1, "bob.example:8145");
+}
+
 // Covers: MSRP-044, MSRP-045
 #[test]
 fn answers_and_reports_follow_the_failure_report() {
