@@ -21,6 +21,9 @@ const SUBPROTOCOL_HEADER: &str = "Sec-WebSocket-Protocol";
 /// Octets read at once, and kept for each connection.
 const READ_OCTETS: usize = 4096;
 
+/// Octets gathered before they are written: several messages leave together.
+const WRITE_OCTETS: usize = 16 * 1024;
+
 type Callback = fn(&Request, Response) -> Result<Response, ErrorResponse>;
 type Handshake = MidHandshake<ServerHandshake<Stream, Callback>>;
 
@@ -46,7 +49,7 @@ impl Upgrade {
             Self::Tls(stream, octets_max) => {
                 let config = WebSocketConfig::default()
                     .read_buffer_size(READ_OCTETS)
-                    .write_buffer_size(0)
+                    .write_buffer_size(WRITE_OCTETS)
                     .max_message_size(Some(octets_max))
                     .max_frame_size(Some(octets_max));
                 ServerHandshake::start(stream, accept as Callback, Some(config))
@@ -123,15 +126,15 @@ impl WebSocket {
             match self.inner.write(message) {
                 Ok(()) => {}
                 // It is queued all the same.
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(Flushed { blocked: true, ..flushed });
+                }
                 Err(error) => return Err(io_error(error)),
             }
-            if !self.settle()? {
-                return Ok(Flushed { blocked: true, ..flushed });
-            }
         }
+        let blocked = !self.settle()?;
         // There may be more than was looked at.
-        Ok(Flushed { more: !outbound.is_empty(), ..flushed })
+        Ok(Flushed { blocked, more: !blocked && !outbound.is_empty(), ..flushed })
     }
 
     /// Writes what is queued inside; whether all of it left.

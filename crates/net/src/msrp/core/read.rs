@@ -10,6 +10,9 @@ use crate::msrp::link::{Holds, LinkRef, Way};
 use crate::msrp::meter::Ended;
 use crate::msrp::socket::Got;
 
+/// WebSocket messages that one connection brings in one turn: as much as one read of another.
+const MESSAGES_MAX: usize = 128;
+
 impl Core {
     /// The event queue says something about a link.
     pub(super) fn handle_ready(&mut self, key: usize, read: bool, write: bool, ended: bool) {
@@ -76,6 +79,7 @@ impl Core {
             Ok(Got::Message(octets)) => {
                 self.buffers.give_back(buffer);
                 self.take_in(key, &octets, true);
+                self.read_messages(key);
             }
             Ok(Got::Nothing) => {
                 link.readable = false;
@@ -84,6 +88,24 @@ impl Core {
             Ok(Got::End) | Err(_) => {
                 self.buffers.give_back(buffer);
                 self.end_link(key, Ended::ByPeer);
+            }
+        }
+    }
+
+    /// More messages of a WebSocket of which one was taken in: what comes together is passed on
+    /// together.
+    fn read_messages(&mut self, key: usize) {
+        for _ in 1..MESSAGES_MAX {
+            let Some(link) = self.links.get(key).filter(|link| !link.holds.any()) else { return };
+            let (Way::Fresh(socket, _) | Way::Open(socket)) = &mut link.way else { return };
+            match socket.read(&mut []) {
+                Ok(Got::Message(octets)) => self.take_in(key, &octets, true),
+                Ok(Got::Octets(..)) => return,
+                Ok(Got::Nothing) => {
+                    link.readable = false;
+                    return;
+                }
+                Ok(Got::End) | Err(_) => return self.end_link(key, Ended::ByPeer),
             }
         }
     }
