@@ -18,10 +18,11 @@
 //! Nothing is answered with Failure-Report `no`, and never a REPORT.
 
 pub(crate) mod connection;
-mod count;
+pub(crate) mod count;
 pub(crate) mod cx;
 mod deadline;
 mod event;
+mod expected;
 mod foreign;
 mod peer;
 pub(crate) mod receive;
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-pub use count::Counts;
+pub use count::{Counts, REFUSAL_CODES};
 pub use event::{Event, Input, Lost, Output};
 pub use peer::{CloseReason, ConnectError, ConnectionId, Hop, Peer, Standing, Tls};
 
@@ -140,7 +141,8 @@ impl Node {
     pub fn standing(&self, connection: ConnectionId) -> Option<Standing> {
         let found = self.roles.cx.connections.get(connection)?;
         let in_head = self.framers.get(connection.index()).is_some_and(Framer::in_head);
-        Some(Standing { proven: found.proven, sessions: found.sessions.len(), in_head })
+        let (sessions, queued) = (found.sessions.len(), found.outbound.pinned());
+        Some(Standing { proven: found.proven, sessions, in_head, queued })
     }
 
     /// Who is at the other end of `connection`; `None` until a connection of ours stands.
@@ -148,9 +150,17 @@ impl Node {
         self.roles.cx.connections.get(connection)?.peer.as_deref()
     }
 
-    /// What was counted since the node began.
-    pub fn counts(&self) -> &Counts {
-        &self.roles.cx.counts
+    /// What passes `connection` is counted in `group` from now on; in group 0 before.
+    pub fn count_as(&mut self, connection: ConnectionId, group: u16) {
+        if let Some(found) = self.roles.cx.connections.get_mut(connection) {
+            found.group = group;
+            self.roles.cx.counts.make(group);
+        }
+    }
+
+    /// What was counted in `group` since the node began.
+    pub fn counts(&self, group: u16) -> &Counts {
+        self.roles.cx.counts.get(group)
     }
 
     /// How many connections and sessions there are.
@@ -198,7 +208,7 @@ impl Node {
         if found.state != State::Open {
             return;
         }
-        self.roles.cx.counts.received(octets.len());
+        self.roles.cx.counts.of(found.group).received(octets.len());
         let limits = config.limits;
         let index = connection.index();
         if self.framers.len() <= index {
@@ -209,9 +219,23 @@ impl Node {
             found.framed = true;
             *framer = Framer::new(limits);
         }
-        let mut at = 0;
-        while let Some(piece) = framer.next(octets, &mut at) {
-            if !self.roles.piece(connection, octets, piece) {
+        let (roles, mut at) = (&mut self.roles, 0);
+        loop {
+            let expected = match octets.get(at..) {
+                Some(rest) if framer.is_between() => roles.expected(connection, rest),
+                _ => None,
+            };
+            let goes_on = match expected {
+                Some(taken) => {
+                    at += taken;
+                    roles.goes_on(connection)
+                }
+                None => match framer.next(octets, &mut at) {
+                    Some(piece) => roles.piece(connection, octets, piece),
+                    None => false,
+                },
+            };
+            if !goes_on {
                 break;
             }
         }

@@ -5,6 +5,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+mod spare;
+
 /// The least octets of a body that is shared instead of copied: below it the copy costs less than
 /// the slice it saves, and a small slice would hold a large read buffer.
 pub const SHARED_OCTETS_MIN: usize = 4096;
@@ -66,9 +68,10 @@ impl Outbound {
     }
 
     /// Where what is small is appended: only that is done to it.
+    #[inline]
     pub fn tail(&mut self) -> &mut Vec<u8> {
-        if self.small.capacity() == 0 {
-            self.small.reserve_exact(self.usual);
+        if self.small.capacity() == 0 && self.usual > 0 {
+            self.small = spare::take(self.usual);
         }
         &mut self.small
     }
@@ -143,7 +146,8 @@ impl Outbound {
     fn shrink(&mut self) {
         if self.is_empty() {
             self.usual = self.small.len().min(USUAL_OCTETS_MAX);
-            (self.small, self.start) = (Vec::new(), 0);
+            self.start = 0;
+            spare::give_back(std::mem::take(&mut self.small));
             self.shared = VecDeque::new();
         } else if self.start > self.small.len() / 2 {
             // Each octet is moved at most once for one that was written.
@@ -244,9 +248,9 @@ mod tests {
         assert!(out.is_empty());
         assert_eq!((out.small.capacity(), out.shared.capacity(), out.pinned()), (0, 0, 0));
         assert_eq!((out.written_total(), out.queued_total()), (6000, 6000));
-        // As much as was needed is taken at once when something comes again.
+        // As much as was needed, and a little more, is taken at once when something comes again.
         out.tail().push(0);
-        assert_eq!(out.small.capacity(), 1000);
+        assert_eq!(out.small.capacity(), 1024);
     }
 
     #[test]

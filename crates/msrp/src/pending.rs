@@ -64,6 +64,11 @@ impl<T> Fifo<T> {
         self.places.front()?.as_ref()
     }
 
+    /// The number of what [`front`](Self::front) gives.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Takes what was put in first of all that is still there.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let value = self.places.pop_front()?;
@@ -148,6 +153,20 @@ impl Pending {
         let oldest = if self.fifo.len() >= PENDING_MAX { self.fifo.pop() } else { None };
         self.fifo.push(Waiting { session, token, random, end, due: now + RESPONSE_DELAY });
         oldest
+    }
+
+    /// The oldest request, and the identifier that `core` gave it.
+    #[inline]
+    pub(crate) fn oldest(&self, core: u8) -> Option<(SessionKey, TransactionId)> {
+        let front = self.fifo.front()?;
+        let id = TransactionId::new(core, front.random, self.fifo.first());
+        Some((front.session, id))
+    }
+
+    /// The oldest request is answered: it waits no longer.
+    #[inline]
+    pub(crate) fn oldest_answered(&mut self) -> Option<Waiting> {
+        self.fifo.pop()
     }
 
     /// The request that a response with this identifier answers; it waits no longer.

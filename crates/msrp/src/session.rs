@@ -140,6 +140,13 @@ impl Session {
         self.paths.get(start..end).map(Path::of)
     }
 
+    /// The first URI of the path of the peer: what its responses come from (RFC 4975 §7.2).
+    #[inline]
+    pub(crate) fn first_peer(&self) -> Option<&[u8]> {
+        let peer = self.peer()?;
+        Some(if self.single { peer.as_bytes() } else { peer.first() })
+    }
+
     /// `\r\nTo-Path: ..\r\nFrom-Path: ..\r\n` of a request; empty before the peer's path is known.
     pub(crate) fn request_paths(&self) -> &[u8] {
         &self.paths

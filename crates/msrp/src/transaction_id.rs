@@ -57,13 +57,14 @@ impl TransactionId {
     }
 
     /// The octets that are written.
+    #[inline]
     pub fn octets(&self) -> [u8; Self::OCTETS] {
         let mut octets = [b'0'; Self::OCTETS];
-        let (core, numbers) = octets.split_at_mut(CORE_DIGITS);
-        let (random, sequence) = numbers.split_at_mut(NUMBER_DIGITS);
-        write_digits(core, u64::from(self.core));
-        write_digits(random, self.random);
-        write_digits(sequence, self.sequence);
+        octets[..2].copy_from_slice(&digits(u64::from(self.core))[..2]);
+        octets[2..10].copy_from_slice(&digits(self.random));
+        octets[10..15].copy_from_slice(&digits(self.random >> 40)[..5]);
+        octets[15..23].copy_from_slice(&digits(self.sequence));
+        octets[23..].copy_from_slice(&digits(self.sequence >> 40)[..5]);
         octets
     }
 
@@ -111,12 +112,21 @@ impl fmt::Display for TransactionId {
     }
 }
 
-/// Writes `number` in base 32, the lowest digit first.
-fn write_digits(out: &mut [u8], mut number: u64) {
-    for octet in out {
-        *octet = DIGITS.get((number & 31) as usize).copied().unwrap_or(b'0');
-        number >>= 5;
-    }
+/// The low 40 bits in base 32, the lowest digit first.
+///
+/// All digits at once: the bits are spread over the octets by halves, and what is over 9 is moved
+/// up to the letters.
+#[inline]
+fn digits(bits: u64) -> [u8; 8] {
+    const EACH: u64 = u64::MAX / 0xFF;
+    const LETTERS: u64 = (b'a' - b'9' - 1) as u64;
+    let halves = (bits & 0xF_FFFF) | ((bits << 12) & 0x000F_FFFF_0000_0000);
+    let quarters = (halves & 0x3FF_0000_03FF) | ((halves << 6) & 0x03FF_0000_03FF_0000);
+    let values = (quarters & 0x1F_001F_001F_001F) | ((quarters << 3) & 0x1F00_1F00_1F00_1F00);
+    // No octet comes to more than 149: nothing is carried from one into the next.
+    let over_nine = (values.wrapping_add(EACH * (0x80 - 10)) >> 7) & EACH;
+    let digits = values.wrapping_add(EACH * (b'0' as u64));
+    digits.wrapping_add(over_nine.wrapping_mul(LETTERS)).to_le_bytes()
 }
 
 /// Reads a number in base 32, the lowest digit first; `None` when it is none, or over 64 bits.

@@ -38,6 +38,7 @@ mod buffers;
 mod common;
 mod config;
 mod core;
+mod counted;
 mod events;
 mod frames;
 mod lead;

@@ -325,6 +325,7 @@ impl Endpoint {
         let report = Report { message_id, range, code };
         // A session without a connection has nobody to report to (RFC 4975 §7.1.2).
         let _ = cx.send(self.key(), None, |out, id, session| report.write(out, id, session));
+        cx.count_report(self.key());
     }
 
     /// The sender gives a message up.

@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     /// How many others keep this one from being read.
     pub(crate) holds: u32,
     pub(crate) state: State,
+    /// What passes it is counted here.
+    pub(crate) group: u16,
     /// Whether `Output::Flush` was said and the driver has not looked since.
     pub(crate) dirty: bool,
     /// Whether its framer is its own, and not the one of who had its place before.
@@ -179,6 +181,7 @@ impl Connections {
             held_back: SmallVec::new(),
             holds: 0,
             state,
+            group: 0,
             dirty: false,
             kept: false,
             framed: false,

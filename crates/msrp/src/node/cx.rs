@@ -37,7 +37,7 @@ pub(crate) struct Cx {
     /// For what peers choose: they cannot guess what it makes of it.
     pub(crate) hasher: foldhash::quality::FixedState,
     /// What is counted.
-    pub(crate) counts: crate::node::Counts,
+    pub(crate) counts: crate::node::count::Counters,
     pub(super) outputs: VecDeque<Output>,
     /// What the node does when the role has returned.
     pub(super) later: VecDeque<Later>,
@@ -93,7 +93,7 @@ impl Cx {
             sessions: Sessions::new(core, entropy()),
             timers: Timers::default(),
             hasher: foldhash::quality::FixedState::with_seed(entropy()),
-            counts: crate::node::Counts::default(),
+            counts: crate::node::count::Counters::default(),
             outputs: VecDeque::new(),
             later: VecDeque::new(),
             config,
@@ -147,12 +147,7 @@ impl Cx {
         waits: Option<u64>,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
-        if session.request_paths().is_empty() {
-            return Err(Unsent::Unbound);
-        }
-        let connection = session.connection.ok_or(Unsent::Unbound)?;
-        self.send_on(connection, key, waits, write)
+        self.send_free(key, waits, |_| true, write)
     }
 
     /// The same with an identifier that is `free`: it is not in the body (RFC 4975 §7.1).
@@ -163,16 +158,8 @@ impl Cx {
         free: impl Fn(&TransactionId) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
-        if session.request_paths().is_empty() {
-            return Err(Unsent::Unbound);
-        }
-        let connection = session.connection.ok_or(Unsent::Unbound)?;
-        let mut id = self.transaction(connection)?;
-        while !free(&id) {
-            id = self.transaction(connection)?;
-        }
-        self.send_as(&id, connection, (key, waits), write)
+        let connection = self.carrier(key)?;
+        self.send_as(connection, (key, waits), free, write)
     }
 
     /// The same on a connection that need not be the session's own, to a path that need not be its
@@ -184,27 +171,36 @@ impl Cx {
         waits: Option<u64>,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        let id = self.transaction(connection)?;
-        self.send_as(&id, connection, (key, waits), write)
+        self.send_as(connection, (key, waits), |_| true, write)
     }
 
-    /// The identifier of the next transaction on `connection`: 64 bits of it are new.
-    fn transaction(&mut self, connection: ConnectionId) -> Result<TransactionId, Unsent> {
-        let found = usable(&mut self.connections, connection).ok_or(Unsent::Gone)?;
-        Ok(TransactionId::new(self.core, (self.entropy)(), found.pending.next()))
+    /// The connection that `session` is bound to, when the peer's path is known.
+    fn carrier(&self, key: SessionKey) -> Result<ConnectionId, Unsent> {
+        let session = self.sessions.get(key).filter(|found| !found.request_paths().is_empty());
+        session.and_then(|session| session.connection).ok_or(Unsent::Unbound)
     }
 
+    /// Every identifier has 64 bits that are new.
+    #[inline]
     fn send_as(
         &mut self,
-        id: &TransactionId,
         connection: ConnectionId,
         (key, waits): (SessionKey, Option<u64>),
+        free: impl Fn(&TransactionId) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
         let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
         let found = usable(&mut self.connections, connection).ok_or(Unsent::Gone)?;
+        let next = found.pending.next();
+        let id = loop {
+            let id = TransactionId::new(self.core, (self.entropy)(), next);
+            if free(&id) {
+                break id;
+            }
+        };
         write(&mut found.outbound, &id.octets(), session);
         found.sent = self.now;
+        self.counts.of(found.group).requests_written += 1;
         touch(found, connection, &mut self.outputs);
         if let Some(token) = waits {
             let end = found.outbound.queued_total();
@@ -269,7 +265,7 @@ impl Cx {
                 write::response(found.outbound.tail(), id, code, to, own, b"");
             }
         }
-        self.counts.answered(code);
+        self.counts.of(found.group).answered(code);
         touch(found, connection, &mut self.outputs);
     }
 
@@ -285,7 +281,7 @@ impl Cx {
     ) {
         let Some(found) = usable(&mut self.connections, connection) else { return };
         write::response(found.outbound.tail(), id, code, to, own, headers);
-        self.counts.answered(code);
+        self.counts.of(found.group).answered(code);
         touch(found, connection, &mut self.outputs);
     }
 
@@ -302,8 +298,22 @@ impl Cx {
         let Some(found) = usable(&mut self.connections, connection) else { return };
         let (id, own) = (rest.id(), session.own().as_bytes());
         write::response(found.outbound.tail(), id, code, to, own, b"");
-        self.counts.answered(code);
+        self.counts.of(found.group).answered(code);
         touch(found, connection, &mut self.outputs);
+    }
+
+    /// A REPORT was written on the connection of `session`.
+    pub(crate) fn count_report(&mut self, key: SessionKey) {
+        if let Some(id) = self.sessions.get(key).and_then(|session| session.connection) {
+            self.count_report_on(id);
+        }
+    }
+
+    /// A REPORT was written on `connection`.
+    pub(crate) fn count_report_on(&mut self, connection: ConnectionId) {
+        if let Some(found) = self.connections.get(connection) {
+            self.counts.of(found.group).reports_written += 1;
+        }
     }
 
     /// Writes an empty SEND of `session`: it binds the session at the peer, or keeps the connection

@@ -104,4 +104,6 @@ pub struct Standing {
     pub sessions: usize,
     /// A head has begun and not ended.
     pub in_head: bool,
+    /// Octets in memory that wait to be written.
+    pub queued: usize,
 }

@@ -70,6 +70,11 @@ impl Roles {
             Piece::Broken(FrameError::BodyTooLong) => self.cx.close(id, CloseReason::Body),
             Piece::Broken(_) => self.cx.close(id, CloseReason::Framing),
         }
+        self.goes_on(id)
+    }
+
+    /// Does what was put off, then says whether `id` is still to be read.
+    pub(super) fn goes_on(&mut self, id: ConnectionId) -> bool {
         if !self.cx.later.is_empty() {
             self.settle();
         }
@@ -84,12 +89,12 @@ impl Roles {
         end: Option<Continuation>,
         octets: &Bytes,
     ) {
-        self.cx.counts.requests += 1;
         let found = self.session_of(id, head.to_path);
         let mut chunk =
             Chunk { connection: id, session: SessionKey::NOWHERE, head, body, end, octets };
         let verdict = match found.and_then(|key| Some((key, self.cx.sessions.get(key)?.usage))) {
             Some((key, usage)) => {
+                self.count_request(id, head);
                 chunk.session = key;
                 self.in_session(&chunk, usage)
             }
@@ -97,10 +102,20 @@ impl Roles {
                 if let Some(core) = self.foreign(head.to_path) {
                     return self.pass_to(core, &chunk);
                 }
+                self.count_request(id, head);
                 self.relay.outside(&mut self.cx, &chunk)
             }
         };
         self.conclude(&chunk, verdict);
+    }
+
+    fn count_request(&mut self, id: ConnectionId, head: &Head<'_>) {
+        let group = self.cx.connections.get(id).map_or(0, |found| found.group);
+        let counts = self.cx.counts.of(group);
+        counts.requests += 1;
+        counts.sends += u64::from(head.start.is_send());
+        let is_report = matches!(head.start, Start::Request { method: Method::Report, .. });
+        counts.reports += u64::from(is_report);
     }
 
     /// The checks that every session has, unless it is one of a `Use-Path`, and then its role.
@@ -229,6 +244,11 @@ impl Roles {
         let Some(waiting) = found.pending.answered(head.id()) else {
             return self.stray(id, head, code);
         };
+        self.answered(waiting, head, code);
+    }
+
+    /// A request of ours is answered.
+    pub(super) fn answered(&mut self, waiting: Waiting, head: &Head<'_>, code: u16) {
         let Waiting { session: key, token, .. } = waiting;
         let Some(usage) = self.cx.sessions.get(key).map(|session| session.usage) else { return };
         if token == EMPTY {
@@ -386,7 +406,10 @@ impl Roles {
     /// Nobody answers a request any longer: 30 s are over, or its connection is gone.
     fn unanswered(&mut self, Waiting { session: key, token, .. }: Waiting) {
         let Some(usage) = self.cx.sessions.get(key).map(|session| session.usage) else { return };
-        self.cx.counts.unanswered += 1;
+        let connection = self.cx.sessions.get(key).and_then(|session| session.connection);
+        let found = connection.and_then(|connection| self.cx.connections.get(connection));
+        let group = found.map_or(0, |found| found.group);
+        self.cx.counts.of(group).unanswered += 1;
         if token == EMPTY {
             return self.lost(key, Lost::Unanswered);
         }
@@ -416,7 +439,7 @@ impl Roles {
         for source in gone.held_back {
             self.cx.let_go(source);
         }
-        self.cx.counts.octets_queued += gone.outbound.queued_total();
+        self.cx.counts.of(gone.group).octets_queued += gone.outbound.queued_total();
         self.relay.gone(&mut self.cx, id);
         while let Some(waiting) = gone.pending.abandon() {
             if waiting.token != EMPTY {

@@ -42,11 +42,13 @@ fn an_unknown_peer_has_30_s_for_a_valid_request() {
     let connections = [bench.accept(), bench.accept(), bench.accept()];
     bench.octets(connections[0], &send(OWN));
     bench.octets(connections[1], &send("msrp://bob.example.com:8888/other;tcp"));
+    let waits = bench.node.standing(connections[0]).unwrap().queued;
+    assert_eq!(bench.written(connections[0]).len(), waits);
     assert!(text(&bench.written(connections[1])).starts_with("MSRP t3st 481 "));
     bench.said();
     let standing = |bench: &Bench, at: usize| bench.node.standing(connections[at]).unwrap();
-    let known = Standing { proven: true, sessions: 1, in_head: false };
-    let unknown = Standing { proven: false, sessions: 0, in_head: false };
+    let known = Standing { proven: true, sessions: 1, in_head: false, queued: 0 };
+    let unknown = Standing { proven: false, sessions: 0, in_head: false, queued: 0 };
     assert_eq!([standing(&bench, 0), standing(&bench, 1)], [known, unknown]);
     bench.octets(connections[2], b"MSRP t3st SE");
     assert_eq!(standing(&bench, 2), Standing { in_head: true, ..unknown });
@@ -192,19 +194,25 @@ fn what_passes_is_counted() {
     let mut bench = Bench::new(1);
     bench.endpoint(OWN, PEER, |_| {});
     let connection = bench.accept();
+    bench.node.count_as(connection, 3);
     let octets = [send(OWN), send("msrp://bob.example.com:8888/other;tcp")].concat();
     bench.octets(connection, &octets);
     let written = bench.written(connection).len() as u64;
     bench.input(Input::Lost { connection });
+    let mut refused_by_code = [0; REFUSAL_CODES.len()];
+    refused_by_code[REFUSAL_CODES.iter().position(|code| *code == 481).unwrap()] = 1;
     let counts = Counts {
         octets_received: octets.len() as u64,
         octets_queued: written,
         requests: 2,
+        sends: 2,
         accepted: 1,
         refused: 1,
-        unanswered: 0,
+        refused_by_code,
+        ..Counts::default()
     };
-    assert_eq!(*bench.node.counts(), counts);
+    assert_eq!(*bench.node.counts(3), counts);
+    assert_eq!(*bench.node.counts(0), Counts::default());
 }
 
 #[test]

@@ -161,6 +161,7 @@ impl Relay {
             write::header(out, "Status", format!("000 {code:03}").as_bytes());
             write::end_line(out, id, Continuation::Last);
         });
+        cx.count_report_on(forwarded.source);
     }
 
     /// Passes a response on, to who sent the request: its connection, and no other.

@@ -11,7 +11,7 @@ use crate::pending::Fifo;
 use crate::relay::Relay;
 use crate::relay::back::{Forwarded, Kind, Passed, kept};
 use crate::session::{Session, SessionKey, Usage};
-use crate::{Continuation, Head, Method, Outbound, Start, TransactionId, write};
+use crate::{Continuation, Head, Method, Outbound, Start, write};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -63,34 +63,18 @@ impl Leaving<'_> {
             Some(octets) => out.share_part(octets, new),
             None => tail.extend_from_slice(new),
         }
-        push_end(out.tail(), id, self.end);
+        write::body_end(out.tail(), id, self.end);
     }
 }
 
-/// Writes `MSRP transact-id method`: in one go for what there is most of.
+/// Writes `MSRP transact-id method`.
 fn push_start(out: &mut Vec<u8>, id: &[u8], method: Method<'_>) {
-    if let (Some(id), Method::Send) = (own(id), method) {
-        let mut start = *b"MSRP ~~~~~~~~~~~~~~~~~~~~~~~~~~~~ SEND";
-        start[5..33].copy_from_slice(id);
-        return out.extend_from_slice(&start);
+    if method == Method::Send {
+        return write::send_start(out, id);
     }
     for part in [b"MSRP ", id, b" ", method.as_bytes()] {
         out.extend_from_slice(part);
     }
-}
-
-/// Writes the end of a body and the end-line.
-fn push_end(out: &mut Vec<u8>, id: &[u8], end: Continuation) {
-    let Some(id) = own(id) else { return write::body_end(out, id, end) };
-    let mut line = *b"\r\n-------~~~~~~~~~~~~~~~~~~~~~~~~~~~~$\r\n";
-    line[9..37].copy_from_slice(id);
-    line[37] = end.octet();
-    out.extend_from_slice(&line);
-}
-
-/// A transaction identifier of ours, which has a length that is known.
-fn own(id: &[u8]) -> Option<&[u8; TransactionId::OCTETS]> {
-    id.try_into().ok()
 }
 
 /// What is remembered of a request that is passed on; `None`: nobody answers it, or its sender does
@@ -161,6 +145,9 @@ impl Relay {
         let fifo = self.fifo(cx, key);
         let token = forwarded.is_some().then(|| fifo.as_ref().map(|fifo| fifo.next())).flatten();
         let sent = cx.send_on(sink, key, token, write);
+        if leaving.method == Method::Report && sent.is_ok() {
+            cx.count_report_on(sink);
+        }
         match (&sent, forwarded) {
             (Ok(()), Some(forwarded)) => {
                 if let Some(fifo) = fifo {

@@ -125,16 +125,13 @@ impl<'a> Copies<'a> {
         let octets = FRAME_OCTETS + paths.len() + self.common.len();
         // The first of a row makes room for a few more: growing would copy them again.
         tail.reserve(if tail.capacity() == 0 { octets.max(FIRST_OCTETS) } else { octets });
-        for part in [b"MSRP ", id, b" SEND", paths, self.common] {
-            tail.extend_from_slice(part);
-        }
+        write::send_start(tail, id);
+        tail.extend_from_slice(paths);
+        tail.extend_from_slice(self.common);
         if !self.rest.is_empty() {
             out.share_part(self.octets, self.rest);
         }
-        let tail = out.tail();
-        for part in [b"\r\n-------", id, &[self.flag.octet()], b"\r\n"] {
-            tail.extend_from_slice(part);
-        }
+        write::body_end(out.tail(), id, self.flag);
     }
 }
 
@@ -159,11 +156,6 @@ pub(super) fn headers(
         FailureReport::No => b"Failure-Report: no\r\n",
     });
     out.extend_from_slice(b"Content-Type: message/cpim\r\n\r\n");
-}
-
-/// Whether an end-line might be read in `body` (RFC 4975 §7.1).
-pub(super) fn has_dashes(body: &[u8]) -> bool {
-    memchr::memmem::find(body, b"-------").is_some()
 }
 
 /// Appends `body` to the common part when it is small; gives what is to be shared.

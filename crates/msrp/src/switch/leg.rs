@@ -23,7 +23,7 @@ pub(super) struct Leg {
     /// Its participant, by place in the room.
     pub(super) participant: u32,
     pub(super) identity: Identity,
-    pub(super) pseudonym: Option<Pseudonym>,
+    pub(super) pseudonym: Option<Box<Pseudonym>>,
     /// Whether others know the pseudonym only.
     pub(super) anonymous: bool,
     pub(super) chatroom: Option<Chatroom>,
@@ -70,7 +70,7 @@ impl Leg {
             room,
             participant,
             identity,
-            pseudonym,
+            pseudonym: pseudonym.map(Box::new),
             anonymous: config.anonymous,
             chatroom: config.chatroom.clone(),
             accepts: Accepts::new(config.accept_types.clone(), config.accept_wrapped_types.clone()),

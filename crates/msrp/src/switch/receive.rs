@@ -6,11 +6,12 @@ use parlance_content::is_composing;
 
 use super::Switch;
 use super::answer::Token;
-use super::copies::{Copies, copy_small, has_dashes, headers};
+use super::copies::{Copies, copy_small, headers};
 use super::message::{CHUNK_OCTETS_MIN, Edit, Letter, Message, Passage, Stage};
 use super::recent::Before;
 use super::refusal::Refusal;
 use super::room::Address;
+use crate::end_line::may_end;
 use crate::header::{ByteRange, FailureReport};
 use crate::node::cx::Cx;
 use crate::node::receive::Chunk;
@@ -100,7 +101,7 @@ impl Switch {
             common: &scratch.common,
             rest,
             octets,
-            dashes: has_dashes(body),
+            dashes: may_end(body),
             flag: Continuation::Last,
             waits: waits.then(|| Token::Whole { media: letter.media }.into()),
         };
@@ -321,7 +322,7 @@ impl Switch {
         let flag = end.unwrap_or(Continuation::More);
         let token = Token::Piece { sender: at, number: message.number };
         let waits = waits.then(|| token.into());
-        let dashes = has_dashes(&scratch.common) || has_dashes(rest);
+        let dashes = may_end(&scratch.common) || may_end(rest);
         let copies = Copies { common: &scratch.common, rest, octets, dashes, flag, waits };
         copies.send(cx, legs, config, &mut passage.targets, &mut scratch.full);
         let opened = std::mem::replace(&mut passage.opened, true);

@@ -189,7 +189,7 @@ impl Room {
 
     /// A session is gone.
     pub(super) fn leave(&mut self, now: Instant, place: u32, leg: Leg) {
-        for name in names(&leg.identity, leg.pseudonym.as_ref()) {
+        for name in names(&leg.identity, leg.pseudonym.as_deref()) {
             if let Some(found) = self.names.get_mut(name) {
                 found.legs -= 1;
                 if found.legs == 0 {

@@ -74,6 +74,7 @@ impl Switch {
             let _ = cx.send(leg.session, None, |out, id, session| {
                 report.write(out.tail(), id, session.request_paths());
             });
+            cx.count_report(leg.session);
         }
     }
 

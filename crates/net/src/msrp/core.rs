@@ -16,6 +16,7 @@ use parlance_msrp::{ConnectionId, Event, Input, Node, Output, SessionKey};
 use super::AtCore;
 use super::buffers::Buffers;
 use super::common::Common;
+use super::counted::Counted;
 use super::events::Sinks;
 use super::letter::Letter;
 use super::link::{LinkRef, Links};
@@ -65,6 +66,7 @@ pub(crate) struct Core {
     /// Letters that a core had no room for, by core.
     outbox: Vec<VecDeque<Letter>>,
     letters: VecDeque<Letter>,
+    counted: Counted,
     now: Instant,
     tick: Instant,
     every: Duration,
@@ -110,6 +112,7 @@ impl Core {
             held: HashMap::new(),
             shared: HashMap::new(),
             letters: VecDeque::new(),
+            counted: Counted::default(),
             now,
             tick: now + every,
             every,

@@ -3,12 +3,16 @@
 //! The handles are taken from the recorder that is installed when [`super::Msrp::start`] runs.
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
-use parlance_msrp::CloseReason;
+use parlance_msrp::{CloseReason, REFUSAL_CODES};
 
 use crate::meter::Alarm;
 
 const RECEIVED_OCTETS: &str = "parlance_msrp_octets_received_total";
 const TRANSMITTED_OCTETS: &str = "parlance_msrp_octets_transmitted_total";
+const MESSAGES: &str = "parlance_msrp_requests_total";
+const RESPONSES: &str = "parlance_msrp_responses_total";
+const UNANSWERED: &str = "parlance_msrp_requests_unanswered_total";
+const QUEUED: &str = "parlance_msrp_octets_queued";
 const CONNECTIONS: &str = "parlance_msrp_connections";
 const REFUSED: &str = "parlance_msrp_connections_refused_total";
 const CLOSED: &str = "parlance_msrp_connections_closed_total";
@@ -31,6 +35,9 @@ pub(crate) fn describe_metrics() {
         (MOVED, "MSRP connections handed to the core of their session, by result: moved, busy"),
         (PAUSED, "Times reading from an MSRP connection stopped, by reason: sink, rate, shared"),
         (LOST, "Events of MSRP sessions that nobody could take"),
+        (MESSAGES, "MSRP requests, by listener, direction and method: send, report, other"),
+        (RESPONSES, "MSRP responses written, by listener and code; other is any other code"),
+        (UNANSWERED, "MSRP requests of ours that nobody answered in time, by listener"),
     ];
     for (name, text) in count {
         describe_counter!(name, Unit::Count, text);
@@ -44,6 +51,7 @@ pub(crate) fn describe_metrics() {
         describe_counter!(name, Unit::Bytes, text);
     }
     describe_gauge!(CONNECTIONS, Unit::Count, "MSRP connections, by listener; connect is ours");
+    describe_gauge!(QUEUED, Unit::Bytes, "Octets that wait to be written, by listener");
     describe_gauge!(MAILBOX, Unit::Count, "Letters that wait for a core, by core");
 }
 
@@ -52,13 +60,38 @@ pub(crate) struct ListenerMeter {
     pub(crate) received_octets: Counter,
     pub(crate) transmitted_octets: Counter,
     pub(crate) connections: Gauge,
+    /// Octets that wait to be written.
+    pub(crate) queued: Gauge,
+    /// Requests that came: SENDs, REPORTs, others.
+    pub(crate) received: [Counter; 3],
+    /// Requests that were written: REPORTs, and others, which are SENDs but for those a relay
+    /// passes on.
+    pub(crate) transmitted: [Counter; 2],
+    pub(crate) accepted: Counter,
+    /// By code, as [`REFUSAL_CODES`] has them, and those with another.
+    pub(crate) refused: [Counter; REFUSAL_CODES.len()],
+    pub(crate) refused_otherwise: Counter,
+    pub(crate) unanswered: Counter,
 }
 
 impl ListenerMeter {
     /// `name` is the address of the listener, with what is spoken there.
     pub(crate) fn new(name: &str) -> Self {
         let name = name.to_owned();
+        let requests = |direction: &'static str, method: &'static str| {
+            let listener = name.clone();
+            counter!(MESSAGES, "listener" => listener, "direction" => direction, "method" => method)
+        };
+        let responses =
+            |code: String| counter!(RESPONSES, "listener" => name.clone(), "code" => code);
         Self {
+            queued: gauge!(QUEUED, "listener" => name.clone()),
+            received: ["send", "report", "other"].map(|method| requests("received", method)),
+            transmitted: ["report", "send"].map(|method| requests("transmitted", method)),
+            accepted: responses("200".to_owned()),
+            refused: REFUSAL_CODES.map(|code| responses(code.to_string())),
+            refused_otherwise: responses("other".to_owned()),
+            unanswered: counter!(UNANSWERED, "listener" => name.clone()),
             received_octets: counter!(RECEIVED_OCTETS, "listener" => name.clone()),
             transmitted_octets: counter!(TRANSMITTED_OCTETS, "listener" => name.clone()),
             connections: gauge!(CONNECTIONS, "listener" => name),

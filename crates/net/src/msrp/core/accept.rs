@@ -12,6 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::Core;
 use crate::admission::Full;
+use crate::msrp::counted::group;
 use crate::msrp::lead::{LEAD_OCTETS_MAX, Lead, lead};
 use crate::msrp::letter::{Letter, Moved};
 use crate::msrp::link::{Link, Way};
@@ -217,6 +218,8 @@ impl Core {
         let Some(peer) = self.peer(key) else { return };
         let id = self.node.accept(self.now, peer);
         self.links.name(key, id);
+        let listener = self.links.get(key).and_then(|link| link.listener);
+        self.node.count_as(id, group(listener));
         let Some(link) = self.links.get(key) else { return };
         let Way::Fresh(socket, octets) = std::mem::replace(&mut link.way, Way::Gone) else {
             return;

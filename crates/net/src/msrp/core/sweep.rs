@@ -6,6 +6,7 @@ use parlance_msrp::ConnectError;
 
 use super::Core;
 use crate::MsrpLimits;
+use crate::msrp::counted::group;
 use crate::msrp::lead::LEAD_OCTETS_MAX;
 use crate::msrp::link::Way;
 use crate::msrp::meter::Ended;
@@ -48,6 +49,7 @@ impl Core {
         let waiting =
             self.common.mailbox(self.number).map_or(0, super::super::mailbox::Mailbox::len);
         self.common.meter.mailbox(self.number, waiting);
+        self.tell_counts();
         for key in 0..self.links.places() {
             match self.due(key) {
                 Due::Nothing => {}
@@ -65,6 +67,24 @@ impl Core {
                     self.end_link(key, Ended::SlowReader);
                 }
             }
+        }
+    }
+
+    /// Adds what was counted since the last time to the meters.
+    fn tell_counts(&mut self) {
+        let mut queued = vec![0; self.common.bound.len() + 1];
+        for key in 0..self.links.places() {
+            let Some(link) = self.links.get(key) else { continue };
+            let (id, group) = (link.id, usize::from(group(link.listener)));
+            let standing = id.and_then(|id| self.node.standing(id));
+            if let Some(place) = queued.get_mut(group) {
+                *place += standing.map_or(0, |standing| standing.queued);
+            }
+        }
+        for (number, queued) in (0..).zip(queued) {
+            let counts = *self.node.counts(number);
+            let meter = self.common.meter_of(number.checked_sub(1));
+            self.counted.tell(number, &counts, queued, meter);
         }
     }
 
