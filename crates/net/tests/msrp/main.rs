@@ -5,6 +5,8 @@ mod cores;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod meter;
+#[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod support;

@@ -1,5 +1,6 @@
 //! MSRP over TLS, both ways, and the connections that we open.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,18 @@ use parlance_msrp::{
     ConnectError, Event, FromRule, Hop, LocalAddress, Lost, Path, Scheme, SessionKey,
 };
 use parlance_net::msrp::{AtCore, Msrp};
-use parlance_net::{MsrpConfig, TlsClient, TlsServer};
+use parlance_net::{MsrpConfig, MsrpListener, TlsClient, TlsServer};
 use parlance_sip::sdp::{Fingerprint, HashFunction};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use crate::support::{PATIENCE, address, at, settle, start};
+use crate::support::{PATIENCE, address, at, listener, response, settle, start};
 
 /// An authority and the files it issued.
 struct Authority {
@@ -166,7 +171,7 @@ async fn heard(end: &mut End) -> String {
     }
 }
 
-// Covers: MSRP-016, MSRP-088
+// Covers: MSRP-016, MSRP-023, MSRP-088
 #[tokio::test]
 async fn a_server_proves_its_name_and_a_relay_is_known_by_its_own() {
     let authority = Authority::new();
@@ -199,6 +204,48 @@ async fn a_server_proves_its_name_and_a_relay_is_known_by_its_own() {
         at.node.peer(connection).unwrap().tls.clone().unwrap().names
     });
     assert!(names.await.unwrap().is_empty());
+}
+
+/// A client that shows no certificate, and the octets of a request of it.
+async fn client(authority: &Authority, to: SocketAddr) -> TlsStream<TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.issuer.der().clone()).unwrap();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
+    let stream = TcpStream::connect(to).await.unwrap();
+    connector.connect("im.test".try_into().unwrap(), stream).await.unwrap()
+}
+
+// Covers: MSRP-022
+#[tokio::test]
+async fn a_client_of_the_domain_and_one_from_afar_talk_to_the_server() {
+    let authority = Authority::new();
+    let (files, _) = authority.issue("passive", "im.test");
+    let msrp = start(|config: &mut MsrpConfig| {
+        config.listeners.push(MsrpListener { tls: Some(files), ..listener() });
+    });
+    for secure in [false, true] {
+        let mut mine = end(&msrp, 1, secure, 16).await;
+        let peer = "msrp://127.0.0.1:9/client;tcp";
+        join(&msrp, 1, &mine, peer, None).await;
+        let request = format!(
+            "MSRP aaaa1234 SEND\r\nTo-Path: {}\r\nFrom-Path: {peer}\r\nMessage-ID: 1\r\n\
+             Content-Type: text/plain\r\n\r\nhello\r\n-------aaaa1234$\r\n",
+            mine.uri
+        );
+        let answer = if secure {
+            let mut stream = client(&authority, msrp.local_addr(1).unwrap()).await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            response(&mut stream, "aaaa1234").await
+        } else {
+            let mut stream = TcpStream::connect(address(&msrp)).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            response(&mut stream, "aaaa1234").await
+        };
+        assert!(answer.starts_with("MSRP aaaa1234 200 OK"), "{answer}");
+        mine.bound().await;
+        assert_eq!(heard(&mut mine).await, "hello");
+    }
 }
 
 // Covers: MSRP-016
