@@ -68,6 +68,8 @@ readers! {
     the_msrp_framer_stands: MsrpFramer,
     the_msrp_uri_parser_stands: MsrpUri,
     the_msrp_header_parsers_stand: MsrpHeaders,
+    the_msrp_switch_stands: MsrpSwitch,
+    the_msrp_relay_stands: MsrpRelay,
 }
 
 // Covers: SEC-018

@@ -8,6 +8,7 @@
 mod corpus;
 mod grow;
 mod msrp;
+mod msrp_node;
 mod mutate;
 mod target;
 

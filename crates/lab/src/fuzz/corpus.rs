@@ -7,6 +7,7 @@ pub fn own() -> Vec<Vec<u8>> {
     all.extend([SDP, CPIM, PARTS, IMDN, MSRP].map(text));
     all.extend(VALUES.iter().map(|value| value.as_bytes().to_vec()));
     all.push(crate::core::SHIPPED_CRITERIA.as_bytes().to_vec());
+    all.extend(super::msrp_node::corpus());
     all
 }
 

@@ -21,7 +21,7 @@ use parlance_sip::{
 };
 use tokio::time::Instant;
 
-use super::msrp;
+use super::{msrp, msrp_node};
 
 /// Something that reads what a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,10 @@ pub enum Target {
     MsrpUri,
     /// Each typed header of MSRP.
     MsrpHeaders,
+    /// A room of the MSRP switch, behind one participant.
+    MsrpSwitch,
+    /// A pair and the MSRP relay, behind one peer.
+    MsrpRelay,
     /// Panics on purpose.
     #[cfg(test)]
     Broken,
@@ -55,7 +59,7 @@ pub enum Target {
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Message,
         Self::Headers,
         Self::Uri,
@@ -67,6 +71,8 @@ impl Target {
         Self::MsrpFramer,
         Self::MsrpUri,
         Self::MsrpHeaders,
+        Self::MsrpSwitch,
+        Self::MsrpRelay,
     ];
 
     /// What it is called in a report.
@@ -83,6 +89,8 @@ impl Target {
             Self::MsrpFramer => "MSRP framer",
             Self::MsrpUri => "MSRP URI parser",
             Self::MsrpHeaders => "MSRP header parsers",
+            Self::MsrpSwitch => "MSRP switch",
+            Self::MsrpRelay => "MSRP relay",
             #[cfg(test)]
             Self::Broken => "a reader that panics",
         }
@@ -107,6 +115,8 @@ impl Target {
             Self::MsrpFramer => msrp::framer(input),
             Self::MsrpUri => msrp::uri(input),
             Self::MsrpHeaders => msrp::headers(input),
+            Self::MsrpSwitch => msrp_node::switch(input),
+            Self::MsrpRelay => msrp_node::relay(input),
             #[cfg(test)]
             Self::Broken => {
                 assert!(!input.starts_with(b"boom"), "boom");
