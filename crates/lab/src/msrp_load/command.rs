@@ -244,14 +244,8 @@ fn set_up(options: &Options, legs: &Legs, watch: &mut Watch) -> Result<Engine, M
         sample: options.sample,
         tick: Duration::from_micros(u64::from(options.tick)),
     };
-    let (mut links, carried) = connect(options, &groups, &order)?;
-    if let Some(relay) = &options.relay {
-        ask(options, relay, &mut groups, &mut links, &carried)?;
-    }
-    let mut sessions = sessions(&groups, &rules.run, (!open).then_some(options.window));
-    for (number, carried) in carried.iter().enumerate() {
-        carry(number, carried, options.relay.is_some(), &mut sessions, &mut links, &rules.run)?;
-    }
+    let window = (!open).then_some(options.window);
+    let (links, sessions) = connected(options, &mut groups, &order, &rules.run, window)?;
     let most = options.senders.unwrap_or(usize::MAX);
     let active = groups.iter().take(options.active.unwrap_or(usize::MAX));
     let active: usize = active.map(|group| group.members.len()).sum();
@@ -265,6 +259,32 @@ fn set_up(options: &Options, legs: &Legs, watch: &mut Watch) -> Result<Engine, M
         bind(&mut engine)?;
     }
     Ok(engine)
+}
+
+/// The sessions of all groups, each on a connection that stands.
+fn connected(
+    options: &Options,
+    groups: &mut [Group],
+    order: &[(usize, usize)],
+    run: &Run,
+    window: Option<u32>,
+) -> Result<(Vec<Link>, Vec<Session>), MsrpLoadError> {
+    let Some(relay) = &options.relay else {
+        let mut placed = sessions(groups, run, window);
+        // At once: a server closes a connection that says nothing for too long.
+        let bind = |number, link: &mut Link, carried: &Carried| {
+            carry((number, link), carried, &mut placed, Some(run))
+        };
+        let (links, _) = connect(options, groups, order, bind)?;
+        return Ok((links, placed));
+    };
+    let (mut links, carried) = connect(options, groups, order, |_, _, _| Ok(()))?;
+    ask(options, relay, groups, &mut links, &carried)?;
+    let mut placed = sessions(groups, run, window);
+    for (number, (link, carried)) in links.iter_mut().zip(&carried).enumerate() {
+        carry((number, link), carried, &mut placed, None)?;
+    }
+    Ok((links, placed))
 }
 
 /// The pairs of a relay that has not been asked yet.
@@ -298,11 +318,12 @@ fn order(groups: &[Group]) -> Vec<(usize, usize)> {
 /// The sessions that a connection carries, by number.
 type Carried = Vec<u32>;
 
-/// Opens the connections.
+/// Opens the connections, and does `next` with each once it stands.
 fn connect(
     options: &Options,
     groups: &[Group],
     order: &[(usize, usize)],
+    mut next: impl FnMut(usize, &mut Link, &Carried) -> io::Result<()>,
 ) -> Result<(Vec<Link>, Vec<Carried>), MsrpLoadError> {
     let firsts: Vec<usize> = groups
         .iter()
@@ -332,8 +353,11 @@ fn connect(
             tls: server.secure.then(|| config.clone()),
             websocket: server.websocket,
         };
-        links.push(Link::connect(&place, options.verify)?);
-        carried.push(shared.iter().map(number).collect());
+        let mut link = Link::connect(&place, options.verify)?;
+        let sessions = shared.iter().map(number).collect();
+        next(links.len(), &mut link, &sessions)?;
+        links.push(link);
+        carried.push(sessions);
     }
     Ok((links, carried))
 }
@@ -387,24 +411,20 @@ fn sessions(groups: &[Group], run: &Run, window: Option<u32>) -> Vec<Session> {
     sessions
 }
 
-/// Puts sessions on their connection and, unless a relay was asked, binds them at once: a server
-/// closes a connection that says nothing for too long.
+/// Puts sessions on their connection and binds them there, unless a relay has done so.
 fn carry(
-    number: usize,
+    (number, link): (usize, &mut Link),
     carried: &[u32],
-    asked: bool,
     sessions: &mut [Session],
-    links: &mut [Link],
-    run: &Run,
-) -> Result<(), MsrpLoadError> {
-    let Some(link) = links.get_mut(number) else { return Ok(()) };
+    binds: Option<&Run>,
+) -> io::Result<()> {
     let mut by_uri = HashMap::new();
     for session in carried {
         let at = usize::try_from(*session).unwrap_or(usize::MAX);
         let Some(place) = sessions.get_mut(at) else { continue };
         place.link = u32::try_from(number).unwrap_or(u32::MAX);
         by_uri.insert(place.from_path.clone().into_bytes(), *session);
-        if !asked {
+        if let Some(run) = binds {
             link.push(|out| run.bind(&place.author, out));
         }
     }
@@ -412,7 +432,7 @@ fn carry(
         [one] => Sessions::One(*one),
         _ => Sessions::Many(by_uri),
     };
-    Ok(link.flush()?)
+    link.flush()
 }
 
 /// Waits until all sessions are bound.
