@@ -13,7 +13,7 @@ use super::{
 };
 use crate::node::cx::Cx;
 use crate::session::{LocalAddress, Usage};
-use crate::{Node, SessionKey};
+use crate::{MsrpUri, Node, SessionKey};
 
 impl Node {
     /// Sets how all rooms are treated, from now on.
@@ -60,7 +60,28 @@ impl Node {
         address: &LocalAddress,
         config: &LegConfig,
     ) -> Result<SessionKey, JoinError> {
-        self.command(now, |roles| roles.switch.add_leg(&mut roles.cx, room, address, config))
+        self.command(now, |roles| {
+            roles.switch.add_leg(&mut roles.cx, room, config, |cx, usage| cx.open(address, usage))
+        })
+    }
+
+    /// The same under the URI `own`, of which the caller answers for that no session has it and that
+    /// it cannot be guessed: somebody who lost the connection comes back.
+    ///
+    /// # Errors
+    /// [`JoinError`]: nothing has changed.
+    pub fn add_leg_as(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        own: MsrpUri,
+        config: &LegConfig,
+    ) -> Result<SessionKey, JoinError> {
+        self.command(now, |roles| {
+            roles
+                .switch
+                .add_leg(&mut roles.cx, room, config, |cx, usage| cx.sessions.open_as(own, usage))
+        })
     }
 
     /// The SDP of a participant has changed: `a=chatroom`, which a later SDP may leave out and
@@ -132,8 +153,8 @@ impl Switch {
         &mut self,
         cx: &mut Cx,
         id: RoomId,
-        address: &LocalAddress,
         config: &LegConfig,
+        open: impl FnOnce(&mut Cx, Usage) -> SessionKey,
     ) -> Result<SessionKey, JoinError> {
         let max = self.config.legs_max;
         let place = u32::try_from(self.legs.vacant_key()).unwrap_or(u32::MAX);
@@ -144,7 +165,7 @@ impl Switch {
         let identity = Identity::new(&config.uris)?;
         let pseudonym = config.pseudonym.as_deref().map(Pseudonym::new).transpose()?;
         let participant = room.join(config, &identity, pseudonym.as_ref(), place)?;
-        let session = cx.open(address, Usage::Leg(place));
+        let session = open(cx, Usage::Leg(place));
         let leg = Leg::new(config, session, (id.index, participant), identity, pseudonym);
         self.legs.insert(leg);
         Ok(session)

@@ -1,5 +1,6 @@
 //! `parlance msrp-relay` and `parlance msrp-room`: MSRP without SIP.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,10 +8,11 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use parlance_msrp::header::FailureReport;
 use parlance_msrp::relay::{PairConfig, PairSide};
-use parlance_msrp::switch::{LegConfig, RoomConfig, SwitchConfig};
-use parlance_msrp::{FromRule, LocalAddress, Path, Scheme, SessionKey};
-use parlance_net::msrp::AtCore;
+use parlance_msrp::switch::{LegConfig, RoomConfig, RoomId, SwitchConfig};
+use parlance_msrp::{Event, FromRule, LocalAddress, MsrpUri, Path, Scheme, SessionKey};
+use parlance_net::msrp::{AtCore, Sink};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::Failed;
 use crate::config::{Config, MsrpListen, Tables};
@@ -117,15 +119,20 @@ pub(super) async fn room(
     }
     let service = start(&config).await?;
     let address = service.address(0).ok_or_else(|| Failed::failure("no listener"))?;
+    let (sink, events) = mpsc::channel(EVENTS_MAX);
+    let mut seats = HashMap::new();
     let mut rooms = Vec::with_capacity(args.rooms);
     for number in 0..args.rooms {
         let (core, address, size) = (core_of(&service, number), address.clone(), args.size);
+        let sink = sink.clone();
         let failure_report = args.recipients_answer.into();
         let room = service.msrp().run(core, move |at| {
             at.node.set_switch(SwitchConfig { failure_report, ..SwitchConfig::default() });
-            open_room(at, &address, number, size)
+            open_room(at, &address, &sink, number, size)
         });
-        rooms.push(room.await.map_err(Failed::failure)?.map_err(Failed::Failure)?);
+        let (room, taken) = room.await.map_err(Failed::failure)?.map_err(Failed::Failure)?;
+        rooms.push(room);
+        seats.extend(taken);
     }
     let mut pairs = Vec::with_capacity(args.pairs);
     for number in 0..args.pairs {
@@ -137,9 +144,54 @@ pub(super) async fn room(
         "{}\n",
         json!({ "rooms": rooms, "pairs": pairs, "auth": auth(&service) })
     ))?;
-    until_told(file, |config| service.reload(config)).await.map_err(Failed::failure)?;
+    tokio::select! {
+        told = until_told(file, |config| service.reload(config)) => told.map_err(Failed::failure)?,
+        () = let_back(&service, seats, (sink, events)) => {}
+    }
     service.drain().await;
     Ok(())
+}
+
+/// The place of a participant of a room, which is kept.
+struct Seat {
+    core: u8,
+    room: RoomId,
+    uri: MsrpUri,
+    peer: String,
+    config: LegConfig,
+}
+
+impl Seat {
+    /// Gives the place, under its URI, to whoever connects next.
+    fn take(&self, at: &mut AtCore<'_>, sink: Sink) -> Option<SessionKey> {
+        let Self { room, uri, peer, config, .. } = self;
+        // The room is as it was, without this participant.
+        let session = at.node.add_leg_as(at.now, *room, uri.clone(), config).ok()?;
+        at.node.set_peer(at.now, session, Path::new(peer.as_bytes()), FromRule::Whole);
+        at.subscribe(session, sink);
+        Some(session)
+    }
+}
+
+/// Events of participants that wait; more hold back who causes them. Local limit.
+const EVENTS_MAX: usize = 1024;
+
+/// Whoever has lost the connection may come back under the same URI: one server serves load after
+/// load.
+async fn let_back(
+    service: &Service,
+    mut seats: HashMap<SessionKey, Seat>,
+    (sink, mut events): (Sink, mpsc::Receiver<Event>),
+) {
+    while let Some(event) = events.recv().await {
+        let Event::Lost { session, .. } = event else { continue };
+        let Some(seat) = seats.remove(&session) else { continue };
+        let (core, sink) = (seat.core, sink.clone());
+        let taken = service.msrp().run(core, move |at| (seat.take(at, sink), seat));
+        if let Ok((Some(session), seat)) = taken.await {
+            seats.insert(session, seat);
+        }
+    }
 }
 
 async fn start(config: &Config) -> Result<Service, Failed> {
@@ -164,24 +216,26 @@ fn auth(service: &Service) -> Value {
 fn open_room(
     at: &mut AtCore<'_>,
     address: &LocalAddress,
+    sink: &Sink,
     number: usize,
     size: usize,
-) -> Result<Value, String> {
+) -> Result<(Value, HashMap<SessionKey, Seat>), String> {
     let uri = format!("sip:room{number}@parlance.invalid");
     let policy = RoomConfig { welcome: false, ..RoomConfig::new(vec![uri.clone()]) };
     let room = at.node.open_room(at.now, policy).map_err(|error| error.to_string())?;
-    let mut legs = Vec::with_capacity(size);
+    let (mut legs, mut seats) = (Vec::with_capacity(size), HashMap::new());
     for place in 0..size {
         let participant = format!("sip:p{place}@parlance.invalid");
         let config = LegConfig::new(&participant);
         let session = at.node.add_leg(at.now, room, address, &config);
-        let mut leg = leg(at, session.map_err(|error| error.to_string())?, address);
-        if let Some(leg) = leg.as_object_mut() {
-            leg.insert("participant".to_owned(), participant.into());
-        }
-        legs.push(leg);
+        let session = session.map_err(|error| error.to_string())?;
+        let peer = peer(at, session, address);
+        let uri = at.node.uri(session).cloned().ok_or("the session is gone")?;
+        legs.push(json!({ "uri": uri.as_str(), "peer": peer, "participant": participant }));
+        at.subscribe(session, sink.clone());
+        seats.insert(session, Seat { core: at.core, room, uri, peer, config });
     }
-    Ok(json!({ "uri": uri, "legs": legs }))
+    Ok((json!({ "uri": uri, "legs": legs }), seats))
 }
 
 /// Opens two sessions whose messages are passed on between them.
@@ -194,12 +248,17 @@ fn pair(at: &mut AtCore<'_>, address: &LocalAddress) -> Value {
     json!({ "legs": legs })
 }
 
-/// Gives a session a peer, as its SDP would have: the path of the peer is told to both.
+/// A session and its peer.
 fn leg(at: &mut AtCore<'_>, session: SessionKey, address: &LocalAddress) -> Value {
+    let peer = peer(at, session, address);
+    json!({ "uri": at.node.uri(session).map(MsrpUri::as_str), "peer": peer })
+}
+
+/// Gives a session a peer, as its SDP would have: the path of the peer.
+fn peer(at: &mut AtCore<'_>, session: SessionKey, address: &LocalAddress) -> String {
     let scheme = if address.scheme == Scheme::Msrps { "msrps" } else { "msrp" };
     let id = format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
     let peer = format!("{scheme}://127.0.0.1:9/{id};{}", address.transport);
     at.node.set_peer(at.now, session, Path::new(peer.as_bytes()), FromRule::Whole);
-    let uri = at.node.uri(session).map(|uri| String::from_utf8_lossy(uri.as_bytes()).into_owned());
-    json!({ "uri": uri, "peer": peer })
+    peer
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -64,6 +65,16 @@ impl Leg {
         self.until(&format!("MSRP {id} 200"));
     }
 
+    /// Whether it is let in.
+    fn tries_to_bind(&mut self) -> bool {
+        let Self { uri, peer, .. } = &*self;
+        let head = format!("MSRP bind1234 SEND\r\nTo-Path: {uri}\r\nFrom-Path: {peer}\r\n");
+        let octets = format!("{head}Message-ID: bind\r\n-------bind1234$\r\n");
+        self.stream.write_all(octets.as_bytes()).unwrap();
+        self.until("-------bind1234$");
+        self.read.starts_with("MSRP bind1234 200")
+    }
+
     /// Waits until this was read.
     fn until(&mut self, wanted: &str) {
         let mut octets = [0; 4096];
@@ -105,6 +116,22 @@ fn rooms_and_pairs_are_opened_without_sip() {
             client.until("good morning\r\n-------");
         }
         assert!(!clients[0].read.contains("good morning"), "not back to the sender");
+    }
+    running.end();
+}
+
+#[test]
+fn who_lost_the_connection_takes_part_again() {
+    let listen = ["msrp-room", "--listen", "127.0.0.1:0", "--cores", "1"];
+    let running = Printed::start(&[&listen[..], &["--rooms", "1", "--size", "2"]].concat());
+    let leg = &running.said["rooms"][0]["legs"][0];
+    for _ in 0..3 {
+        // The server has to see first that the last connection is gone.
+        let bound = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            Leg::new(leg).tries_to_bind()
+        });
+        assert!(bound, "the place is not free");
     }
     running.end();
 }
