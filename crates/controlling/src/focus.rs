@@ -152,6 +152,11 @@ impl Focus {
         self.setup.group = Some(group);
     }
 
+    /// Who began it.
+    pub fn creator(&self) -> &Aor {
+        &self.setup.creator
+    }
+
     /// How the operator wants it.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy

@@ -56,6 +56,35 @@ pub enum Refusal {
     NoParticipant,
 }
 
+impl Refusal {
+    /// Its name in counters.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::UnsupportedBody(_) => "body",
+            Self::BadExtension(_) => "extension",
+            Self::NotFound => "not-found",
+            Self::Gone => "gone",
+            Self::Unavailable => "unavailable",
+            Self::NotAllowed => "not-allowed",
+            Self::Blocked => "blocked",
+            Self::NotMember => "not-member",
+            Self::Nested => "nested",
+            Self::Anonymous => "anonymous",
+            Self::Full => "full",
+            Self::ListTooLong => "list-too-long",
+            Self::TooMany => "too-many",
+            Self::TooManyOwn => "too-many-own",
+            Self::TooManySessions => "too-many-sessions",
+            Self::Closed => "closed",
+            Self::NobodyThere => "nobody-there",
+            Self::StateNotAllowed => "state-not-allowed",
+            Self::Media(..) => "media",
+            Self::NoParticipant => "no-participant",
+        }
+    }
+}
+
 /// The response a refusal becomes.
 pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
     let texts = &policy.warnings;

@@ -153,6 +153,12 @@ impl Focus {
         Err(Refusal::StateNotAllowed)
     }
 
+    /// Whether participants may send each other private messages: the switch knows one answer for
+    /// all, that for the one who began the session.
+    pub fn has_private_messages(&self) -> bool {
+        self.rights(std::slice::from_ref(&self.setup.creator)).private_messages
+    }
+
     /// Whether the session is a room in which participants have nicknames and private messages.
     pub fn is_room(&self) -> bool {
         self.setup.kind != Kind::OneToOne

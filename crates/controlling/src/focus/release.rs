@@ -1,6 +1,8 @@
 //! Whether a session goes on (OMA-TS-SIMPLE_IM §7.4.3.16).
 
-use super::{Focus, Kind};
+use parlance_sip::uri::Aor;
+
+use super::{EndpointId, Focus, Kind};
 
 /// Why a session ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +44,22 @@ impl Focus {
     }
 
     /// Whether the session may begin: enough are in, those are in without whom it does not, and a
-    /// key participant if the group has such (CF-035, CF-063).
-    pub fn may_begin(&self) -> bool {
+    /// key participant if the group has such (CF-035, CF-063). `founder` waits for that to come
+    /// in, and counts.
+    pub fn may_begin(&self, founder: Option<EndpointId>) -> bool {
         let Some(group) = &self.setup.group else { return true };
         let counts = self.roster.counts();
-        let min = usize::try_from(group.participants_min()).unwrap_or(usize::MAX);
-        counts.inside >= min
-            && (counts.key_participants > 0 || !group.has_key_participants())
-            && group.required().iter().all(|name| self.is_in(std::slice::from_ref(name)))
+        let founder = founder.and_then(|endpoint| self.user_of(endpoint));
+        let waits = founder.filter(|founder| !founder.is_in());
+        let inside = counts.inside + usize::from(waits.is_some());
+        let is_key = waits.is_some_and(|founder| founder.key_participant);
+        let is_there = |name: &Aor| {
+            let names = std::slice::from_ref(name);
+            self.is_in(names) || waits.is_some_and(|founder| founder.is(names))
+        };
+        inside >= usize::try_from(group.participants_min()).unwrap_or(usize::MAX)
+            && (is_key || counts.key_participants > 0 || !group.has_key_participants())
+            && group.required().iter().all(is_there)
     }
 
     fn needs_key_participant(&self) -> bool {

@@ -204,14 +204,15 @@ fn a_session_waits_for_those_it_needs() {
         ..with(rules(true, INITIATE), key(BOB))
     };
     let mut focus = focus_with(Kind::PreArranged, Some(made(document)), policy());
-    join(&mut focus, &caller(ALICE));
-    assert!(!focus.may_begin(), "one is not enough");
+    let alice = focus.dial_in(&caller(ALICE));
+    assert!(!focus.may_begin(Some(alice)), "one is not enough");
     invite(&mut focus, BOB);
-    assert!(!focus.may_begin(), "carol is required");
+    assert!(!focus.may_begin(None));
+    assert!(!focus.may_begin(Some(alice)), "carol is required");
     let carol = invite(&mut focus, CAROL);
-    assert!(focus.may_begin());
+    assert!(focus.may_begin(None) && focus.may_begin(Some(alice)));
     focus.leave(carol, Departed);
-    assert!(!focus.may_begin());
+    assert!(!focus.may_begin(None));
 }
 
 // Covers: CF-039, CF-005
