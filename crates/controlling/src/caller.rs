@@ -43,14 +43,14 @@ fn asserted_name(message: &Message) -> Option<String> {
 
 fn from_name(message: &Message) -> Option<String> {
     let from = message.header::<From<'_>>().ok().flatten()?;
-    text(from.display_name()?)
+    text(from.address().display_name()?)
 }
 
 /// What the one who was called is called, as his answer says.
 pub(crate) fn answerer_name(response: &Message) -> Option<String> {
     let to = || {
         let to = response.header::<To<'_>>().ok().flatten()?;
-        text(to.display_name()?)
+        text(to.address().display_name()?)
     };
     asserted_name(response).or_else(to)
 }

@@ -97,7 +97,7 @@ fn wrapped(policy: &Policy) -> MediaRanges {
 }
 
 /// A session that was agreed on with a participant, and our side of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Described {
     /// Our last description.
     pub(crate) own: Sdp,

@@ -316,6 +316,11 @@ impl Focus {
         self.state.revision()
     }
 
+    /// Whether something has changed that a subscriber has not been told.
+    pub fn has_news(&self, seen: &Seen) -> bool {
+        self.state.has_news(seen)
+    }
+
     /// The document that brings a subscriber up to date (RFC 4575 §4.3).
     pub fn document(&mut self, seen: &mut Seen, full: bool) -> Option<Bytes> {
         self.state.document(seen, full)

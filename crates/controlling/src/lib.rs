@@ -20,6 +20,8 @@ mod refusal;
 mod role;
 mod session;
 mod table;
+#[cfg(test)]
+mod tests;
 mod way;
 
 pub use groups::{

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use parlance_isc::media::{Room, RoomEvent, RoomLeg};
-use parlance_isc::session::{Address, Event, Inbox, Leg, LegId, LegTerms, Lost, WatcherId};
+use parlance_isc::session::{Address, Event, Inbox, Leg, LegId, LegTerms, WatcherId};
 use parlance_isc::{Cx, Local, Reply};
 use parlance_msrp::SessionKey;
 use parlance_msrp::negotiate::Terms;
@@ -132,7 +132,7 @@ enum Input {
     Room(RoomEvent),
     Done(Done),
     /// The founder's INVITE is lost.
-    Lost(Lost),
+    Lost,
     Time,
 }
 
@@ -162,7 +162,7 @@ impl Session {
             event = inbox.next() => Input::Event(event),
             event = room.next() => Input::Room(event),
             Some(done) = work.next() => Input::Done(done),
-            lost = begin::lost(founder.as_ref()) => Input::Lost(lost),
+            _ = begin::lost(founder.as_ref()) => Input::Lost,
             () = time => Input::Time,
         }
     }
@@ -178,7 +178,7 @@ impl Session {
             Input::Done(Done::Failed(endpoint, failure)) => self.failed(endpoint, failure).await,
             Input::Done(Done::Offered(offered)) => self.offer_answered(*offered).await,
             Input::Done(Done::Group(found)) => self.group_found(found),
-            Input::Lost(_) => self.founder_lost(),
+            Input::Lost => self.founder_lost(),
             Input::Time => self.time_passed().await,
         }
     }

@@ -149,6 +149,12 @@ impl State {
         self.forgotten = changed;
     }
 
+    /// Whether something has changed that a subscriber has not been told. One who was told nothing
+    /// yet is about to be told everything.
+    pub(super) fn has_news(&self, seen: &Seen) -> bool {
+        seen.version > 0 && seen.revision < self.revision
+    }
+
     /// The document that brings a subscriber up to date; `full`: it tells everything, as after
     /// every SUBSCRIBE. `None`: nothing has changed.
     pub(super) fn document(&mut self, seen: &mut Seen, full: bool) -> Option<Bytes> {

@@ -311,7 +311,8 @@ impl Session {
         }
         let Some(Founder { invite, best, .. }) = self.founder.take() else { return };
         let status = best.filter(|_| self.focus.counts().inside == 0).unwrap_or(480);
-        invite.refuse(invite.response(status));
+        let response = invite.response(status);
+        invite.refuse(response);
         self.end_with(Ending::Over);
     }
 

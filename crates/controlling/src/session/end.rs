@@ -6,6 +6,7 @@ use std::time::Duration;
 use parlance_content::conference_info::DisconnectionMethod::{self, Booted, Departed, Failed};
 use parlance_isc::session::{Ended, Event, LegId, Reason};
 use parlance_sip::Timers as SipTimers;
+use parlance_store::Millis;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Participant, Session, Stage};
@@ -133,8 +134,8 @@ impl Session {
     pub(super) async fn finish(mut self) {
         let ending = self.ending.unwrap_or(Ending::Over);
         let now = self.cx.now();
-        let kept = Duration::from_secs(self.focus.policy().ended_s.into());
-        self.hosted.table.borrow_mut().end(&self.identities, now.after(kept), now);
+        let until = Millis(now.0.saturating_add(1000 * u64::from(self.focus.policy().ended_s)));
+        self.hosted.table.borrow_mut().end(&self.identities, until, now);
         self.refuse_founder(&Refusal::NobodyThere);
         // Calls under way are cancelled by dropping them.
         self.work.clear();

@@ -70,8 +70,10 @@ impl Session {
         let Some(participant) = self.participants.get_mut(&endpoint) else { return };
         let Stage::In(inside) = &mut participant.stage else { return };
         let (own, before) = match &inside.description {
-            Description::Agreed(described) => (described.own.clone(), Some(described.clone())),
-            Description::Offered { own, before, .. } => (own.clone(), before.clone()),
+            Description::Agreed(described) => (described.own.clone(), Some(Box::clone(described))),
+            Description::Offered { own, before, .. } => {
+                (own.clone(), before.as_ref().map(Box::clone))
+            }
         };
         let room_leg = &participant.room_leg;
         let terms = describe::terms(&self.focus, &self.hosted.media, room_leg, participant.secure);

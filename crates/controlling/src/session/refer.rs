@@ -96,7 +96,8 @@ impl Session {
             return Ok(Wanted { removes, who: vec![invitee], is_list: false });
         };
         let requires = request.list::<Require<'_>>().filter_map(Result::ok);
-        let multiple = requires.into_iter().any(|tag| tag.0.eq_ignore_ascii_case("multiple-refer"));
+        let multiple =
+            requires.into_iter().any(|tag| tag.as_str().eq_ignore_ascii_case("multiple-refer"));
         if !multiple {
             return Err(Refusal::Malformed("multiple-refer is not required"));
         }

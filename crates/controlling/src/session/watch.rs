@@ -57,6 +57,10 @@ impl Session {
         let contact = self.contact();
         let terms = WatchTerms { packages: &[CONFERENCE], limits, contact, headers: Vec::new() };
         if let Some(watcher) = self.cx.watch(incoming, &terms, &self.address) {
+            // Nobody waits for what he is told at once.
+            if self.watchers.is_empty() {
+                self.timers.told = self.focus.revision();
+            }
             let id = watcher.id();
             let watching = Watching { watcher: Some(watcher), names, seen: Seen::default() };
             self.watchers.insert(id, watching);
@@ -106,7 +110,7 @@ impl Session {
 
     pub(super) fn watchers_changed(&mut self) {
         self.timers.told = self.focus.revision();
-        for watching in self.watchers.values() {
+        for watching in self.watchers.values().filter(|it| self.focus.has_news(&it.seen)) {
             if let Some(watcher) = &watching.watcher {
                 watcher.changed();
             }

@@ -1,0 +1,10 @@
+//! The role between a scripted network and an MSRP core without sockets, in paused time.
+
+mod adding;
+mod factory;
+mod groups;
+mod leaving;
+mod media;
+mod modifying;
+mod telling;
+mod world;

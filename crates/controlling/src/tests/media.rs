@@ -1,0 +1,174 @@
+//! One MSRP core without sockets, and peers whose octets a test writes and reads.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use bytes::{Buf as _, Bytes};
+use parlance_isc::media::{
+    AtCore, Command, CoreError, Media, MediaCores, Security, Sink, Sinks, TlsRules,
+};
+use parlance_msrp::{
+    ConnectionId, Input, LocalAddress, Node, NodeConfig, Output, Peer, Scheme, SessionKey,
+};
+use tokio::time::Instant;
+
+/// The core.
+#[derive(Clone)]
+pub(super) struct Core(Arc<Shared>);
+
+struct Shared {
+    waiting: Mutex<Vec<Command>>,
+    inside: Mutex<Inside>,
+    busy: Mutex<bool>,
+}
+
+struct Inside {
+    node: Node,
+    sinks: Subscribed,
+}
+
+#[derive(Default)]
+struct Subscribed(HashMap<SessionKey, Sink>);
+
+impl Sinks for Subscribed {
+    fn subscribe(&mut self, session: SessionKey, sink: Sink) {
+        self.0.insert(session, sink);
+    }
+
+    fn unsubscribe(&mut self, session: SessionKey) {
+        self.0.remove(&session);
+    }
+}
+
+impl MediaCores for Shared {
+    fn cores(&self) -> u8 {
+        1
+    }
+
+    fn address(&self, secure: bool) -> Option<LocalAddress> {
+        let (scheme, port) = if secure { (Scheme::Msrps, 2856) } else { (Scheme::Msrp, 2855) };
+        Some(LocalAddress { scheme, host: "127.0.0.20".into(), port, transport: "tcp" })
+    }
+
+    fn run(&self, _: u8, command: Command) -> Result<(), CoreError> {
+        if *self.busy.lock().unwrap() {
+            return Err(CoreError::Busy);
+        }
+        self.run_always(0, command);
+        Ok(())
+    }
+
+    /// Does it at once; what a command drops may bring another one.
+    fn run_always(&self, _: u8, command: Command) {
+        self.waiting.lock().unwrap().push(command);
+        let Ok(mut inside) = self.inside.try_lock() else { return };
+        loop {
+            let Some(command) = self.waiting.lock().unwrap().pop() else { return };
+            let Inside { node, sinks } = &mut *inside;
+            command(&mut AtCore { node, now: Instant::now().into_std(), sinks });
+            inside.drain();
+        }
+    }
+}
+
+impl Inside {
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Event(event) => {
+                    let sink = event.session().and_then(|session| self.sinks.0.get(&session));
+                    if let Some(sink) = sink {
+                        sink.try_send(event).unwrap();
+                    }
+                }
+                Output::Close(connection, _) => {
+                    let now = Instant::now().into_std();
+                    self.node.handle_input(now, Input::Lost { connection });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(super) fn new() -> Self {
+        let mut seed = 7_u64;
+        let entropy = Box::new(move || {
+            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            seed.wrapping_mul(0xBF58_476D_1CE4_E5B9)
+        });
+        let now = Instant::now().into_std();
+        let node = Node::new(0, 1, now, NodeConfig::default(), entropy);
+        let inside = Mutex::new(Inside { node, sinks: Subscribed::default() });
+        Self(Arc::new(Shared { waiting: Mutex::default(), inside, busy: Mutex::default() }))
+    }
+
+    /// The handle of the role; `plain.test` is spoken to without TLS, `both.test` as it likes.
+    pub(super) fn media(&self) -> Media {
+        let domains = vec![("both.test".into(), Security::Prefer)];
+        let rules = TlsRules { default: Security::Off, domains };
+        Media::new(Arc::clone(&self.0) as Arc<dyn MediaCores>, rules)
+    }
+
+    /// The mailbox of the core is full from now on, or not any more.
+    pub(super) fn set_busy(&self, busy: bool) {
+        *self.0.busy.lock().unwrap() = busy;
+    }
+
+    /// Sessions, and those who take their events.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let inside = self.0.inside.lock().unwrap();
+        (inside.node.load().1, inside.sinks.0.len())
+    }
+
+    /// Somebody connects.
+    pub(super) fn accept(&self) -> ConnectionId {
+        let peer = Peer {
+            remote: "192.0.2.9:9".parse().unwrap(),
+            local: "192.0.2.1:2855".parse().unwrap(),
+            tls: None,
+            websocket: false,
+        };
+        self.at(|node| node.accept(Instant::now().into_std(), peer))
+    }
+
+    /// Octets come; what is written on the connection until then.
+    pub(super) fn octets(&self, connection: ConnectionId, octets: &str) -> String {
+        self.at(|node| {
+            let octets = Bytes::copy_from_slice(octets.as_bytes());
+            let input = Input::Octets { connection, octets: &octets };
+            node.handle_input(Instant::now().into_std(), input);
+        });
+        self.written(connection)
+    }
+
+    /// What is written on a connection.
+    pub(super) fn written(&self, connection: ConnectionId) -> String {
+        self.at(|node| {
+            let Some(outbound) = node.outbound(connection) else { return String::new() };
+            let written = outbound.copy_to_bytes(outbound.remaining()).to_vec();
+            String::from_utf8(written).unwrap()
+        })
+    }
+
+    /// A connection is gone.
+    pub(super) fn lose(&self, connection: ConnectionId) {
+        let lost = Input::Lost { connection };
+        self.at(|node| node.handle_input(Instant::now().into_std(), lost));
+    }
+
+    fn at<T>(&self, act: impl FnOnce(&mut Node) -> T) -> T {
+        let mut inside = self.0.inside.lock().unwrap();
+        let value = act(&mut inside.node);
+        inside.drain();
+        value
+    }
+}
