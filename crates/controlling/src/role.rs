@@ -31,6 +31,8 @@ pub struct Setup {
     pub media: Media,
     /// Where requests of our own are sent from.
     pub listener: ListenerId,
+    /// What the user part of session identities begins with.
+    pub prefix: String,
     /// The domain of session identities.
     pub domain: String,
     /// The sessions of all shards.
@@ -50,6 +52,7 @@ pub(crate) struct Hosted {
     pub(crate) groups: Rc<dyn Groups>,
     pub(crate) media: Media,
     pub(crate) listener: ListenerId,
+    pub(crate) prefix: String,
     pub(crate) domain: String,
     pub(crate) quota: Arc<Quota>,
     pub(crate) table: RefCell<Table>,
@@ -72,9 +75,9 @@ impl Controlling {
     /// A function without sessions. `policy` gives what is in force; a session keeps what it began
     /// with.
     pub fn new(policy: impl Fn() -> Arc<Policy> + 'static, setup: Setup) -> Self {
-        let Setup { groups, media, listener, domain, quota, clock } = setup;
+        let Setup { groups, media, listener, prefix, domain, quota, clock } = setup;
         let (table, meter) = (RefCell::default(), Meter::new());
-        let hosted = Hosted { groups, media, listener, domain, quota, table, meter, clock };
+        let hosted = Hosted { groups, media, listener, prefix, domain, quota, table, meter, clock };
         Self { policy: Box::new(policy), hosted: Rc::new(hosted) }
     }
 

@@ -122,12 +122,12 @@ impl Cx {
         self.0.sessions.drain();
     }
 
-    /// A new session identity in `domain`: 64 random bits, drawn until requests to it come to this
+    /// A new session identity in `domain`: `prefix` and 64 random bits, drawn until requests to it come to this
     /// shard ([`parlance_sip::endpoint::shard_of_uri`]).
-    pub fn session_uri(&self, domain: &str) -> String {
+    pub fn session_uri(&self, prefix: &str, domain: &str) -> String {
         let shards = self.0.node.shards.len();
         loop {
-            let uri = format!("sip:{:016x}@{domain}", self.random());
+            let uri = format!("sip:{prefix}{:016x}@{domain}", self.random());
             let shard = Uri::parse(uri.as_bytes()).ok().and_then(|uri| shard_of_uri(&uri, shards));
             // A domain that makes no URI is an error of the configuration; it is never asked for.
             if shard.is_none_or(|shard| shard == usize::from(self.shard())) {

@@ -280,9 +280,11 @@ fn in_dialog(request: &Request, facts: &Facts<'_>) -> Choice {
     if facts.in_session && !facts.goes_on(request) {
         return Choice::of(Function::Session, Reason::InDialogHere);
     }
-    let target = request.uri();
-    let is_ours =
-        target.as_ref().and_then(|uri| uri.as_sip()).is_some_and(|uri| facts.services.is_own(uri));
+    // A session identity leads nowhere but here: it is the Contact of a focus.
+    let is_ours = request.uri().is_some_and(|uri| {
+        uri.as_sip().is_some_and(|uri| facts.services.is_own(uri))
+            || facts.services.destination(&uri) == Destination::Service(Service::Session)
+    });
     if is_ours && !facts.goes_on(request) {
         return match request.method() {
             Method::Ack => Choice::of(Function::Dropped, Reason::NoDialog),

@@ -77,16 +77,17 @@ mod tests {
     #[test]
     fn who_was_removed_needs_an_invitation() {
         let mut memory = Memory::default();
-        let (bob, tel) = (aor("sip:bob@ims.test"), aor("tel:+15550002"));
-        assert_eq!(memory.of(&[bob.clone()]), None);
-        memory.leave(&[bob.clone()]);
-        assert_eq!(memory.of(&[bob.clone()]), Some(Past::Welcome));
-        memory.expel(&[bob.clone(), tel.clone()]);
-        memory.leave(&[bob.clone()]);
-        assert_eq!(memory.of(&[tel.clone()]), Some(Past::Expelled), "by another name");
-        assert_eq!(memory.of(&[aor("sip:b2@ims.test"), bob.clone()]), Some(Past::Expelled));
-        memory.invite(&[bob.clone(), tel]);
-        assert_eq!(memory.of(&[bob]), Some(Past::Welcome));
+        let (bob, tel) = ([aor("sip:bob@ims.test")], [aor("tel:+15550002")]);
+        let both = [bob.clone(), tel.clone()].concat();
+        assert_eq!(memory.of(&bob), None);
+        memory.leave(&bob);
+        assert_eq!(memory.of(&bob), Some(Past::Welcome));
+        memory.expel(&both);
+        memory.leave(&bob);
+        assert_eq!(memory.of(&tel), Some(Past::Expelled), "by another name");
+        assert_eq!(memory.of(&[aor("sip:b2@ims.test"), bob[0].clone()]), Some(Past::Expelled));
+        memory.invite(&both);
+        assert_eq!(memory.of(&bob), Some(Past::Welcome));
     }
 
     // Covers: CF-036

@@ -193,7 +193,7 @@ async fn open(
     beginning: &Beginning,
 ) -> Result<Session, Refusal> {
     let permit = hosted.quota.begin(policy)?;
-    let entity = cx.session_uri(&hosted.domain);
+    let entity = cx.session_uri(&hosted.prefix, &hosted.domain);
     let own = Aor::parse(&entity).map_err(|_| Refusal::Unavailable)?;
     let group = beginning.group.as_ref().map(|group| group.identity().clone());
     let identities: Vec<Aor> = std::iter::once(own).chain(group).collect();

@@ -221,11 +221,9 @@ impl Session {
 
     /// A provisional response came.
     pub(super) fn progress(&mut self, calling: Calling, status: u16) {
-        if matches!(status, 180..=183) && self.participants.contains_key(&calling.endpoint) {
-            if status == 180 {
-                self.focus.alerting(calling.endpoint);
-                self.founder_hears_ringing();
-            }
+        if status == 180 && self.participants.contains_key(&calling.endpoint) {
+            self.focus.alerting(calling.endpoint);
+            self.founder_hears_ringing();
         }
         self.work.push(Box::pin(calling.next()));
     }

@@ -71,9 +71,7 @@ impl Session {
         let Stage::In(inside) = &mut participant.stage else { return };
         let (own, before) = match &inside.description {
             Description::Agreed(described) => (described.own.clone(), Some(Box::clone(described))),
-            Description::Offered { own, before, .. } => {
-                (own.clone(), before.as_ref().map(Box::clone))
-            }
+            Description::Offered { own, before, .. } => (own.clone(), before.clone()),
         };
         let room_leg = &participant.room_leg;
         let terms = describe::terms(&self.focus, &self.hosted.media, room_leg, participant.secure);

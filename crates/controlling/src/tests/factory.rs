@@ -169,7 +169,7 @@ async fn without_a_list_one_is_alone_or_refused() {
     world.send(&alice.within("BYE", "", "")).await;
     let gone = world.one(&Ue::new("alice").invite(&session, "")).await;
     assert_eq!(gone.status(), 410);
-    let unknown = world.one(&Ue::new("alice").invite("sip:0@sessions.ims.test", "")).await;
+    let unknown = world.one(&Ue::new("alice").invite("sip:im-sess-0@sessions.ims.test", "")).await;
     assert_eq!(unknown.status(), 404);
     world.is_clean().await;
 

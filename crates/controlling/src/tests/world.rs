@@ -171,9 +171,10 @@ impl World {
             groups: shelf.clone(),
             media: core.media(),
             listener: ListenerId(0),
+            prefix: "im-sess-".to_owned(),
             domain: "sessions.ims.test".to_owned(),
             quota: Arc::clone(&quota),
-            clock: clock.clone(),
+            clock,
         };
         let role = Rc::new(Controlling::new(move || Arc::clone(&policy), setup));
         let node = Arc::new(node(&store, clock, &queue));
@@ -555,7 +556,7 @@ fn rules(store: &Store) -> Rules {
     services.domain("ims.test");
     services.identity(FACTORY.parse().unwrap(), Service::ConferenceFactory);
     services.family("im-group-", "ims.test", Service::Group);
-    services.family("", "sessions.ims.test", Service::Session);
+    services.family("im-sess-", "sessions.ims.test", Service::Session);
     services.listener(ListenerId(0), SessionCase::Originating);
     services.running.controlling = true;
     let decider = Decider {

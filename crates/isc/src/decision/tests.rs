@@ -408,6 +408,8 @@ fn a_dialog_keeps_its_function() {
     assert_eq!(ours.role(&bye), Function::Session);
     assert_eq!(World::full().role(&bye), refused(Refusal::NoDialog));
     assert_eq!(World::full().role(&in_dialog("ACK", "sip:127.0.0.20", "a: b")), Function::Dropped);
+    let ended = in_dialog("BYE", "sip:s1@sessions.ims.test", "Subject: x");
+    assert_eq!(World::full().role(&ended), refused(Refusal::NoDialog));
     // Passing through, with nothing asked for: neither tag nor user nor service.
     let passing = in_dialog("MESSAGE", "sip:im-exploder@ims.test", "Route: <sip:127.0.0.20;lr>");
     let decision = World::full().decide(&passing);
