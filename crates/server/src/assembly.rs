@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Authentication, Config, Side, host_port, size};
 use crate::digest::Credentials;
+use crate::event_file::EventFile;
 use crate::sockets::Plan;
 
 /// How often registrations that ran out are looked for, and how many end at a time; local values.
@@ -67,6 +68,7 @@ pub struct Assembly {
     endpoint: EndpointConfig,
     listener: ListenerId,
     reg_event: Option<RegEventPolicy>,
+    events: Option<Arc<EventFile>>,
 }
 
 /// Why the parts do not fit: a file of the configuration changed since it was checked.
@@ -124,7 +126,15 @@ impl Assembly {
             endpoint,
             listener,
             reg_event: config.registration.reg_event(config, listener),
+            events: None,
         })
+    }
+
+    /// Tells `file` what happens to messages and sessions.
+    #[must_use]
+    pub fn with_events(mut self, file: Arc<EventFile>) -> Self {
+        self.events = Some(file);
+        self
     }
 
     /// The shard numbered `number`, over `wire`. Must be called, and the shard run, on a
@@ -138,7 +148,11 @@ impl Assembly {
         let cx = shard.cx();
         self.deferred.start(&cx);
         if number == 0 {
-            cx.spawn(end_lapsed(cx.clone(), Arc::clone(&self.rules), Rc::new(self.events())));
+            cx.spawn(end_lapsed(
+                cx.clone(),
+                Arc::clone(&self.rules),
+                Rc::new(self.registration_events()),
+            ));
         }
         shard
     }
@@ -207,10 +221,14 @@ impl Assembly {
         let policy = Arc::clone(&self.policy);
         let participating = Participating::new(move || policy.load_full(), Arc::clone(&self.rates))
             .with_deferral(Rc::new(self.deferred.clone()));
+        let participating = match &self.events {
+            Some(file) => participating.with_events(Rc::new(Arc::clone(file))),
+            None => participating,
+        };
         let journal = self.journals.get(usize::from(number)).cloned();
         let journal = journal.unwrap_or_else(|| Arc::new(Mutex::new(Journal::new(0))));
         let rules = Arc::clone(&self.rules);
-        let events = Rc::new(self.events());
+        let events = Rc::new(self.registration_events());
         let dispatcher =
             Dispatcher::new(move || rules.load_full(), journal, Rc::new(participating), events);
         match self.reg_event.clone() {
@@ -219,7 +237,7 @@ impl Assembly {
         }
     }
 
-    fn events(&self) -> Events {
+    fn registration_events(&self) -> Events {
         Events {
             deferred: self.deferred.clone(),
             policy: Arc::clone(&self.policy),

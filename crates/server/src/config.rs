@@ -23,7 +23,7 @@ use toml::Table;
 pub use mistakes::{Mistake, Mistakes};
 pub use msrp::{Msrp, MsrpListen, MsrpPeer, TlsUse};
 pub use net::Net;
-pub use operation::{Format, Http, Log, Shards};
+pub use operation::{Events, Format, Http, Log, Shards};
 pub use roles::{Deferred, Participating, ProvisioningName, Registration, UnknownUserName};
 pub use secret::Secret;
 pub use section::Tables;
@@ -102,6 +102,8 @@ sections! {
     http: Http,
     /// Logs.
     log: Log,
+    /// What happens to messages and sessions.
+    events: Events,
     /// How the work is shared out.
     shards: Shards,
 }

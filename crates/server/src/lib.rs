@@ -14,6 +14,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod digest;
+pub mod event_file;
 pub mod http;
 pub mod log;
 mod measure;

@@ -32,7 +32,7 @@ pub(crate) fn recorder() -> PrometheusHandle {
 
 /// Counters of this crate and those below, but for `net`, which describes its own.
 #[rustfmt::skip]
-const COUNTERS: [(&str, &str); 24] = [
+const COUNTERS: [(&str, &str); 25] = [
     ("parlance_admin_refused_total", "Administration requests without the token"),
     ("parlance_deferred_deliveries_total", "Attempts to deliver a stored message, by result"),
     ("parlance_deferred_expired_total", "Stored messages removed because their time was over"),
@@ -40,6 +40,7 @@ const COUNTERS: [(&str, &str); 24] = [
     ("parlance_deferred_notifications_total", "Attempts to tell of stored messages, by result"),
     ("parlance_deferred_offers_total", "Messages offered for storing, by result"),
     ("parlance_deferred_reports_total", "Disposition notifications sent, by result"),
+    ("parlance_event_lines_lost_total", "Lines of the file of events that were lost"),
     ("parlance_isc_reg_event_total", "Subscriptions to the reg event of users, by result"),
     ("parlance_participating_deferred_total", "Messages given to the deferred function"),
     ("parlance_participating_delivered_late_total", "Messages delivered after they were stored"),

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::admin::Admin;
 use crate::assembly::{Assembly, AssemblyError, Parts};
 use crate::config::{Config, Side, size};
+use crate::event_file::EventFile;
 use crate::http::{self, TokenError};
 use crate::measure;
 use crate::measure::WAITING;
@@ -95,6 +96,9 @@ pub enum StartError {
     /// The system gives no random octets.
     #[error("no random octets")]
     Randomness,
+    /// The file of events cannot be opened.
+    #[error("events.file: {0}")]
+    Events(io::Error),
 }
 
 /// One bound SIP listener.
@@ -128,6 +132,7 @@ pub struct Server {
     near: Arc<ArcSwap<Near>>,
     bound: Vec<Bound>,
     http_address: SocketAddr,
+    events: Option<Arc<EventFile>>,
     http: tokio::task::JoinHandle<()>,
     ready: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
@@ -194,7 +199,12 @@ impl Server {
             nonce_seed: random()?,
             queues,
         };
-        let assembly = Arc::new(Assembly::new(&config, parts)?);
+        let events = open_events(&config)?;
+        let assembly = Assembly::new(&config, parts)?;
+        let assembly = Arc::new(match &events {
+            Some(file) => assembly.with_events(Arc::clone(file)),
+            None => assembly,
+        });
         let stop = watch::Sender::new(false);
         let queued = threads.into_iter().zip(receivers);
         let threads = queued.zip(0..).map(|((thread, queue), number)| {
@@ -222,6 +232,7 @@ impl Server {
             near,
             bound,
             http_address,
+            events,
             http: http::serve(http, service),
             ready,
             draining,
@@ -288,6 +299,9 @@ impl Server {
             },
             Err(error) => done.failed.push(error.to_string()),
         }
+        if let Some(file) = &self.events {
+            file.reopen();
+        }
         if let Err(errors) = self.net.reload_tls() {
             done.failed.extend(errors.iter().map(ToString::to_string));
         }
@@ -324,7 +338,7 @@ impl Server {
 
     /// Ends: what is written leaves, then sockets, threads and the store are closed.
     pub async fn stop(self) {
-        let Self { assembly, net, msrp, http, stop, threads, .. } = self;
+        let Self { assembly, net, msrp, events, http, stop, threads, .. } = self;
         if let Some(msrp) = msrp {
             msrp.drain().await;
         }
@@ -336,12 +350,21 @@ impl Server {
                 // A thread that panicked is as gone as one that ended.
                 let _ = thread.join();
             }
+            if let Some(file) = events {
+                file.close();
+            }
         });
         let _ = joined.await;
         // The handlers of HTTP hold the store as well.
         let _ = http.await;
         drop((assembly, net));
     }
+}
+
+fn open_events(config: &Config) -> Result<Option<Arc<EventFile>>, StartError> {
+    let file = config.events.file.as_deref();
+    let opened = file.map(|file| EventFile::open(file, size(config.events.lines_max)));
+    opened.transpose().map_err(StartError::Events)
 }
 
 impl std::fmt::Debug for Server {

@@ -39,6 +39,18 @@ section! {
 }
 
 section! {
+    /// What happens to messages and sessions, for charging, lawful interception and to trace who
+    /// sent what: a line of JSON for each step.
+    pub struct Events {
+        /// The file that lines are added to; its owner alone may read it. Without one there is
+        /// none. SIGHUP opens it anew, so that it can be renamed.
+        pub file: Option<PathBuf> = None, example "\"/var/log/parlance/events\"";
+        /// Lines that may wait for the disk, some 400 octets each; more are lost and counted.
+        pub lines_max: u64 = 65_536, in 1..=10_000_000;
+    }
+}
+
+section! {
     /// How the work is shared out.
     pub struct Shards {
         /// Threads that receive and handle requests; 0: one for each processor.
