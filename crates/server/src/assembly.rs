@@ -68,7 +68,7 @@ pub struct Assembly {
     endpoint: EndpointConfig,
     listener: ListenerId,
     reg_event: Option<RegEventPolicy>,
-    events: Option<Arc<EventFile>>,
+    events: Option<EventFile>,
 }
 
 /// Why the parts do not fit: a file of the configuration changed since it was checked.
@@ -132,7 +132,7 @@ impl Assembly {
 
     /// Tells `file` what happens to messages and sessions.
     #[must_use]
-    pub fn with_events(mut self, file: Arc<EventFile>) -> Self {
+    pub fn with_events(mut self, file: EventFile) -> Self {
         self.events = Some(file);
         self
     }
@@ -222,7 +222,7 @@ impl Assembly {
         let participating = Participating::new(move || policy.load_full(), Arc::clone(&self.rates))
             .with_deferral(Rc::new(self.deferred.clone()));
         let participating = match &self.events {
-            Some(file) => participating.with_events(Rc::new(Arc::clone(file))),
+            Some(file) => participating.with_events(Rc::new(file.clone())),
             None => participating,
         };
         let journal = self.journals.get(usize::from(number)).cloned();

@@ -37,8 +37,11 @@ use serde::Serialize;
 /// Lines written together at most.
 const BATCH: usize = 1024;
 
-/// The file.
-pub struct EventFile {
+/// The file. Cheap to clone: each shard has it.
+#[derive(Clone)]
+pub struct EventFile(Arc<Shared>);
+
+struct Shared {
     queue: SyncSender<Told>,
     lost: Counter,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -57,24 +60,30 @@ impl EventFile {
     ///
     /// # Errors
     /// The file cannot be opened, or there is no thread to be had.
-    pub fn open(path: &Path, lines_max: usize) -> io::Result<Arc<Self>> {
+    pub fn open(path: &Path, lines_max: usize) -> io::Result<Self> {
         let file = append_to(path)?;
         let (queue, told) = sync_channel(lines_max.max(1));
         let lost = counter!("parlance_event_lines_lost_total");
         let writer = Writer { path: path.to_owned(), file, lost: lost.clone() };
         let thread = std::thread::Builder::new().name("events".to_owned());
         let thread = thread.spawn(move || writer.run(&told))?;
-        Ok(Arc::new(Self { queue, lost, writer: Mutex::new(Some(thread)) }))
+        Ok(Self(Arc::new(Shared { queue, lost, writer: Mutex::new(Some(thread)) })))
     }
 
     /// Goes on in a file of the same name, after the old one was renamed.
     pub fn reopen(&self) {
         // A writer that is gone has said so in the log.
-        let _ = self.queue.send(Told::Reopen);
+        let _ = self.0.queue.send(Told::Reopen);
     }
 
     /// Writes what waits and closes the file. What comes later is lost and counted.
     pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Shared {
+    fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             let _ = self.queue.send(Told::End);
@@ -83,17 +92,17 @@ impl EventFile {
     }
 }
 
-impl EventSink for Arc<EventFile> {
+impl EventSink for EventFile {
     fn record(&self, event: &Event<'_>) {
         let Ok(mut line) = serde_json::to_vec(&Line::of(event)) else { return };
         line.push(b'\n');
-        if self.queue.try_send(Told::Line(line)).is_err() {
-            self.lost.increment(1);
+        if self.0.queue.try_send(Told::Line(line)).is_err() {
+            self.0.lost.increment(1);
         }
     }
 }
 
-impl Drop for EventFile {
+impl Drop for Shared {
     fn drop(&mut self) {
         self.close();
     }

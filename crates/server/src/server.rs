@@ -132,7 +132,7 @@ pub struct Server {
     near: Arc<ArcSwap<Near>>,
     bound: Vec<Bound>,
     http_address: SocketAddr,
-    events: Option<Arc<EventFile>>,
+    events: Option<EventFile>,
     http: tokio::task::JoinHandle<()>,
     ready: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
@@ -202,7 +202,7 @@ impl Server {
         let events = open_events(&config)?;
         let assembly = Assembly::new(&config, parts)?;
         let assembly = Arc::new(match &events {
-            Some(file) => assembly.with_events(Arc::clone(file)),
+            Some(file) => assembly.with_events(file.clone()),
             None => assembly,
         });
         let stop = watch::Sender::new(false);
@@ -361,7 +361,7 @@ impl Server {
     }
 }
 
-fn open_events(config: &Config) -> Result<Option<Arc<EventFile>>, StartError> {
+fn open_events(config: &Config) -> Result<Option<EventFile>, StartError> {
     let file = config.events.file.as_deref();
     let opened = file.map(|file| EventFile::open(file, size(config.events.lines_max)));
     opened.transpose().map_err(StartError::Events)
