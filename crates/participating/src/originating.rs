@@ -1,13 +1,12 @@
 //! A message of a served user on its way out (OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4).
 
-use parlance_isc::Outcome;
+use parlance_isc::{Outcome, Rate};
 use parlance_sip::header::Privacy;
 use parlance_sip::uri::Aor;
 
 use crate::amend;
 use crate::content::{self, Limits};
 use crate::passage::Passage;
-use crate::rate::Rate;
 use crate::refusal::Refusal;
 
 /// Serves the sender: policy, then on towards the recipient, and his final response back.

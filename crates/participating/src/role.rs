@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, counter};
-use parlance_isc::{Cx, Deferral, Function, Incoming, Role, SessionCase, Task, pass, pass_with};
+use parlance_isc::{
+    Cx, Deferral, Function, Incoming, Rates, Role, SessionCase, Task, pass, pass_with,
+};
 use parlance_sip::Method;
 use parlance_store::Millis;
 
@@ -16,7 +18,6 @@ use crate::content::ContentFilter;
 use crate::event::EventSink;
 use crate::passage::Passage;
 use crate::policy::Policy;
-use crate::rate::Rates;
 use crate::refusal::Refusal;
 use crate::{amend, originating, terminating};
 

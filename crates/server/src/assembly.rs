@@ -12,10 +12,10 @@ use parlance_isc::journal::{Entry, Journal};
 use parlance_isc::registration::{Registrar, RegistrationEvent};
 use parlance_isc::service::Services;
 use parlance_isc::{
-    Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, Media, NextHop, Node, RegEventPolicy,
-    RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
+    Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, Media, NextHop, Node, Rates,
+    RegEventPolicy, RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
 };
-use parlance_participating::{Participating, Policy, Rates, welcome};
+use parlance_participating::{Participating, Policy, welcome};
 use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
 use parlance_sip::uri::Uri;
 use parlance_sip::{Endpoint, EndpointConfig, Entropy, ListenerId, Timers, Transport};

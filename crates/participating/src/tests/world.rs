@@ -15,7 +15,7 @@ use parlance_isc::session::Invite;
 use parlance_isc::trust::Trust;
 use parlance_isc::{
     Cause, Clock, Cx, Decider, Deferral, Dispatcher, Incoming, Local, Locals, Lookup, Marks,
-    NextHop, Node, Offered, RefusalPolicy, RegistrationEvents, Rules, SessionCase, Shard,
+    NextHop, Node, Offered, Rates, RefusalPolicy, RegistrationEvents, Rules, SessionCase, Shard,
     ShardInput, Socket, Targets, Wire,
 };
 use parlance_sip::{
@@ -29,7 +29,6 @@ use crate::access::Lists;
 use crate::content::ContentFilter;
 use crate::event::{Event, EventSink, Step};
 use crate::policy::Policy;
-use crate::rate::Rates;
 use crate::role::Participating;
 
 /// What a world begins with.

@@ -1,4 +1,4 @@
-//! How much a user may send (OMA-TS-SIMPLE_IM §8.1.5.1).
+//! How much a user may send, or have sent (OMA-TS-SIMPLE_IM §8.1.5.1).
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,11 +17,11 @@ const PRINT_BITS: u32 = 20;
 
 /// A limit on messages: the generic cell rate algorithm, a token bucket that keeps one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
-    /// Messages a second for long; 0 sets no limit.
-    pub(crate) per_second: u32,
+pub struct Rate {
+    /// Messages a second for long, at most 1000; 0 sets no limit.
+    pub per_second: u32,
     /// Messages at once.
-    pub(crate) burst: u32,
+    pub burst: u32,
 }
 
 impl Rate {
@@ -68,7 +68,21 @@ impl Rates {
     ///
     /// # Errors
     /// When there is nothing left: how long until one message may be sent again.
-    pub(crate) fn take(&self, user: &UserId, rate: Rate, now: Millis) -> Result<(), Duration> {
+    pub fn take(&self, user: &UserId, rate: Rate, now: Millis) -> Result<(), Duration> {
+        self.take_many(user, 1, rate, now)
+    }
+
+    /// Takes `count` messages off the allowance of `user`, or none.
+    ///
+    /// # Errors
+    /// When there is not enough left: how long until there is. More than a burst never pass.
+    pub fn take_many(
+        &self,
+        user: &UserId,
+        count: u32,
+        rate: Rate,
+        now: Millis,
+    ) -> Result<(), Duration> {
         if rate.per_second == 0 {
             return Ok(());
         }
@@ -81,7 +95,7 @@ impl Rates {
             let Some((slot, value)) = find(ways, print) else { return Ok(()) };
             let is_his = value & ((1 << PRINT_BITS) - 1) == print;
             let whole = if is_his { value >> PRINT_BITS } else { 0 };
-            let spent = whole.max(now.0) + rate.interval();
+            let spent = whole.max(now.0) + rate.interval() * u64::from(count);
             let most = now.0 + rate.interval() * u64::from(rate.burst.max(1));
             if spent > most {
                 return Err(Duration::from_millis(spent - most));
@@ -142,6 +156,19 @@ mod tests {
         }
         let unlimited = Rate { per_second: 0, burst: 1 };
         assert_eq!(rates.take(&alice, unlimited, rested), Ok(()));
+    }
+
+    // Covers: SEC-014
+    #[test]
+    fn many_pass_together_or_not_at_all() {
+        let rates = Rates::new();
+        let alice = UserId::from("sip:alice@ims.test");
+        assert_eq!(rates.take_many(&alice, 2, RATE, NOW), Ok(()));
+        assert_eq!(rates.take_many(&alice, 2, RATE, NOW), Err(Duration::from_millis(500)));
+        assert_eq!(rates.take_many(&alice, 1, RATE, NOW), Ok(()), "nothing was taken");
+        let rested = NOW + Duration::from_secs(10);
+        assert!(rates.take_many(&alice, 4, RATE, rested).is_err());
+        assert_eq!(rates.take_many(&alice, 3, RATE, rested), Ok(()));
     }
 
     // Covers: SEC-012
