@@ -1,8 +1,8 @@
-//! XML `dateTime`, read as seconds.
+//! Times as XML `dateTime` and RFC 3339 write them.
 
 /// Seconds from 1970 in UTC; a time without a zone counts as UTC. `None` when it is no `dateTime`
 /// of the years 1 to 9999 (XML Schema Part 2 §3.2.7; RFC 3339 writes the same).
-pub(crate) fn seconds(text: &str) -> Option<i64> {
+pub fn seconds(text: &str) -> Option<i64> {
     let (date, rest) = text.trim().split_once('T')?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
     let (clock, zone) = match rest.find(['Z', '+', '-']) {
@@ -32,6 +32,25 @@ pub(crate) fn seconds(text: &str) -> Option<i64> {
     }
     let days = days(year, month, day)?;
     Some(days * 86_400 + (hour * 60 + minute) * 60 + second.min(59) - zone)
+}
+
+/// Seconds from 1970 as RFC 3339 writes them, in UTC; `None` outside the years 1 to 9999.
+pub fn text(seconds: i64) -> Option<String> {
+    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years that begin in March have the leap day last; 146,097 days are 400 years.
+    let shifted = day.checked_add(719_468)?;
+    let (era, in_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (in_era - in_era / 1460 + in_era / 36_524 - in_era / 146_096) / 365;
+    let in_year = in_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * in_year + 2) / 153;
+    let day = in_year - (153 * month + 2) / 5 + 1;
+    let (year, month) = (year + era * 400, if month < 10 { month + 3 } else { month - 9 });
+    let year = if month <= 2 { year + 1 } else { year };
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    let second = second % 60;
+    (1..=9999)
+        .contains(&year)
+        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
 /// The day, counted from 1970, in the Gregorian calendar.
@@ -72,7 +91,7 @@ fn is_digits(text: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::seconds;
+    use super::{seconds, text};
 
     #[test]
     fn times_are_read() {
@@ -108,7 +127,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn times_are_written() {
+        let table = [
+            (0, Some("1970-01-01T00:00:00Z")),
+            (951_868_799, Some("2000-02-29T23:59:59Z")),
+            (1_141_208_130, Some("2006-03-01T10:15:30Z")),
+            (-62_135_596_800, Some("0001-01-01T00:00:00Z")),
+            (-62_135_596_801, None),
+            (253_402_300_799, Some("9999-12-31T23:59:59Z")),
+            (253_402_300_800, None),
+            (i64::MIN, None),
+            (i64::MAX, None),
+        ];
+        for (time, expected) in table {
+            assert_eq!(text(time).as_deref(), expected, "{time}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_written_is_read(time in -62_135_596_800_i64..=253_402_300_799) {
+            prop_assert_eq!(text(time).as_deref().and_then(seconds), Some(time));
+        }
+
         #[test]
         fn never_panics(text in "[0-9TZ:.+-]{0,30}", other: String) {
             let _ = (seconds(&text), seconds(&other));

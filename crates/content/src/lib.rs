@@ -24,7 +24,7 @@
 pub mod common_policy;
 pub mod conference_info;
 pub mod cpim;
-mod date_time;
+pub mod date_time;
 pub mod im_settings;
 pub mod imdn;
 pub mod is_composing;

@@ -9,9 +9,9 @@
 //! that nobody can make this server send messages to a third party.
 
 use bytes::Bytes;
+use parlance_content::date_time;
 use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn};
 use parlance_isc::{Cx, Origin, Private};
-use parlance_sip::header::Date;
 use parlance_store::{Item, Millis, UserId};
 
 use crate::deferred::Shared;
@@ -110,13 +110,7 @@ pub(crate) fn icid(cx: &Cx) -> String {
 
 /// A time as RFC 3339 writes it, in UTC; `None` from the year 10000 on.
 fn rfc3339(time: Millis) -> Option<String> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let date = Date::from_epoch_seconds(time.0 / 1000)?.to_string();
-    let mut parts = date.split(' ').skip(1);
-    let (day, month, year, clock) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    Some(format!("{year}-{month:02}-{day}T{clock}Z"))
+    date_time::text(i64::try_from(time.0 / 1000).ok()?)
 }
 
 #[cfg(test)]
