@@ -4,13 +4,15 @@
 //! Start with [`Controlling`], which is a role of `parlance-isc`. [`Policy`] is the operator's
 //! configuration, [`Groups`] says which groups there are. [`focus`] is the model of one session:
 //! who takes part, who may, and what subscribers are told; `session` is the task that drives it,
-//! with the dialogs, the room and the subscriptions of the session.
+//! with the dialogs, the room and the subscriptions of the session. [`explode`] sends one message
+//! to many.
 //!
 //! **Invariant:** no 408 and no 5xx is answered: over ISC it would make the S-CSCF go on without
 //! the server.
 
 mod caller;
 mod describe;
+pub mod explode;
 pub mod focus;
 mod groups;
 pub mod list;

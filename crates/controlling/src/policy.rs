@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use mistakes::PolicyMistake;
 
+use crate::explode::ExplodePolicy;
 use crate::groups::Group;
 
 /// What somebody is answered who wants to stay anonymous where nobody may.
@@ -68,6 +69,9 @@ pub struct Warnings {
     /// The user may not see the participants. Default
     /// `105 Subscription of conference state not allowed`.
     pub conference_state: String,
+    /// A message is too large; `{n}` stands for the limit. Default
+    /// `133 Size exceeded, limit {n}`.
+    pub size_exceeded: String,
     /// A group would be invited to a group. Default `Nested groups are not allowed`.
     pub nested: String,
 }
@@ -79,6 +83,7 @@ impl Default for Warnings {
             too_many: "102 Too many participants".to_owned(),
             sessions: "103 Maximum number of sessions reached".to_owned(),
             conference_state: "105 Subscription of conference state not allowed".to_owned(),
+            size_exceeded: "133 Size exceeded, limit {n}".to_owned(),
             nested: "Nested groups are not allowed".to_owned(),
         }
     }
@@ -217,6 +222,8 @@ pub struct Policy {
     pub watchers_max: u32,
     /// Whether full documents show users who have left. Default false.
     pub shows_left_users: bool,
+    /// How messages to lists and groups are exploded.
+    pub explode: ExplodePolicy,
     /// The operator's inter-operator identifier, `orig-ioi` of what the server originates (RFC
     /// 7315 §4.6). Default none.
     pub ioi: Option<String>,
@@ -260,6 +267,7 @@ impl Default for Policy {
             notify_pace_s: 5,
             watchers_max: 2000,
             shows_left_users: false,
+            explode: ExplodePolicy::default(),
             ioi: None,
         }
     }

@@ -3,6 +3,8 @@
 //! Over ISC an error is a routing decision: a 408, a 5xx or silence makes the S-CSCF go on without
 //! the server. So every refusal is a 4xx.
 
+use std::time::Duration;
+
 use parlance_isc::Reply;
 use parlance_sip::HeaderName;
 
@@ -54,6 +56,12 @@ pub enum Refusal {
     Media(u16, &'static str),
     /// A participant that is not there.
     NoParticipant,
+    /// The content of a message has more octets than this.
+    TooLarge(u32),
+    /// The user has had as much sent as he may; how long until he may again.
+    TooMuch(Duration),
+    /// The time of the message is over (RFC 3428 §7).
+    Expired,
 }
 
 impl Refusal {
@@ -81,6 +89,9 @@ impl Refusal {
             Self::StateNotAllowed => "state-not-allowed",
             Self::Media(..) => "media",
             Self::NoParticipant => "no-participant",
+            Self::TooLarge(_) => "too-large",
+            Self::TooMuch(_) => "too-much",
+            Self::Expired => "expired",
         }
     }
 }
@@ -110,7 +121,14 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         Refusal::Full => warned(486, &texts.too_many),
         Refusal::ListTooLong | Refusal::TooMany => warned(403, &texts.too_many),
         Refusal::TooManyOwn => warned(486, &texts.sessions),
-        Refusal::Closed | Refusal::NobodyThere => Reply::new(480),
+        Refusal::Closed | Refusal::NobodyThere | Refusal::Expired => Reply::new(480),
+        Refusal::TooLarge(limit) => {
+            warned(403, &texts.size_exceeded.replace("{n}", &limit.to_string()))
+        }
+        Refusal::TooMuch(wait) => {
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
+            Reply::new(480).with(HeaderName::RetryAfter, seconds)
+        }
         Refusal::StateNotAllowed => warned(403, &texts.conference_state),
         Refusal::Media(code, text) => {
             Reply::new(488).with(HeaderName::Warning, policy.coded_warning(*code, text))
@@ -120,6 +138,8 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use parlance_sip::HeaderName::{self, Accept, RetryAfter, Unsupported, Warning};
 
     use super::{Refusal, refusal};
@@ -132,7 +152,7 @@ mod tests {
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         let many = (Warning, "399 im.ims.test \"102 Too many participants\"");
         #[rustfmt::skip]
-        let table: [Row<'_>; 21] = [
+        let table: [Row<'_>; 24] = [
             (Refusal::Malformed("No list"), 400, &[]),
             (Refusal::UnsupportedBody(&["application/sdp", "a/b"]), 415,
                 &[(Accept, "application/sdp, a/b")]),
@@ -161,6 +181,10 @@ mod tests {
             (Refusal::Media(305, "Incompatible media format"), 488,
                 &[(Warning, "305 im.ims.test \"Incompatible media format\"")]),
             (Refusal::NoParticipant, 404, &[]),
+            (Refusal::TooLarge(1300), 403,
+                &[(Warning, "399 im.ims.test \"133 Size exceeded, limit 1300\"")]),
+            (Refusal::TooMuch(Duration::from_millis(1001)), 480, &[(RetryAfter, "2")]),
+            (Refusal::Expired, 480, &[]),
         ];
         for (refused, status, headers) in table {
             let reply = refusal(&refused, &policy);

@@ -15,6 +15,7 @@ use parlance_sip::uri::Aor;
 use parlance_sip::{ListenerId, Method};
 use parlance_store::Millis;
 
+use crate::explode::{Exploder, Exploding};
 use crate::focus::Kind;
 use crate::groups::Groups;
 use crate::policy::Policy;
@@ -45,6 +46,7 @@ pub struct Setup {
 pub struct Controlling {
     policy: Box<dyn Fn() -> Arc<Policy>>,
     hosted: Rc<Hosted>,
+    exploding: Option<Rc<Exploding>>,
 }
 
 /// What all sessions of a shard share.
@@ -78,7 +80,14 @@ impl Controlling {
         let Setup { groups, media, listener, prefix, domain, quota, clock } = setup;
         let (table, meter) = (RefCell::default(), Meter::new());
         let hosted = Hosted { groups, media, listener, prefix, domain, quota, table, meter, clock };
-        Self { policy: Box::new(policy), hosted: Rc::new(hosted) }
+        Self { policy: Box::new(policy), hosted: Rc::new(hosted), exploding: None }
+    }
+
+    /// Sends a MESSAGE to the exploder or to a group to each recipient; without it, it is refused.
+    #[must_use]
+    pub fn with_exploder(mut self, exploder: &Exploder) -> Self {
+        self.exploding = Some(exploder.role(Rc::clone(&self.hosted.groups)));
+        self
     }
 
     /// How many identities lead to sessions that run on this shard.
@@ -110,6 +119,10 @@ impl Controlling {
                     None => self.refuse_absent(incoming, &policy).await,
                 }
             }
+            (Service::Exploder | Service::Group, Method::Message) => match &self.exploding {
+                Some(exploding) => Box::pin(exploding.serve(&cx, incoming)).await,
+                None => self.refuse(incoming, &Refusal::NotAllowed, &policy),
+            },
             _ => self.refuse(incoming, &Refusal::NotAllowed, &policy),
         }
     }
@@ -187,7 +200,7 @@ fn give(address: &parlance_isc::session::Address, event: Event) {
 }
 
 impl Role for Controlling {
-    /// Serves what is addressed to the conference factory, a group or a session. The task of an
+    /// Serves what is addressed to the conference factory, the exploder, a group or a session. The task of an
     /// INVITE that begins a session lasts as long as the session.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
         Box::pin(self.serve(cx, request))

@@ -19,6 +19,7 @@ impl Policy {
     pub fn mistakes(&self) -> Vec<PolicyMistake> {
         let mut rules = self.texts();
         rules.extend(self.numbers());
+        rules.extend(self.explode.rules(self.adhoc_group_size_max));
         let wrong = rules.into_iter().filter(|(_, holds, _)| !holds);
         wrong.map(|(key, _, fault)| PolicyMistake { key, fault }).collect()
     }
@@ -33,6 +34,7 @@ impl Policy {
             &self.warnings.too_many,
             &self.warnings.sessions,
             &self.warnings.conference_state,
+            &self.warnings.size_exceeded,
             &self.warnings.nested,
         ];
         let ioi = self.ioi.as_deref().unwrap_or("x");

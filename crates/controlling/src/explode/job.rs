@@ -1,0 +1,129 @@
+//! What is kept of an explosion: what all copies have in common, and each recipient.
+
+use bytes::Bytes;
+use parlance_sip::message::Limits;
+use parlance_sip::{Message, Request};
+use parlance_store::{DedupKey, Millis};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What all copies of a message have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) about: About,
+    /// A MESSAGE with what goes into every copy: From without a tag, what the sender says about the
+    /// message, and the content.
+    pub(super) template: Request,
+}
+
+/// Who wants it and how he is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct About {
+    /// The identity of the sender.
+    pub(super) originator: String,
+    /// The exploder or group he wrote to.
+    pub(super) service: String,
+    /// Whether it is a group: its members are not disclosed to him.
+    pub(super) is_group: bool,
+    /// Whether he wants a notification of each failure (RFC 5438 §6.2).
+    pub(super) notify: bool,
+    /// Whether he wants to be told in the end how it went.
+    pub(super) report: bool,
+}
+
+/// A recipient.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Recipient {
+    /// Request-URI and To of the copy.
+    pub(super) uri: String,
+    /// Header fields for him alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) headers: Vec<(String, String)>,
+    /// It is a group that is hosted here, which gets no copy.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) nested: bool,
+}
+
+/// The identifiers of one copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ids {
+    pub(super) call_id: String,
+    pub(super) from_tag: String,
+    /// What the branch is made from.
+    pub(super) random: u64,
+}
+
+impl Job {
+    /// The octets to keep.
+    pub(super) fn write(&self) -> Bytes {
+        let mut octets = serde_json::to_vec(&self.about).expect("it has string keys only");
+        octets.push(b'\n');
+        octets.extend_from_slice(&self.template.bytes());
+        octets.into()
+    }
+
+    /// Reads what [`Job::write`] wrote.
+    pub(super) fn read(octets: &Bytes) -> Option<Self> {
+        let end = octets.iter().position(|octet| *octet == b'\n')?;
+        let about = serde_json::from_slice(octets.get(..end)?).ok()?;
+        let message = Message::parse_datagram(octets.slice(end + 1..), &Limits::default()).ok()?;
+        Some(Self { about, template: Request::new(message).ok()? })
+    }
+}
+
+impl Recipient {
+    pub(super) fn write(&self) -> String {
+        serde_json::to_string(self).expect("it has string keys only")
+    }
+
+    pub(super) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+impl Ids {
+    /// Those of what is sent to the recipient at `place`, the same each time.
+    pub(super) fn of(seed: &[u8; 16], place: u32, domain: &str) -> Self {
+        let digest = Sha256::new_with_prefix(seed).chain_update(place.to_be_bytes()).finalize();
+        let mut words = digest.chunks_exact(8).map(|word| {
+            let octets = word.try_into().expect("chunks have eight octets");
+            u64::from_be_bytes(octets)
+        });
+        let mut word = || words.next().expect("a digest has four words");
+        Self {
+            call_id: format!("{:016x}{:016x}@{domain}", word(), word()),
+            from_tag: format!("x{:016x}", word()),
+            random: word(),
+        }
+    }
+}
+
+/// How a message is recognised when it comes again: by who sent it and what RFC 3261 §17.2.3 tells
+/// requests apart by.
+pub(super) fn dedup(originator: &str, request: &Request) -> DedupKey {
+    let from = request.header::<parlance_sip::header::From<'_>>().ok().flatten();
+    let tag = from.as_ref().and_then(|from| from.tag()).unwrap_or_default();
+    let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+    let mut hash = Sha256::new();
+    for part in [originator.as_bytes(), request.call_id(), tag.as_bytes()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.update(cseq.to_be_bytes());
+    let mut key = DedupKey::default();
+    key.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+    key
+}
+
+/// When a message stops being worth sending (RFC 3428 §7): `Expires` after its `Date`, or after it
+/// came; 0 means now or never, which an exploder does. `None`: it does not say.
+pub(super) fn deadline(request: &Request, received: Millis) -> Option<Millis> {
+    use parlance_sip::header::{Date, Expires};
+    let expires = request.header::<Expires>().ok().flatten()?;
+    let seconds = u64::from(expires.0).checked_mul(1000).filter(|millis| *millis > 0)?;
+    let date = request.header::<Date>().ok().flatten();
+    let begun = date.map_or(received.0, |date| date.epoch_seconds().saturating_mul(1000));
+    Some(Millis(begun.saturating_add(seconds)))
+}

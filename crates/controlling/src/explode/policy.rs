@@ -1,0 +1,104 @@
+//! How the operator wants messages exploded: the section `[controlling.explode]`.
+
+use serde::{Deserialize, Serialize};
+
+/// How messages to lists and groups are exploded. How long a list may be is
+/// [`crate::Policy::adhoc_group_size_max`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExplodePolicy {
+    /// Copies of one message that are on their way at once. Default 50, range 1 to 1000.
+    pub outstanding_max: u32,
+    /// Messages that are being exploded at once. Default 1000, at least 1. One more is answered
+    /// 480 with Retry-After.
+    pub explosions_max: u32,
+    /// Copies a second that one user may have sent for long. Default 5, at most 1000; 0 sets no
+    /// limit. Beyond it his message is answered 480 with Retry-After.
+    pub copies_per_second: u32,
+    /// Copies that he may have sent at once. Default 500; not less than a list may have.
+    pub copies_burst: u32,
+    /// Octets of content at most, the list not counted. Default 1300 (RFC 3428 §8). More is
+    /// answered 403.
+    pub content_octets_max: u32,
+    /// Octets of a copy beyond which the list of the other recipients is left out. Default 1300
+    /// (RFC 3428 §8); raise it where the core is TCP throughout.
+    pub copy_octets_max: u32,
+    /// Seconds after which copies that are not sent yet are given up, if the message does not say
+    /// less. Default 3600, at least 1.
+    pub give_up_s: u32,
+    /// Whether a copy to a member of a group names the group in `Referred-By`. Default true.
+    pub referred_by: bool,
+    /// What a sender is told who wants to know how it went; `{delivered}` and `{recipients}` stand
+    /// for numbers. Default `Delivered to {delivered} of {recipients} recipients.`
+    pub report_text: String,
+}
+
+impl Default for ExplodePolicy {
+    fn default() -> Self {
+        Self {
+            outstanding_max: 50,
+            explosions_max: 1000,
+            copies_per_second: 5,
+            copies_burst: 500,
+            content_octets_max: 1300,
+            copy_octets_max: 1300,
+            give_up_s: 3600,
+            referred_by: true,
+            report_text: "Delivered to {delivered} of {recipients} recipients.".to_owned(),
+        }
+    }
+}
+
+impl ExplodePolicy {
+    /// Which values cannot be, `list_max` being how long a list may be: key, whether it holds, and
+    /// what would.
+    pub(crate) fn rules(&self, list_max: u32) -> [(&'static str, bool, &'static str); 6] {
+        [
+            (
+                "explode.outstanding_max",
+                (1..=1000).contains(&self.outstanding_max),
+                "must be 1 to 1000",
+            ),
+            ("explode.explosions_max", self.explosions_max > 0, "must be at least 1"),
+            ("explode.copies_per_second", self.copies_per_second <= 1000, "must be at most 1000"),
+            (
+                "explode.copies_burst",
+                self.copies_burst >= list_max,
+                "must not be less than adhoc_group_size_max",
+            ),
+            ("explode.give_up_s", self.give_up_s > 0, "must be at least 1"),
+            (
+                "explode.report_text",
+                !self.report_text.chars().any(char::is_control),
+                "must be a text of one line",
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExplodePolicy;
+
+    #[test]
+    fn every_mistake_is_told() {
+        let wrong = |policy: &ExplodePolicy, list_max| {
+            let rules = policy.rules(list_max).into_iter();
+            rules.filter(|(_, holds, _)| !holds).map(|(key, ..)| key).collect::<Vec<_>>()
+        };
+        let policy = ExplodePolicy::default();
+        assert!(wrong(&policy, 50).is_empty());
+        assert_eq!(wrong(&policy, 501), ["explode.copies_burst"]);
+        let policy = ExplodePolicy {
+            outstanding_max: 0,
+            explosions_max: 0,
+            copies_per_second: 1001,
+            copies_burst: 0,
+            give_up_s: 0,
+            report_text: "a\nb".into(),
+            ..policy
+        };
+        assert_eq!(wrong(&policy, 1).len(), 6);
+        assert!(serde_json::from_str::<ExplodePolicy>("{\"outstanding\": 1}").is_err());
+    }
+}

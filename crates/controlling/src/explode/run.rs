@@ -1,0 +1,183 @@
+//! Sending the copies: a few at a time, each where the lane of its recipient is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parlance_isc::{Cx, Origin, Outcome};
+use parlance_sip::uri::Aor;
+use parlance_store::{Explosion, ExplosionId, Millis};
+use tokio::sync::mpsc;
+
+use super::copy::Copy;
+use super::job::{Ids, Job, Recipient};
+use super::{Exploder, Running};
+use crate::way::Way;
+
+/// How long a store or a shard that has no time is left alone.
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+
+/// How often a copy that could not leave is tried again: a lane may be full, or a connection be
+/// made. Each pause is twice the one before.
+const TRIES: u32 = 4;
+
+/// The statuses that stand for what is none: nobody answered; nobody could be reached.
+const NO_ANSWER: u16 = 408;
+const UNREACHABLE: u16 = 503;
+/// Of a recipient to whom nothing was sent, as it is too late.
+const TOO_LATE: u16 = 480;
+/// Of a group among the recipients.
+const NESTED: u16 = 403;
+
+/// A copy that is to be sent, as it goes to the shard of its recipient.
+#[derive(Clone)]
+struct Errand {
+    exploder: Exploder,
+    id: ExplosionId,
+    place: u32,
+    job: Arc<Job>,
+    recipient: Recipient,
+    seed: [u8; 16],
+    expires: Millis,
+    done: mpsc::Sender<(u32, u16)>,
+}
+
+impl Exploder {
+    /// Sends the copies that are not done, tells the sender how it went, and ends the explosion.
+    /// When the server stops, what is left is left to the next start.
+    pub(super) async fn run(&self, cx: &Cx, explosion: Explosion) {
+        let _running = Running::new(self);
+        let Explosion { id, expires, seed, payload, recipients, mut outcomes, .. } = explosion;
+        let Some(job) = Job::read(&payload).map(Arc::new) else {
+            tracing::error!(id = id.0, "what is kept of an explosion cannot be read");
+            return self.finish(cx, id).await;
+        };
+        let outstanding = self.policy().explode.outstanding_max.max(1) as usize;
+        let (done, mut finished) = mpsc::channel(outstanding);
+        let mut in_flight = 0;
+        let count = recipients.len();
+        for (place, record) in (0_u32..).zip(&recipients) {
+            if outcomes.contains_key(&place) {
+                continue;
+            }
+            if in_flight >= outstanding {
+                in_flight -= receive(&mut finished, &mut outcomes).await;
+            }
+            if self.is_stopping() {
+                break;
+            }
+            let recipient = Recipient::read(record).unwrap_or_default();
+            let errand = Errand {
+                exploder: self.clone(),
+                id,
+                place,
+                job: Arc::clone(&job),
+                recipient,
+                seed,
+                expires,
+                done: done.clone(),
+            };
+            errand.dispatch(cx).await;
+            in_flight += 1;
+        }
+        while in_flight > 0 {
+            in_flight -= receive(&mut finished, &mut outcomes).await;
+        }
+        if outcomes.len() < count {
+            return;
+        }
+        self.report(cx, &job, &recipients, &outcomes, seed).await;
+        self.finish(cx, id).await;
+    }
+
+    async fn finish(&self, cx: &Cx, id: ExplosionId) {
+        while let Err(error) = self.0.setup.explosions.finish(id).await {
+            tracing::warn!(%error, "the end of an explosion cannot be written yet");
+            if !error.is_temporary() || self.is_stopping() {
+                return;
+            }
+            cx.after(RETRY).await;
+        }
+    }
+}
+
+/// Waits for one copy to be done.
+async fn receive(
+    finished: &mut mpsc::Receiver<(u32, u16)>,
+    outcomes: &mut BTreeMap<u32, u16>,
+) -> usize {
+    if let Some((place, outcome)) = finished.recv().await {
+        outcomes.insert(place, outcome);
+    }
+    1
+}
+
+impl Errand {
+    /// Hands the copy to the shard of its recipient, when that has room.
+    async fn dispatch(self, cx: &Cx) {
+        let address = Aor::parse(&self.recipient.uri);
+        let lane = address.as_ref().map_or("", |address| address.as_str()).to_owned();
+        loop {
+            let errand = self.clone();
+            let handed =
+                cx.on_shard_of(&lane, move |cx| Box::pin(async move { errand.go(&cx).await }));
+            if handed.is_ok() {
+                return;
+            }
+            cx.after(RETRY / 10).await;
+        }
+    }
+
+    async fn go(self, cx: &Cx) {
+        let outcome = self.send(cx).await;
+        let how = if (200..300).contains(&outcome) { "delivered" } else { "failed" };
+        metrics::counter!("parlance_exploded_total", "how" => how).increment(1);
+        let explosions = &self.exploder.0.setup.explosions;
+        while let Err(error) = explosions.settle(self.id, self.place, outcome).await {
+            tracing::warn!(%error, "what became of a copy cannot be written yet");
+            if !error.is_temporary() || self.exploder.is_stopping() {
+                break;
+            }
+            cx.after(RETRY).await;
+        }
+        // The receiver may have gone with its shard.
+        let _ = self.done.send((self.place, outcome)).await;
+    }
+
+    /// Sends the copy; a status of SIP says what became of it.
+    async fn send(&self, cx: &Cx) -> u16 {
+        let setup = &self.exploder.0.setup;
+        if self.recipient.nested {
+            return NESTED;
+        }
+        if self.expires <= cx.now() {
+            return TOO_LATE;
+        }
+        let Ok(address) = Aor::parse(&self.recipient.uri) else { return UNREACHABLE };
+        let way = Way::to(cx, &address, &self.recipient.uri, setup.listener).await;
+        let Some(way) = way else { return UNREACHABLE };
+        let domain = setup.domains.first().map_or("localhost", String::as_str);
+        let ids = Ids::of(&self.seed, self.place, domain);
+        let policy = self.exploder.policy();
+        let (template, recipient) = (&self.job.template, &self.recipient);
+        let copy = Copy { cx, policy: &policy, way: &way, template, recipient, ids: &ids }.build();
+        let Some(copy) = copy else {
+            tracing::warn!("a copy cannot be made from what is kept");
+            return UNREACHABLE;
+        };
+        let branch = setup.marks.branch(Origin::Controlling, cx.shard(), ids.random, &copy);
+        let mut pause = RETRY;
+        for _ in 1..TRIES {
+            match cx.send(copy.clone(), way.hop.clone(), Some(&branch)).await {
+                Outcome::Final(response) => return response.status(),
+                Outcome::Timeout => return NO_ANSWER,
+                Outcome::Unreachable if self.exploder.is_stopping() => return UNREACHABLE,
+                Outcome::Unreachable => cx.after(pause).await,
+                // Those are for INVITE.
+                Outcome::Relayed(_) | Outcome::Cancelled => return UNREACHABLE,
+            }
+            pause *= 2;
+        }
+        UNREACHABLE
+    }
+}
