@@ -130,10 +130,16 @@ impl Marks {
 /// Whether a `Via` field may hold a branch of our shape. Nearly none does: a look at the octets
 /// spares the others the parser.
 fn may_name_origin(mut field: &[u8]) -> bool {
+    const DIGITS: usize = 16 + 16;
+    let is_signed = |tail: &[u8]| {
+        tail.get(..DIGITS).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
     let letters = Origin::ALL.map(Origin::letter);
     while let Some(rest) = find(b'z', field).and_then(|at| field.get(at..)) {
         match rest.strip_prefix(PREFIX.as_bytes()) {
-            Some([_, _, letter, ..]) if letters.contains(letter) => return true,
+            Some([_, _, letter, tail @ ..]) if letters.contains(letter) && is_signed(tail) => {
+                return true;
+            }
             Some(_) | None => field = rest.get(1..).unwrap_or_default(),
         }
     }
