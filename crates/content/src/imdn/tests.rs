@@ -106,6 +106,7 @@ fn a_notification_is_known_by_type_or_disposition() {
     }
 }
 
+// Covers: MSRP-096
 #[test]
 fn nothing_is_written_that_was_not_asked_for_or_about_a_notification() {
     let sent = "2020-01-01T00:00:00Z";
@@ -124,6 +125,7 @@ fn nothing_is_written_that_was_not_asked_for_or_about_a_notification() {
     assert_eq!(Imdn::about(&nameless, STORED, sent), None);
 }
 
+// Covers: MSRP-096
 #[test]
 fn a_notification_repeats_what_the_im_said() {
     let message = im("processing");
