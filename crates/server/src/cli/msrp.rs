@@ -54,6 +54,10 @@ pub(super) struct RoomArgs {
     /// What the recipients of copies in rooms are asked to answer: everything, failures, nothing.
     #[arg(long, value_name = "WHAT", default_value = "partial")]
     recipients_answer: RecipientsAnswer,
+    /// Lets participants whose connection has ended come back under the same URI: one server serves
+    /// load after load. Each costs memory that is no session's.
+    #[arg(long)]
+    again: bool,
     /// Pairs of sessions to be passed on between.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pairs: usize,
@@ -124,11 +128,11 @@ pub(super) async fn room(
     let mut rooms = Vec::with_capacity(args.rooms);
     for number in 0..args.rooms {
         let (core, address, size) = (core_of(&service, number), address.clone(), args.size);
-        let sink = sink.clone();
+        let sink = args.again.then(|| sink.clone());
         let failure_report = args.recipients_answer.into();
         let room = service.msrp().run(core, move |at| {
             at.node.set_switch(SwitchConfig { failure_report, ..SwitchConfig::default() });
-            open_room(at, &address, &sink, number, size)
+            open_room(at, &address, sink.as_ref(), number, size)
         });
         let (room, taken) = room.await.map_err(Failed::failure)?.map_err(Failed::Failure)?;
         rooms.push(room);
@@ -216,7 +220,7 @@ fn auth(service: &Service) -> Value {
 fn open_room(
     at: &mut AtCore<'_>,
     address: &LocalAddress,
-    sink: &Sink,
+    sink: Option<&Sink>,
     number: usize,
     size: usize,
 ) -> Result<(Value, HashMap<SessionKey, Seat>), String> {
@@ -232,8 +236,10 @@ fn open_room(
         let peer = peer(at, session, address);
         let uri = at.node.uri(session).cloned().ok_or("the session is gone")?;
         legs.push(json!({ "uri": uri.as_str(), "peer": peer, "participant": participant }));
-        at.subscribe(session, sink.clone());
-        seats.insert(session, Seat { core: at.core, room, uri, peer, config });
+        if let Some(sink) = sink {
+            at.subscribe(session, sink.clone());
+            seats.insert(session, Seat { core: at.core, room, uri, peer, config });
+        }
     }
     Ok((json!({ "uri": uri, "legs": legs }), seats))
 }

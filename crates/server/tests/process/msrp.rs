@@ -122,7 +122,7 @@ fn rooms_and_pairs_are_opened_without_sip() {
 
 #[test]
 fn who_lost_the_connection_takes_part_again() {
-    let listen = ["msrp-room", "--listen", "127.0.0.1:0", "--cores", "1"];
+    let listen = ["msrp-room", "--listen", "127.0.0.1:0", "--cores", "1", "--again"];
     let running = Printed::start(&[&listen[..], &["--rooms", "1", "--size", "2"]].concat());
     let leg = &running.said["rooms"][0]["legs"][0];
     for _ in 0..3 {
