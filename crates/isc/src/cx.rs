@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parlance_sip::endpoint::shard_of_uri;
+use parlance_sip::session_timer::ForwardedSession;
 use parlance_sip::uri::Uri;
 use parlance_sip::{
     Edits, HeaderName, Request, Response, ResponseBuilder, ServerKey, Target, Timers,
@@ -83,7 +84,18 @@ impl Cx {
     /// For an INVITE, responses 1xx and 2xx go back by themselves. Dropping the result cancels an
     /// INVITE that has no final response, and forgets any other request.
     pub fn forward(&self, incoming: &Incoming, edits: Edits) -> Forwarding {
-        Forwarding::start(self.clone(), incoming, edits)
+        Forwarding::start(self.clone(), incoming, edits, None)
+    }
+
+    /// [`Cx::forward`] for an INVITE with a session timer, which `edits` have put in
+    /// (RFC 4028 §8.1): a 2xx without one gets it when the caller alone can refresh (§8.2).
+    pub fn forward_session(
+        &self,
+        incoming: &Incoming,
+        edits: Edits,
+        timer: ForwardedSession,
+    ) -> Forwarding {
+        Forwarding::start(self.clone(), incoming, edits, Some(timer))
     }
 
     /// Sends a request of our own to `hop` and waits for its final response. Without a
@@ -159,7 +171,10 @@ impl Cx {
     }
 
     pub(crate) fn relay(&self, server: ServerKey, response: &Response) {
-        let mut edits = Edits::new();
+        self.relay_with(server, response, Edits::new());
+    }
+
+    pub(crate) fn relay_with(&self, server: ServerKey, response: &Response, mut edits: Edits) {
         edits.remove_values(response, HeaderName::Via, 1);
         let bytes = {
             let mut room = self.0.room.borrow_mut();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use parlance_sip::endpoint::is_initial;
 use parlance_sip::message::StartLine;
 use parlance_sip::uri::Aor;
 use parlance_sip::{Message, Method, Request, Source};
@@ -15,8 +16,8 @@ use crate::reg_event::{RegEvent, RegEventPolicy};
 use crate::registration::{Registrar, RegistrationEvent};
 use crate::service::Service;
 use crate::trust::{Admission, Challenge};
-use crate::{Arrival, Cx, Decider, Decision, Dispatch, Incoming, Refusal, RefusalPolicy, Role};
-use crate::{Task, forward, refusal, reg_event};
+use crate::{Arrival, Cx, Decider, Decision, Dispatch, Incoming, Permit, Refusal, RefusalPolicy};
+use crate::{Role, SessionCase, Task, forward, refusal, reg_event};
 
 /// Told what happens to registrations.
 pub trait RegistrationEvents {
@@ -157,7 +158,12 @@ impl Serving {
                 let reply = options(incoming.request(), &self.rules.decider.services);
                 incoming.reply(&reply);
             }
-            Function::PassThrough => Box::pin(forward::pass(cx, incoming)).await,
+            Function::PassThrough => {
+                if !is_initial(incoming.request()) {
+                    self.participating.passed(&cx, incoming.request());
+                }
+                Box::pin(forward::pass(cx, incoming)).await;
+            }
             Function::Refused(refused) => self.refuse(&cx, &refused, incoming, stale),
             Function::Dropped => incoming.abandon(),
             Function::Session => match &self.reg_event {
@@ -166,11 +172,8 @@ impl Serving {
                 }
                 Some(_) | None => cx.0.sessions.deliver(&cx, incoming),
             },
+            Function::Controlling(_) => Box::pin(self.control(cx, incoming)).await,
             // Decided only for what `Services::running` says runs here; dropping it answers 480.
-            Function::Controlling(_) => match &self.controlling {
-                Some(controlling) => Rc::clone(controlling).transaction(cx, incoming).await,
-                None => drop(incoming),
-            },
             Function::Deferred | Function::History => drop(incoming),
         }
     }
@@ -184,6 +187,23 @@ impl Serving {
         let services = &self.rules.decider.services;
         let session = |identity: &Aor| services.service(identity) == Some(Service::Session);
         identity.filter(session).map_or(SessionState::Unknown, |it| controlling.session(&it))
+    }
+
+    /// A request to a service of the controlling function; that of the originator has its say
+    /// before (OMA-TS-SIMPLE_IM §7.1.1).
+    async fn control(&self, cx: Cx, incoming: Incoming) {
+        let Some(controlling) = self.controlling.clone() else { return drop(incoming) };
+        let permit = match incoming.decision().case() {
+            SessionCase::Originating => self.participating.permit(&cx, &incoming).await,
+            SessionCase::Terminating => Ok(Permit::default()),
+        };
+        match permit {
+            Ok(permit) => {
+                controlling.transaction(cx, incoming).await;
+                drop(permit);
+            }
+            Err(reply) => incoming.reply(&reply),
+        }
     }
 
     fn refuse(&self, cx: &Cx, refused: &Refusal, incoming: Incoming, stale: bool) {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use parlance_sip::endpoint::{Failure, is_initial};
+use parlance_sip::session_timer::{ForwardedAnswer, ForwardedSession, proxied_answer};
 use parlance_sip::{ClientKey, Edits, HeaderName, ListenerId, Method, Request, Response};
 use parlance_sip::{ServerKey, Target, Transport};
 use smallvec::SmallVec;
@@ -66,6 +67,8 @@ pub(crate) struct Waiting {
     progress: Option<Instant>,
     /// Whoever waits has not heard of it yet.
     progressed: bool,
+    /// What was done about the session timer of a forwarded INVITE.
+    timer: Option<ForwardedSession>,
     /// Takes the responses to an INVITE of our own instead of `outcomes`.
     answers: Option<Rc<dyn Answers>>,
 }
@@ -100,6 +103,7 @@ impl Waiting {
             cancelled: false,
             progress: None,
             progressed: false,
+            timer: None,
             answers: None,
         }))
     }
@@ -138,12 +142,18 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
-    pub(crate) fn start(cx: Cx, incoming: &Incoming, mut edits: Edits) -> Self {
+    pub(crate) fn start(
+        cx: Cx,
+        incoming: &Incoming,
+        mut edits: Edits,
+        timer: Option<ForwardedSession>,
+    ) -> Self {
         let request = incoming.request();
         let server = incoming.server();
         let hop = prepare(&cx, incoming, &mut edits);
         let from = incoming.source().listener;
         let shared = Waiting::new(Some(server), from, request.clone());
+        shared.borrow_mut().timer = timer;
         let before = (request.method() == Method::Invite).then(|| {
             let forwarded = Invited::Forwarded(Rc::downgrade(&shared));
             cx.0.invites.borrow_mut().insert(server, forwarded)
@@ -491,7 +501,8 @@ pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
     shared.borrow_mut().progress = None;
     match server {
         Some(server) if invite && response.is_success() => {
-            cx.relay(server, &response);
+            let timer = shared.borrow().timer;
+            cx.relay_with(server, &response, answered_timer(&response, timer));
             let mut waiting = shared.borrow_mut();
             // Repetitions of the 2xx are sent on too (RFC 6026 §8.4), but told once.
             if !waiting.answered {
@@ -504,6 +515,19 @@ pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
         }
         _ => conclude(cx, &shared, Outcome::Final(response)),
     }
+}
+
+/// What a proxy adds to a 2xx whose sender knows no session timer (RFC 4028 §8.2).
+fn answered_timer(response: &Response, timer: Option<ForwardedSession>) -> Edits {
+    let mut edits = Edits::new();
+    let has = response.has(HeaderName::SessionExpires);
+    if let Some(timer) = timer
+        && let ForwardedAnswer::Insert { interval } = proxied_answer(&timer, has)
+    {
+        edits.append(HeaderName::SessionExpires, format_args!("{interval};refresher=uac"));
+        edits.append(HeaderName::Require, "timer");
+    }
+    edits
 }
 
 /// A request that somebody waits for failed at one target.

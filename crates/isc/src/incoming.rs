@@ -89,8 +89,9 @@ impl Incoming {
         (arrival.clone(), decision.clone())
     }
 
-    /// Notes that the final response went out by itself, an INVITE's 2xx.
-    pub(crate) fn done(mut self) {
+    /// Notes that the final response went out by itself: an INVITE's 2xx, which is relayed as it
+    /// comes ([`crate::Outcome::Relayed`]).
+    pub fn done(mut self) {
         self.answered = true;
     }
 

@@ -69,6 +69,6 @@ pub use private::{Private, show_private};
 pub use rate::{Rate, Rates};
 pub use reg_event::{RegEventPolicy, pass_on};
 pub use reply::Reply;
-pub use role::{Role, Task};
+pub use role::{Permit, Role, Task};
 pub use shard::{Arrival, Dispatch, Shard, ShardInput};
 pub use wire::{Local as Socket, Locals, Lookup, NextHop, Targets, Wire};

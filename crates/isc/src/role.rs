@@ -1,16 +1,21 @@
 //! What a role is to the rest of the server.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use parlance_sip::Request;
 use parlance_sip::uri::Aor;
 
 use crate::decision::SessionState;
-use crate::{Cx, Incoming};
+use crate::{Cx, Incoming, Local, Reply};
 
 /// The work of one role for one request; it stays on its shard.
 pub type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What a role lent to a service; dropped, it has it back.
+pub type Permit = Option<Box<dyn Any>>;
 
 /// A role of the server: participating, controlling or deferred.
 ///
@@ -23,6 +28,21 @@ pub trait Role {
     /// The first request of a session comes here as well ([`Cx::take`], [`Cx::watch`]); then the
     /// task may run as long as the session.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task;
+
+    /// Whether the user that a request serves may make it of a service hosted here. What comes back
+    /// is held until the service is done with the request. Everybody may by default.
+    ///
+    /// # Errors
+    /// The answer to the request.
+    fn permit<'a>(&'a self, cx: &'a Cx, request: &'a Incoming) -> Local<'a, Result<Permit, Reply>> {
+        let _ = (cx, request);
+        Box::pin(std::future::ready(Ok(Permit::default())))
+    }
+
+    /// Hears of a request in a dialog that passes here as at a proxy. Nothing follows by default.
+    fn passed(&self, cx: &Cx, request: &Request) {
+        let _ = (cx, request);
+    }
 
     /// What this role knows, on this shard, of the session of that identity. Nothing by default.
     fn session(&self, identity: &Aor) -> SessionState {

@@ -49,6 +49,7 @@ pub use outgoing::{Outgoing, Progress};
 pub(crate) use table::{Sessions, pass_ack};
 pub(crate) use uas::{Offered, Taken};
 pub use watcher::{Due, WatchTerms, Watcher};
+pub use wording::{session_expires, session_request};
 
 use crate::Incoming;
 

@@ -106,6 +106,17 @@ pub(crate) async fn admit(
     Ok(())
 }
 
+/// Whether the sender is in a list of the user `profile` belongs to, as far as he may be seen.
+pub(crate) async fn is_among(
+    sender: &Sender<'_>,
+    entries: &[Entry],
+    profile: &Profile,
+    lists: Option<&dyn Lists>,
+) -> bool {
+    let rules = Rules { sender, owner: &profile.user, lists };
+    rules.find(entries, !sender.is_anonymous).await.is_some()
+}
+
 /// Whether the user left the answer to the operator, who has one for anonymous senders
 /// ([`crate::AnonymousAnswer`]); a stealthy answer of the user goes before.
 fn is_default(profile: &Profile) -> bool {

@@ -42,6 +42,24 @@ pub(crate) fn originating(
     edits
 }
 
+/// What is changed in a request that begins or concerns a session, on both sides.
+pub(crate) fn session(request: &Request, policy: &Policy) -> Edits {
+    let mut edits = untouched(request);
+    if policy.strip_unverified_display_names {
+        strip_display_name(request, &mut edits);
+    }
+    edits
+}
+
+/// The same for the side of who sends it, where his settings apply (§7.2.2.3).
+pub(crate) fn own_session(request: &Request, policy: &Policy, profile: &Profile) -> Edits {
+    let mut edits = session(request, policy);
+    if profile.always_anonymous {
+        hide(request, &mut edits);
+    }
+    edits
+}
+
 /// Asks for `Privacy: id` on behalf of the sender. With `none` he asked himself that nothing be
 /// hidden this time, and the header must not be changed then (RFC 3323 §4.2).
 fn hide(request: &Request, edits: &mut Edits) {

@@ -1,15 +1,16 @@
-//! The participating IM function for MESSAGE (OMA-TS-SIMPLE_IM §7.2), for the sender and for the
-//! recipient, and the passing through of every other request of a served user.
+//! The participating IM function (OMA-TS-SIMPLE_IM §7.2) for messages and sessions, for who sends
+//! or invites and for who receives or is invited, and the passing through of every other request
+//! of a served user.
 //!
 //! Start from [`Participating`], which is a role of `parlance-isc`. [`Policy`] is the operator's
 //! configuration; [`welcome`] tells a user about his new profile.
 //!
-//! Covers OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4, §7.2.2.6 and §7.2.4.1 for MESSAGE, with RFC
-//! 3428, RFC 3323, RFC 3325 and RFC 5079. Left out: sessions and large messages, which pass through
-//! untouched; presence; the answers of the deferred function, which it gives itself.
+//! Covers OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4, §7.2.2.6 and §7.2.4.1 for MESSAGE, §7.2.3 and
+//! §7.2.4.2 for sessions, with RFC 3428, RFC 3323, RFC 3325, RFC 4028 and RFC 5079. Left out:
+//! pre-established sessions; presence; the answers of the deferred function, which it gives itself.
 //!
-//! **Invariant:** no state is kept between requests but how much each user has sent lately
-//! (OMA-TS-SIMPLE_IM §7.1.3.1).
+//! **Invariant:** no state is kept between messages but how much each user has sent lately
+//! (OMA-TS-SIMPLE_IM §7.1.3.1), and of sessions how many each takes part in.
 //! **Invariant:** the body of a message is never changed, and of its head only what
 //! [`Policy`] and `amend` name.
 //! **Invariant:** no 408 is sent, and no 5xx but one that an RFC demands or the operator wants
@@ -25,6 +26,7 @@ mod passage;
 mod policy;
 mod refusal;
 mod role;
+mod session;
 mod target;
 mod terminating;
 mod welcome;
@@ -35,9 +37,11 @@ mod tests;
 pub use access::Lists;
 pub use content::{ContentFilter, Part, Verdict};
 pub use event::{Event, EventSink, Step};
-pub use policy::{AnonymousAnswer, Notice, Policy, PolicyMistake, SizeAnswer, Warnings};
+pub use policy::{AnonymousAnswer, ExcessAnswer, Notice, Policy, PolicyMistake, SessionMedia};
 pub use policy::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
+pub use policy::{SessionPolicy, SizeAnswer, Warnings};
 pub use refusal::{Refusal, refusal, stored};
 pub use role::Participating;
+pub use session::Seats;
 pub use target::{TargetError, TargetPattern};
 pub use welcome::welcome;

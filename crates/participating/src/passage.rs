@@ -6,6 +6,7 @@ use parlance_isc::{
     Cause, Cx, Decision, Forwarding, Incoming, Offered, Private, Reply, SessionCase,
 };
 use parlance_sip::header::PChargingVector;
+use parlance_sip::session_timer::ForwardedSession;
 use parlance_sip::{Edits, HeaderName, Request, Response};
 use parlance_store::{Millis, Profile, Seq, UserId};
 
@@ -14,6 +15,7 @@ use crate::lifetime::Lifetime;
 use crate::policy::Policy;
 use crate::refusal::{Fate, Refusal, fate, refusal, stored};
 use crate::role::Functions;
+use crate::session::Asked;
 
 /// One message on its way. Dropped, it is answered 480.
 pub(crate) struct Passage<'a> {
@@ -39,11 +41,7 @@ impl<'a> Passage<'a> {
     ) -> Result<Self, Incoming> {
         let Some(user) = incoming.decision().user.clone() else { return Err(incoming) };
         let received = cx.now();
-        let profile = match incoming.decision().subscriber.profile() {
-            Some(profile) => Arc::clone(profile),
-            // The core says that he has the service; his settings are those nobody changed.
-            None => Arc::new(Profile::new(user.clone(), received)),
-        };
+        let profile = profile_of(incoming.decision(), &user, received);
         let passage = Self { functions, cx, policy, case, user, profile, received, incoming };
         passage.note(Step::Received);
         Ok(passage)
@@ -69,6 +67,38 @@ impl<'a> Passage<'a> {
         let registration = self.decision().subscriber.registration();
         let barred = registration.is_some_and(|registration| registration.barred);
         if barred || !self.profile.rights.pager { Err(Refusal::NotAuthorised) } else { Ok(()) }
+    }
+
+    /// What there is to judge about a session.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked {
+            functions: self.functions,
+            policy: &self.policy,
+            profile: &self.profile,
+            user: &self.user,
+            request: self.request(),
+            decision: self.decision(),
+            case: self.case,
+            received: self.received,
+        }
+    }
+
+    /// Sends an INVITE on, with what was done about its session timer.
+    pub(crate) fn forward_session(&self, edits: Edits, timer: ForwardedSession) -> Forwarding {
+        self.note(Step::Forwarded);
+        self.functions.meter.forwarded.increment(1);
+        self.cx.forward_session(&self.incoming, edits, timer)
+    }
+
+    /// The 2xx went back as it came.
+    pub(crate) fn relayed(self, response: &Response) {
+        self.note(Step::Answered(response.status()));
+        self.incoming.done();
+    }
+
+    /// Gives the request to whoever answers it instead.
+    pub(crate) fn into_incoming(self) -> Incoming {
+        self.incoming
     }
 
     /// Sends the message on.
@@ -182,6 +212,15 @@ impl<'a> Passage<'a> {
             Some(ioi) => format!("{vector};term-ioi=\"{ioi}\""),
             None => vector.to_string(),
         })
+    }
+}
+
+/// The settings of the served user.
+pub(crate) fn profile_of(decision: &Decision, user: &UserId, now: Millis) -> Arc<Profile> {
+    match decision.subscriber.profile() {
+        Some(profile) => Arc::clone(profile),
+        // The core says that he has the service; his settings are those nobody changed.
+        None => Arc::new(Profile::new(user.clone(), now)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parlance_sip::session_timer::Policy as Timer;
 use serde::{Deserialize, Serialize};
 
 use crate::target::TargetPattern;
@@ -28,6 +29,84 @@ pub enum AnonymousAnswer {
     AnonymityDisallowed,
 }
 
+/// What an originating session beyond the limit is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExcessAnswer {
+    /// `403 Forbidden`.
+    #[default]
+    Forbidden,
+    /// `486 Busy Here`.
+    Busy,
+}
+
+/// How the function takes part in the sessions of its users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionMedia {
+    /// As a record-routing proxy; session descriptions pass untouched.
+    #[default]
+    Proxy,
+    /// As a back-to-back user agent through which the messages pass.
+    Anchor,
+}
+
+/// How sessions are treated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionPolicy {
+    /// How the function takes part. Default `proxy`. What cannot be anchored, an INVITE without an
+    /// offer or with more than a description, is proxied.
+    pub media: SessionMedia,
+    /// Whether users of a domain may have sessions between themselves. Default false: such a
+    /// session is a conference of the two, where conferences run (OMA-AD-SIMPLE_IM §5.3.2.1.1).
+    pub peer_to_peer: bool,
+    /// Sessions a user may take part in at a time, the immediate messages apart. Default 16; 0 sets
+    /// no limit. Local limit; OMA-TS-SIMPLE_IM §7.2.2.10.1 leaves it to the operator.
+    pub sessions_max: u32,
+    /// What a user is answered who begins one more; who is invited to one more is busy, 486.
+    /// Default `forbidden`, 403.
+    pub excess_answer: ExcessAnswer,
+    /// Seconds in which an invited user must answer before the inviter gets 480. Default 60, range
+    /// 1 to 170: it must end before Timer C (RFC 3261 §16.6).
+    pub answer_wait_s: u32,
+    /// Octets of an immediate message sent in a session. Default 10 MiB. A larger one is refused as
+    /// `size_answer` says when its description tells the size, and in an anchored session with 413
+    /// over MSRP.
+    pub large_octets_max: u64,
+    /// The session interval asked for and the longest let through, in seconds. Default 1800
+    /// (RFC 4028 §4).
+    pub interval_s: u32,
+    /// The shortest session interval let through, in seconds. Default and least 90 (RFC 4028 §5).
+    pub min_se_s: u32,
+    /// Seconds after which a session without a session timer, of which nothing was heard, does not
+    /// count any more. Default 43,200. Local limit.
+    pub lost_after_s: u32,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self {
+            media: SessionMedia::default(),
+            peer_to_peer: false,
+            sessions_max: 16,
+            excess_answer: ExcessAnswer::default(),
+            answer_wait_s: 60,
+            large_octets_max: 10 << 20,
+            interval_s: 1_800,
+            min_se_s: 90,
+            lost_after_s: 43_200,
+        }
+    }
+}
+
+impl SessionPolicy {
+    /// The session timer (RFC 4028).
+    pub(crate) fn timer(&self) -> Timer {
+        Timer { interval: self.interval_s, min_se: self.min_se_s, ..Timer::default() }
+    }
+}
+
 /// The texts of `Warning: 399` (RFC 3261 §20.43). `{n}` stands for a number where one is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,6 +127,16 @@ pub struct Warnings {
     pub expired: String,
     /// The other side failed; `{n}` is its status code. Default `Downstream answered {n}`.
     pub downstream: String,
+    /// The user takes part in as many sessions as he may, `{n}`. Default
+    /// `103 Maximum number of sessions reached`.
+    pub sessions_exceeded: String,
+    /// The invited user did not answer. Default `No response`.
+    pub no_answer: String,
+    /// A REFER is for a method that is not allowed. Default `100 Function not allowed`.
+    pub function_not_allowed: String,
+    /// The state of a conference may not be subscribed to. Default
+    /// `105 Subscription of conference state not allowed`.
+    pub subscription: String,
 }
 
 impl Default for Warnings {
@@ -60,6 +149,10 @@ impl Default for Warnings {
             blocked_target: "Destination not allowed".to_owned(),
             expired: "Message expired".to_owned(),
             downstream: "Downstream answered {n}".to_owned(),
+            sessions_exceeded: "103 Maximum number of sessions reached".to_owned(),
+            no_answer: "No response".to_owned(),
+            function_not_allowed: "100 Function not allowed".to_owned(),
+            subscription: "105 Subscription of conference state not allowed".to_owned(),
         }
     }
 }
@@ -167,6 +260,8 @@ pub struct Policy {
     pub ioi: Option<String>,
     /// The message to a user who registered for the first time.
     pub notice: Notice,
+    /// How sessions are treated.
+    pub session: SessionPolicy,
 }
 
 impl Default for Policy {
@@ -195,6 +290,7 @@ impl Default for Policy {
             cpim_from_must_match: true,
             ioi: None,
             notice: Notice::default(),
+            session: SessionPolicy::default(),
         }
     }
 }
@@ -229,6 +325,10 @@ impl Policy {
             &self.warnings.blocked_target,
             &self.warnings.expired,
             &self.warnings.downstream,
+            &self.warnings.sessions_exceeded,
+            &self.warnings.no_answer,
+            &self.warnings.function_not_allowed,
+            &self.warnings.subscription,
         ];
         let triggers = |status: &u16| (300..700).contains(status);
         let ioi = self.ioi.as_deref().unwrap_or("x");
@@ -258,6 +358,12 @@ impl Policy {
             ("notice.from", from.is_ok_and(|from| from.scheme() == "sip"), "must be a SIP URI"),
             ("notice.text", self.notice.text.len() <= NOTICE_OCTETS_MAX, "is over 600 octets"),
             ("notice.feature_tag", one_word(&self.notice.feature_tag), "must be a feature tag"),
+            ("session.answer_wait_s", (1..=170).contains(&self.session.answer_wait_s),
+                "must be 1 to 170"),
+            ("session.min_se_s", self.session.min_se_s >= 90, "must be at least 90"),
+            ("session.interval_s", self.session.interval_s >= self.session.min_se_s,
+                "must be at least min_se_s"),
+            ("session.lost_after_s", self.session.lost_after_s > 0, "must be at least 1"),
         ];
         let wrong = rules.into_iter().filter(|(_, holds, _)| !holds);
         wrong.map(|(key, _, fault)| PolicyMistake { key, fault }).collect()
@@ -278,7 +384,7 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
-    use super::{Notice, Policy, Warnings};
+    use super::{Notice, Policy, SessionPolicy, Warnings};
 
     #[test]
     fn an_empty_section_is_the_default() {
@@ -322,6 +428,13 @@ mod tests {
                 feature_tag: String::new(),
                 ..Notice::default()
             },
+            session: SessionPolicy {
+                answer_wait_s: 171,
+                min_se_s: 89,
+                interval_s: 88,
+                lost_after_s: 0,
+                ..SessionPolicy::default()
+            },
             ..Policy::default()
         };
         let keys: Vec<_> = policy.mistakes().iter().map(|mistake| mistake.key).collect();
@@ -340,6 +453,10 @@ mod tests {
             "notice.from",
             "notice.text",
             "notice.feature_tag",
+            "session.answer_wait_s",
+            "session.min_se_s",
+            "session.interval_s",
+            "session.lost_after_s",
         ];
         assert_eq!(keys, expected);
         let at_limit = Policy { deliver_wait_s: 30, rate_per_user: 1000, ..Policy::default() };

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use parlance_isc::Reply;
+use parlance_isc::{Reply, SessionCase};
 use parlance_sip::HeaderName;
 use parlance_store::RejectAnswer;
 
-use crate::policy::{AnonymousAnswer, Policy, SizeAnswer};
+use crate::policy::{AnonymousAnswer, ExcessAnswer, Policy, SizeAnswer};
 
 /// Why a message is not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,22 @@ pub enum Refusal {
     Downstream(u16),
     /// The message could not be sent on.
     Unreachable,
+    /// The user, on this side, takes part in as many sessions as he may.
+    TooManySessions(SessionCase),
+    /// The invited user did not answer in time.
+    NoAnswer,
+    /// The session interval asked for is below this many seconds (RFC 4028 §6).
+    IntervalTooSmall(u32),
+    /// The inviter went away first.
+    Cancelled,
+    /// A REFER has not exactly one target (RFC 3515 §2.4.2).
+    BadReferTo,
+    /// A REFER is for another method than INVITE or BYE.
+    ReferMethod,
+    /// The user may not subscribe to the state of conferences.
+    NotSubscribable,
+    /// The session description cannot pass.
+    Description,
 }
 
 impl Refusal {
@@ -62,6 +78,14 @@ impl Refusal {
             Self::NotStored => "not-stored",
             Self::Downstream(_) => "downstream",
             Self::Unreachable => "unreachable",
+            Self::TooManySessions(_) => "sessions",
+            Self::NoAnswer => "no-answer",
+            Self::IntervalTooSmall(_) => "interval",
+            Self::Cancelled => "cancelled",
+            Self::BadReferTo => "refer-to",
+            Self::ReferMethod => "refer-method",
+            Self::NotSubscribable => "subscription",
+            Self::Description => "description",
         }
     }
 }
@@ -100,6 +124,22 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         Refusal::Expired => warned(480, &texts.expired, 0),
         Refusal::Downstream(status) => warned(480, &texts.downstream, (*status).into()),
         Refusal::Unreachable => retry(policy.retry_after_s.into()),
+        Refusal::TooManySessions(case) => {
+            let status = match (case, policy.session.excess_answer) {
+                (SessionCase::Originating, ExcessAnswer::Forbidden) => 403,
+                (SessionCase::Originating, ExcessAnswer::Busy) | (SessionCase::Terminating, _) => {
+                    486
+                }
+            };
+            warned(status, &texts.sessions_exceeded, policy.session.sessions_max)
+        }
+        Refusal::NoAnswer => warned(480, &texts.no_answer, 0),
+        Refusal::IntervalTooSmall(min_se) => Reply::new(422).with(HeaderName::MinSe, min_se),
+        Refusal::Cancelled => Reply::new(487),
+        Refusal::BadReferTo => Reply::new(400),
+        Refusal::ReferMethod => warned(403, &texts.function_not_allowed, 0),
+        Refusal::NotSubscribable => warned(403, &texts.subscription, 0),
+        Refusal::Description => Reply::new(488),
     }
 }
 
@@ -137,19 +177,21 @@ pub(crate) fn defers(status: u16, is_known: bool, policy: &Policy) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use parlance_sip::HeaderName::{self, Accept, RetryAfter, Warning};
+    use parlance_sip::HeaderName::{self, Accept, MinSe, RetryAfter, Warning};
     use parlance_store::RejectAnswer;
+
+    use parlance_isc::SessionCase::{Originating, Terminating};
 
     use super::{Fate, Refusal, defers, fate, refusal, stored};
     use crate::policy::{AnonymousAnswer, Policy, SizeAnswer, Warnings};
 
-    // Covers: PF-012, PF-013, PF-082, PF-083, SEC-032, CORE-063
+    // Covers: PF-012, PF-013, PF-070, PF-082, PF-083, PF-086, SEC-032, CORE-063
     #[test]
     fn refusals_have_their_codes() {
         let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         #[rustfmt::skip]
-        let table: [Row<'_>; 17] = [
+        let table: [Row<'_>; 26] = [
             (Refusal::NotAuthorised, 403,
                 &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
             (Refusal::SizeExceeded(1300), 403,
@@ -172,6 +214,19 @@ mod tests {
             (Refusal::Downstream(504), 480,
                 &[(Warning, "399 im.ims.test \"Downstream answered 504\"")]),
             (Refusal::Unreachable, 480, &[(RetryAfter, "10")]),
+            (Refusal::TooManySessions(Originating), 403,
+                &[(Warning, "399 im.ims.test \"103 Maximum number of sessions reached\"")]),
+            (Refusal::TooManySessions(Terminating), 486,
+                &[(Warning, "399 im.ims.test \"103 Maximum number of sessions reached\"")]),
+            (Refusal::NoAnswer, 480, &[(Warning, "399 im.ims.test \"No response\"")]),
+            (Refusal::IntervalTooSmall(90), 422, &[(MinSe, "90")]),
+            (Refusal::Cancelled, 487, &[]),
+            (Refusal::BadReferTo, 400, &[]),
+            (Refusal::ReferMethod, 403,
+                &[(Warning, "399 im.ims.test \"100 Function not allowed\"")]),
+            (Refusal::NotSubscribable, 403, &[(Warning,
+                "399 im.ims.test \"105 Subscription of conference state not allowed\"")]),
+            (Refusal::Description, 488, &[]),
         ];
         for (refused, status, headers) in table {
             let reply = refusal(&refused, &policy);

@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use metrics::{Counter, counter};
 use parlance_isc::{
-    Cx, Deferral, Function, Incoming, Rates, Role, SessionCase, Task, pass, pass_with,
+    Cx, Deferral, Function, Incoming, Local, Permit, Rates, Reply, Role, SessionCase, Task, pass,
+    pass_with,
 };
-use parlance_sip::Method;
+use parlance_sip::{Method, Request};
 use parlance_store::Millis;
 
 use crate::access::Lists;
 use crate::content::ContentFilter;
 use crate::event::EventSink;
-use crate::passage::Passage;
+use crate::passage::{Passage, profile_of};
 use crate::policy::Policy;
-use crate::refusal::Refusal;
-use crate::{amend, originating, terminating};
+use crate::refusal::{Refusal, refusal};
+use crate::session::{Asked, Seats};
+use crate::{amend, originating, session, terminating};
 
 /// The participating IM function of one shard.
 pub struct Participating {
@@ -33,7 +35,9 @@ pub(crate) struct Functions {
     pub(crate) lists: Option<Rc<dyn Lists>>,
     pub(crate) filter: Option<Rc<dyn ContentFilter>>,
     pub(crate) events: Option<Rc<dyn EventSink>>,
+    pub(crate) controlling: Option<Rc<dyn Role>>,
     pub(crate) rates: Arc<Rates>,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) meter: Meter,
 }
 
@@ -46,7 +50,9 @@ impl Participating {
             lists: None,
             filter: None,
             events: None,
+            controlling: None,
             rates,
+            seats: Arc::new(Seats::new()),
             meter: Meter::new(),
         };
         Self { policy: Box::new(policy), functions }
@@ -56,6 +62,23 @@ impl Participating {
     #[must_use]
     pub fn with_deferral(mut self, deferral: Rc<dyn Deferral>) -> Self {
         self.functions.deferral = Some(deferral);
+        self
+    }
+
+    /// Counts the sessions of users in `seats`, which all shards share; without it each shard counts
+    /// for itself.
+    #[must_use]
+    pub fn with_seats(mut self, seats: Arc<Seats>) -> Self {
+        self.functions.seats = seats;
+        self
+    }
+
+    /// Makes a conference of a session between two users of one domain, unless the operator lets
+    /// them have it between themselves: `controlling` gets the INVITE as it came, the decision
+    /// naming this function, and invites whom the Request-URI names.
+    #[must_use]
+    pub fn with_controlling(mut self, controlling: Rc<dyn Role>) -> Self {
+        self.functions.controlling = Some(controlling);
         self
     }
 
@@ -80,17 +103,43 @@ impl Participating {
         self
     }
 
+    /// Whether a user may make a request of a service hosted here; who is nobody of ours is for the
+    /// service alone to judge.
+    fn granted(&self, cx: &Cx, incoming: &Incoming) -> Result<Permit, Reply> {
+        let decision = incoming.decision();
+        let Some(user) = &decision.user else { return Ok(Permit::default()) };
+        let (policy, received) = ((self.policy)(), cx.now());
+        let asked = Asked {
+            functions: &self.functions,
+            policy: &policy,
+            profile: &profile_of(decision, user, received),
+            user,
+            request: incoming.request(),
+            decision,
+            case: decision.case(),
+            received,
+        };
+        asked.permit().map_err(|refused| {
+            self.functions.meter.refused(&refused);
+            refusal(&refused, &policy)
+        })
+    }
+
     async fn serve(self: Rc<Self>, cx: Cx, incoming: Incoming) {
-        let is_message = incoming.request().method() == Method::Message;
+        let method = incoming.request().method();
+        let is_message = method == Method::Message;
+        let is_session = matches!(method, Method::Invite | Method::Refer | Method::Subscribe);
         let Function::Participating(case) = incoming.decision().role else {
             return Box::pin(pass(cx, incoming)).await;
         };
-        if !is_message {
+        if !is_message && !is_session {
             let edits = amend::untouched(incoming.request());
             return Box::pin(pass_with(cx, incoming, edits)).await;
         }
         let policy = (self.policy)();
         match Passage::new(&self.functions, &cx, policy, case, incoming) {
+            // In a box: most are messages, and need no room for it.
+            Ok(passage) if is_session => Box::pin(session::serve(passage)).await,
             Ok(passage) => match case {
                 SessionCase::Originating => originating::serve(passage).await,
                 SessionCase::Terminating => terminating::serve(passage).await,
@@ -102,10 +151,18 @@ impl Participating {
 }
 
 impl Role for Participating {
-    /// Serves a MESSAGE; every other method passes through, with nothing
-    /// changed but P-Preferred-Identity.
+    /// Serves a MESSAGE, an INVITE, and what is asked of a focus; every other method passes through,
+    /// with nothing changed but P-Preferred-Identity.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
         Box::pin(self.serve(cx, request))
+    }
+
+    fn permit<'a>(&'a self, cx: &'a Cx, request: &'a Incoming) -> Local<'a, Result<Permit, Reply>> {
+        Box::pin(std::future::ready(self.granted(cx, request)))
+    }
+
+    fn passed(&self, cx: &Cx, request: &Request) {
+        self.functions.seats.passed(request, cx.now());
     }
 }
 

@@ -76,7 +76,7 @@ fn unblocked(passage: &Passage<'_>) -> Result<(), Refusal> {
 ///
 /// What the core says of his registration goes before what is kept here; where it says that he is
 /// registered and nothing is kept, it is believed.
-fn away(passage: &Passage<'_>) -> Option<Cause> {
+pub(crate) fn away(passage: &Passage<'_>) -> Option<Cause> {
     let decision = passage.decision();
     let registration = decision.subscriber.registration();
     let has_client = registration.is_none_or(|registration| has_im_contact(registration));

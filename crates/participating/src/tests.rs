@@ -2,6 +2,7 @@
 
 mod deferring;
 mod originating;
+mod sessions;
 mod terminating;
 mod welcoming;
 mod world;

@@ -142,6 +142,8 @@ pub struct Profile {
     pub offline_storage: Option<Vec<Entry>>,
     /// Hide his identity in what he sends.
     pub always_anonymous: bool,
+    /// Inviters whose sessions his client may accept without asking him.
+    pub auto_answer: Vec<Entry>,
     /// Content types he does not want, `type/subtype` or `type/*`, lower case.
     pub blocked_content: Vec<String>,
     /// He wants no group advertisements (`block-group-advertisement`).
@@ -177,6 +179,7 @@ impl Default for Profile {
             store_pager_mode: false,
             offline_storage: None,
             always_anonymous: false,
+            auto_answer: Vec::new(),
             blocked_content: Vec::new(),
             block_group_advertisements: false,
             block_personal_alerts: false,
@@ -200,7 +203,9 @@ impl Profile {
         let storage = self.offline_storage.as_ref().map_or(0, Vec::len);
         if self.aliases.len() > LIST_MAX
             || self.blocked_content.len() > LIST_MAX
-            || self.accept.len().max(self.reject.len()).max(storage) > ENTRIES_MAX
+            || [self.accept.len(), self.reject.len(), self.auto_answer.len(), storage]
+                .into_iter()
+                .any(|length| length > ENTRIES_MAX)
         {
             return Err(StoreError::Invalid("list too long"));
         }

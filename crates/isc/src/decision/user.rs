@@ -38,8 +38,20 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>, destination: Destinat
             };
             participating(request, facts, reason)
         }
+        Method::Refer | Method::Subscribe if is_asked_of_a_focus(request, facts) => {
+            participating(request, facts, Reason::Originating)
+        }
         _ => proxy::pass(request, facts, Reason::OnlyPassed),
     }
+}
+
+/// Whether a served user asks a focus for something: to bring somebody in, or for the state of the
+/// conference (OMA-TS-SIMPLE_IM §7.2.3.8, §7.2.3.9).
+fn is_asked_of_a_focus(request: &Request, facts: &Facts<'_>) -> bool {
+    let event = request.header::<Event<'_>>().ok().flatten();
+    let conference = event.is_some_and(|event| event.name() == "conference");
+    facts.served.case == SessionCase::Originating
+        && (request.method() == Method::Refer || conference)
 }
 
 /// Whether a request of the server's own goes on without being served again: any on the way out,

@@ -176,7 +176,7 @@ pub(super) fn side(refresher: Refresher) -> Side {
 }
 
 /// What a session refresh request says about timers (RFC 4028 §9).
-pub(super) fn session_request(request: &Message) -> SessionRequest {
+pub fn session_request(request: &Message) -> SessionRequest {
     SessionRequest {
         supports_timer: supports(request, "timer"),
         session_expires: session_expires(request),
@@ -185,7 +185,7 @@ pub(super) fn session_request(request: &Message) -> SessionRequest {
 }
 
 /// `Session-Expires`, of a request or response.
-pub(super) fn session_expires(message: &Message) -> Option<session_timer::SessionExpires> {
+pub fn session_expires(message: &Message) -> Option<session_timer::SessionExpires> {
     let expires = message.header::<SessionExpires<'_>>().ok().flatten()?;
     let refresher = expires.refresher().map(|side| match side {
         Side::Uac => Refresher::Uac,

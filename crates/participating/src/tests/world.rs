@@ -10,13 +10,13 @@ use bytes::Bytes;
 use parlance_isc::decision::DecisionPolicy;
 use parlance_isc::journal::Journal;
 use parlance_isc::registration::{Registrar, RegistrationEvent, RegistrationPolicy};
-use parlance_isc::service::Services;
+use parlance_isc::service::{Service, Services};
 use parlance_isc::session::Invite;
 use parlance_isc::trust::Trust;
 use parlance_isc::{
     Cause, Clock, Cx, Decider, Deferral, Dispatcher, Incoming, Local, Locals, Lookup, Marks,
-    NextHop, Node, Offered, Rates, RefusalPolicy, RegistrationEvents, Rules, SessionCase, Shard,
-    ShardInput, Socket, Targets, Wire,
+    NextHop, Node, Offered, Rates, RefusalPolicy, RegistrationEvents, Role, Rules, SessionCase,
+    Shard, ShardInput, Socket, Targets, Wire,
 };
 use parlance_sip::{
     ClientKey, Endpoint, EndpointConfig, ListenerId, Message, Request, ResponseBuilder, Source,
@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) silent_core: bool,
     pub(crate) filter: Option<Rc<dyn ContentFilter>>,
     pub(crate) lists: Option<Rc<dyn Lists>>,
+    /// What conferences are handed to.
+    pub(crate) controlling: Option<Rc<dyn Role>>,
 }
 
 /// A deferred function that answers as it is told.
@@ -196,11 +198,19 @@ impl World {
         if let Some(lists) = setup.lists {
             role = role.with_lists(lists);
         }
+        let controlling = setup.controlling;
+        if let Some(controlling) = controlling.clone() {
+            role = role.with_controlling(controlling);
+        }
         let wire: Rc<dyn Wire> = net.clone();
         let shard = Shard::new(Arc::clone(&node), endpoint(), wire, |_| {
             let journal = Arc::new(Mutex::new(Journal::new(64)));
             let rules = move || Arc::clone(&rules);
-            Rc::new(Dispatcher::new(rules, journal, Rc::new(role), Rc::new(NoEvents)))
+            let dispatcher = Dispatcher::new(rules, journal, Rc::new(role), Rc::new(NoEvents));
+            Rc::new(match controlling {
+                Some(controlling) => dispatcher.with_controlling(controlling),
+                None => dispatcher,
+            })
         });
         let tasks = tokio::task::LocalSet::new();
         tasks.spawn_local(shard.run(inputs));
@@ -255,6 +265,23 @@ impl World {
     pub(crate) async fn bob_gets(&self, headers: &str, body: &str) {
         let text = self.text(SessionCase::Terminating, headers, body);
         self.receive(SessionCase::Terminating, text.into()).await;
+    }
+
+    /// A request of another method, with a description for an INVITE; what was sent.
+    pub(crate) async fn asks(
+        &self,
+        case: SessionCase,
+        method: &str,
+        headers: &str,
+        body: &str,
+    ) -> String {
+        let mut all = format!("{headers}\nContact: <sip:alice@192.0.2.10:5060>;+g.oma.sip-im");
+        if !headers.contains("Content-Type") {
+            all.push_str("\nContent-Type: application/sdp");
+        }
+        let text = self.text(case, &all, body).replace("MESSAGE", method);
+        self.receive(case, text.clone().into()).await;
+        text
     }
 
     /// A MESSAGE of a call of its own. A line of `headers` that begins like one of the message's
@@ -397,6 +424,8 @@ fn rules(store: &Store, marks: &Marks, policy: DecisionPolicy) -> Rules {
     let mut services = Services::new();
     services.own("127.0.0.20", None);
     services.domain("ims.test");
+    services.identity("sip:im-conf@ims.test".parse().unwrap(), Service::ConferenceFactory);
+    services.running.controlling = true;
     services.listener(ListenerId(0), SessionCase::Originating);
     services.listener(ListenerId(1), SessionCase::Terminating);
     let decider = Decider {

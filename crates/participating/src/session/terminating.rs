@@ -1,0 +1,84 @@
+//! A session to which a served user is invited (OMA-TS-SIMPLE_IM §7.2.4.1, §7.2.4.2).
+
+use parlance_isc::{Cause, Outcome};
+use parlance_sip::HeaderName;
+use parlance_store::RejectAnswer;
+
+use super::{Seat, proxy};
+use crate::access::{self, Sender};
+use crate::amend;
+use crate::passage::Passage;
+use crate::refusal::{Refusal, defers};
+use crate::terminating::away;
+
+/// Serves the invited user: his rules, then the invitation or, for an immediate message, deferral.
+pub(crate) async fn serve(passage: Passage<'_>) {
+    if let Err(refused) = check(&passage).await {
+        return passage.refuse(&refused);
+    }
+    if let Some(cause) = away(&passage) {
+        return defer(passage, cause, &Refusal::NotStored).await;
+    }
+    match passage.asked().seat() {
+        Ok(seat) => invite(passage, seat).await,
+        Err(refused) => passage.refuse(&refused),
+    }
+}
+
+/// Access rules, service authorisation, size (§7.2.4.1).
+async fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
+    let Passage { policy, profile, functions, .. } = passage;
+    let sender = Sender::of(passage.request(), passage.decision());
+    let admitted = access::admit(&sender, profile, policy, functions.lists.as_deref()).await;
+    admitted.map_err(|refused| match refused {
+        // Nobody can be invited in silence: he is away, as far as the inviter is told.
+        Refusal::Rejected(RejectAnswer::Silent) => Refusal::Rejected(RejectAnswer::Unavailable),
+        refused => refused,
+    })?;
+    let asked = passage.asked();
+    asked.check_rights()?;
+    asked.check_size()
+}
+
+/// Invites the user's clients, as long as they may take to answer.
+async fn invite(passage: Passage<'_>, seat: Seat) {
+    let Passage { policy, profile, functions, .. } = &passage;
+    let request = passage.request();
+    let mut edits = amend::session(request, policy);
+    let timer = match proxy::timed(request, policy, &mut edits) {
+        Ok(timer) => timer,
+        Err(refused) => return passage.refuse(&refused),
+    };
+    let sender = Sender::of(request, passage.decision());
+    let lists = functions.lists.as_deref();
+    let auto = access::is_among(&sender, &profile.auto_answer, profile, lists).await;
+    // RFC 5373 §4: the user has said so in his settings; what the inviter asks for is not enough.
+    if auto {
+        edits.set(request, HeaderName::AnswerMode, "Auto");
+    }
+    let mut forwarding = passage.forward_session(edits, timer);
+    let Some(outcome) = proxy::answered(&mut forwarding, policy).await else {
+        // Dropped, it is cancelled.
+        drop(forwarding);
+        return defer(passage, Cause::Unanswered, &Refusal::NoAnswer).await;
+    };
+    let large = passage.asked().is_large();
+    let is_known = passage.decision().subscriber.user().is_some();
+    match outcome {
+        Outcome::Final(response)
+            if large && defers(response.status(), is_known, &passage.policy) =>
+        {
+            let otherwise = passage.instead_of(response.status());
+            defer(passage, Cause::Unanswered, &otherwise).await;
+        }
+        Outcome::Timeout | Outcome::Unreachable if large => {
+            defer(passage, Cause::Unanswered, &Refusal::Unreachable).await;
+        }
+        outcome => proxy::finish(passage, seat, &timer, outcome),
+    }
+}
+
+/// A conversation is never stored (§7.2.2.6.2).
+async fn defer(passage: Passage<'_>, _: Cause, otherwise: &Refusal) {
+    passage.refuse(otherwise);
+}
