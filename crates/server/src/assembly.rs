@@ -15,7 +15,7 @@ use parlance_isc::{
     Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, Media, NextHop, Node, Rates,
     RegEventPolicy, RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
 };
-use parlance_participating::{Participating, Policy, welcome};
+use parlance_participating::{Participating, Policy, Seats, welcome};
 use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
 use parlance_sip::uri::Uri;
 use parlance_sip::{Endpoint, EndpointConfig, Entropy, ListenerId, Timers, Transport};
@@ -63,6 +63,7 @@ pub struct Assembly {
     rules: Arc<ArcSwap<Rules>>,
     policy: Arc<ArcSwap<Policy>>,
     rates: Arc<Rates>,
+    seats: Arc<Seats>,
     deferred: Deferred,
     journals: Vec<Arc<Mutex<Journal>>>,
     endpoint: EndpointConfig,
@@ -121,6 +122,7 @@ impl Assembly {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             policy: Arc::new(ArcSwap::from_pointee(config.participating.policy(&config.sip))),
             rates: Arc::new(Rates::new()),
+            seats: Arc::new(Seats::new()),
             deferred: Deferred::new(setup),
             journals: (0..shards).map(|_| journal()).collect(),
             endpoint,
@@ -220,7 +222,8 @@ impl Assembly {
     fn dispatcher(&self, number: u8) -> Dispatcher {
         let policy = Arc::clone(&self.policy);
         let participating = Participating::new(move || policy.load_full(), Arc::clone(&self.rates))
-            .with_deferral(Rc::new(self.deferred.clone()));
+            .with_deferral(Rc::new(self.deferred.clone()))
+            .with_seats(Arc::clone(&self.seats));
         let participating = match &self.events {
             Some(file) => participating.with_events(Rc::new(file.clone())),
             None => participating,

@@ -337,7 +337,9 @@ fn refer_goes_to_a_focus_or_passes() {
     let role = |uri: &str| running.role(&alice("REFER", uri, IM));
     assert_eq!(role("sip:s1@sessions.ims.test"), Function::Controlling(Service::Session));
     assert_eq!(role("sip:im-group-1@ims.test"), Function::Controlling(Service::Group));
-    assert_eq!(role("sip:bob@ims.test"), Function::PassThrough);
+    assert_eq!(role("sip:bob@ims.test"), Function::Participating(Originating), "and then on");
+    let coming = World::terminating().role(&alice("REFER", "sip:bob@ims.test", IM));
+    assert_eq!(coming, Function::PassThrough);
     for user in ["im-exploder", "im-history", "im-deferred"] {
         let role = role(&format!("sip:{user}@ims.test"));
         assert!(matches!(role, Function::Refused(Refusal::MethodNotAllowed(_))), "{user} {role:?}");
@@ -359,7 +361,8 @@ fn subscribe_is_decided_by_its_event() {
     assert_eq!(role("sip:im-deferred@ims.test", "reg"), bad(&["message-summary"]));
     assert_eq!(role("sip:127.0.0.20", "reg"), bad(&["conference", "message-summary"]));
     assert_eq!(role("sip:bob@ims.test", "presence"), Function::PassThrough);
-    assert_eq!(role("sip:bob@ims.test", "conference"), Function::PassThrough);
+    let asked = role("sip:bob@ims.test", "conference");
+    assert_eq!(asked, Function::Participating(Originating), "and then on");
     assert_eq!(role("sip:alice@ims.test", "message-summary"), Function::Deferred);
 }
 

@@ -8,8 +8,9 @@ use parlance_deferred::Delivery;
 use parlance_isc::decision::{DecisionPolicy, Provisioning};
 use parlance_isc::registration::{RegistrationPolicy, UnknownUser};
 use parlance_isc::{RefusalPolicy, RegEventPolicy};
-use parlance_participating::{AnonymousAnswer, Notice, SizeAnswer, TargetPattern, Warnings};
+use parlance_participating::{AnonymousAnswer, ExcessAnswer, Notice, SessionMedia, SessionPolicy};
 use parlance_participating::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
+use parlance_participating::{SizeAnswer, TargetPattern, Warnings};
 use parlance_sip::ListenerId;
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -71,6 +72,28 @@ section! {
         pub rate_burst: u32 = 100, in 1..=1_000_000;
         /// Retry-After of a 480 that is the server's own fault, in seconds.
         pub retry_after_s: u32 = 10, in 1..=3_600;
+        /// How the function takes part in sessions: `proxy`, record-routing, descriptions untouched;
+        /// `anchor`, as a back-to-back user agent through which the messages pass.
+        pub session_media: SessionMedia = SessionMedia::Proxy;
+        /// Whether two users of a domain may have a session between themselves; otherwise it is a
+        /// conference of the two, where conferences run (OMA-AD-SIMPLE_IM §5.3.2.1.1).
+        pub peer_to_peer: bool = false;
+        /// Sessions a user may take part in at a time, immediate messages apart; 0 for no limit.
+        pub sessions_max: u32 = 16, in 0..=100_000;
+        /// What a user is answered who begins one more: `forbidden`, 403, or `busy`, 486.
+        pub excess_sessions_answer: ExcessAnswer = ExcessAnswer::Forbidden;
+        /// Seconds in which an invited user must answer before the inviter gets 480; ends before
+        /// Timer C (RFC 3261 §16.6).
+        pub answer_wait_s: u32 = 60, in 1..=170;
+        /// Octets of an immediate message sent in a session (OMA-TS-SIMPLE_IM §7.2.2.5).
+        pub large_bytes_max: u64 = 10_485_760, in 1..=1_099_511_627_776;
+        /// The session interval asked for and the longest let through, in seconds (RFC 4028 §4).
+        pub session_interval_s: u32 = 1_800, in 90..=86_400;
+        /// The shortest session interval let through, in seconds (RFC 4028 §5).
+        pub session_min_se_s: u32 = 90, in 90..=86_400;
+        /// Seconds after which a session without a timer, of which nothing was heard, does not
+        /// count any more.
+        pub session_lost_after_s: u32 = 43_200, in 1..=604_800;
         /// The operator's inter-operator identifier, put into answers as `term-ioi` (RFC 7315
         /// §4.6).
         pub ioi: Option<String> = None, example "\"home1.test\"";
@@ -95,6 +118,14 @@ section! {
         pub warning_expired: String = Warnings::default().expired;
         /// Text of Warning 399: the other side failed; `{n}` is its status code.
         pub warning_downstream: String = Warnings::default().downstream;
+        /// Text of Warning 399: the user takes part in as many sessions as he may, `{n}`.
+        pub warning_sessions_exceeded: String = Warnings::default().sessions_exceeded;
+        /// Text of Warning 399: the invited user did not answer.
+        pub warning_no_answer: String = Warnings::default().no_answer;
+        /// Text of Warning 399: a REFER is for a method that is not allowed.
+        pub warning_function_not_allowed: String = Warnings::default().function_not_allowed;
+        /// Text of Warning 399: the state of conferences may not be subscribed to.
+        pub warning_subscription: String = Warnings::default().subscription;
     }
 }
 
@@ -216,6 +247,7 @@ pub enum UnknownUserName {
 }
 
 leaf!(ProvisioningName, UnknownUserName, Delivery, SizeAnswer, AnonymousAnswer);
+leaf!(ExcessAnswer, SessionMedia);
 leaf!(Vec<u16>, Vec<TargetPattern>);
 
 impl Participating {
@@ -233,6 +265,10 @@ impl Participating {
                 blocked_target: self.warning_blocked_target.clone(),
                 expired: self.warning_expired.clone(),
                 downstream: self.warning_downstream.clone(),
+                sessions_exceeded: self.warning_sessions_exceeded.clone(),
+                no_answer: self.warning_no_answer.clone(),
+                function_not_allowed: self.warning_function_not_allowed.clone(),
+                subscription: self.warning_subscription.clone(),
             },
             accepted_content: self.accepted_content.clone(),
             blocked_content: self.blocked_content.clone(),
@@ -257,6 +293,17 @@ impl Participating {
                 from: self.notice_from.clone().unwrap_or_else(|| sip.service("im")),
                 text: self.notice_text.clone(),
                 ..Notice::default()
+            },
+            session: SessionPolicy {
+                media: self.session_media,
+                peer_to_peer: self.peer_to_peer,
+                sessions_max: self.sessions_max,
+                excess_answer: self.excess_sessions_answer,
+                answer_wait_s: self.answer_wait_s,
+                large_octets_max: self.large_bytes_max,
+                interval_s: self.session_interval_s,
+                min_se_s: self.session_min_se_s,
+                lost_after_s: self.session_lost_after_s,
             },
         }
     }
