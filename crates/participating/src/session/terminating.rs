@@ -7,6 +7,7 @@ use parlance_store::RejectAnswer;
 use super::{Seat, proxy};
 use crate::access::{self, Sender};
 use crate::amend;
+use crate::event::Step;
 use crate::passage::Passage;
 use crate::refusal::{Refusal, defers};
 use crate::terminating::away;
@@ -78,7 +79,14 @@ async fn invite(passage: Passage<'_>, seat: Seat) {
     }
 }
 
-/// A conversation is never stored (§7.2.2.6.2).
-async fn defer(passage: Passage<'_>, _: Cause, otherwise: &Refusal) {
-    passage.refuse(otherwise);
+/// An immediate message may be stored (§7.2.2.6.2); a conversation never is.
+async fn defer(passage: Passage<'_>, cause: Cause, otherwise: &Refusal) {
+    let large = passage.asked().is_large();
+    let deferral = passage.functions.deferral.clone().filter(|_| large);
+    let Some(deferral) = deferral else { return passage.refuse(otherwise) };
+    passage.functions.meter.deferred.increment(1);
+    passage.note(Step::Deferred(cause));
+    let (cx, user) = (passage.cx.clone(), passage.user.clone());
+    let invite = cx.take(passage.into_incoming());
+    deferral.take(&cx, &user, invite, cause).await;
 }

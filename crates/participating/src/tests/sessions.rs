@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use parlance_isc::SessionCase::{Originating, Terminating};
-use parlance_isc::{Cx, Function, Incoming, Role, SessionCase, Task};
+use parlance_isc::{Cause, Cx, Function, Incoming, Role, SessionCase, Task};
 use parlance_sip::{HeaderName, Request, ResponseBuilder};
 use parlance_store::{Entry, Profile, RejectAnswer, Rights, Visibility};
 
-use super::world::{Setup, World, lines, status};
+use super::world::{Script, Setup, World, lines, status};
 use crate::policy::{ExcessAnswer, Policy, SessionPolicy};
 
 const SDP: &str = "v=0\r\no=a 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -348,6 +348,33 @@ async fn what_is_asked_of_a_focus_is_authorised() {
                 assert_eq!(status(&world.answered()), 202);
             }
             code => assert_eq!(status(&world.answered()), code, "{method} {headers}"),
+        }
+    }
+}
+
+// Covers: PF-033, DF-006
+#[tokio::test(start_paused = true)]
+async fn an_immediate_message_may_be_taken_by_the_deferred_function() {
+    let offline = || Profile { visibility: Visibility::Offline, ..Profile::default() };
+    let script = Rc::new(Script::default());
+    let setup = |profile| Setup { deferral: Some(Rc::clone(&script)), ..bob(profile) };
+    let world = World::new(setup(offline())).await;
+    invites(&world, Terminating, LARGE).await;
+    invites(&world, Terminating, "").await;
+    assert_eq!(script.taken_for(), [Cause::Invisible], "a conversation is not");
+    for failure in [0, 480, 486] {
+        script.taken.borrow_mut().clear();
+        let world = World::new(setup(Profile::default())).await;
+        invites(&world, Terminating, LARGE).await;
+        let invite = world.forwarded();
+        match failure {
+            0 => world.pass(Duration::from_secs(61)).await,
+            status => world.answer(&invite, status).await,
+        }
+        let taken = script.taken_for();
+        match failure {
+            486 => assert_eq!(taken, [], "busy is not away"),
+            _ => assert_eq!(taken, [Cause::Unanswered], "{failure}"),
         }
     }
 }

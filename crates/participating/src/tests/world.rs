@@ -65,6 +65,11 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// Why each INVITE was given to it.
+    pub(crate) fn taken_for(&self) -> Vec<Cause> {
+        self.taken.borrow().iter().map(|(_, cause)| *cause).collect()
+    }
+
     pub(crate) fn causes(&self) -> Vec<Cause> {
         self.offered.borrow().iter().map(|(_, cause)| *cause).collect()
     }
