@@ -11,6 +11,8 @@ mod deferred;
 mod flow;
 #[path = "scenario/isc.rs"]
 mod isc;
+#[path = "scenario/large.rs"]
+mod large;
 #[path = "scenario/loss.rs"]
 mod loss;
 #[path = "scenario/pager.rs"]

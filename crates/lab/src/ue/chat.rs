@@ -93,6 +93,12 @@ impl Chat {
         client.send(&self.inner.session, content_type, body).await
     }
 
+    /// Sends the first octets of a message of `total`, of which the rest never comes.
+    pub async fn send_part(&self, content_type: &str, part: &[u8], total: usize) -> u16 {
+        let Some(client) = self.client() else { return 481 };
+        client.send_part(&self.inner.session, content_type, part, total).await
+    }
+
     /// Asks to be called `name` in the room; `None`: no longer (RFC 7701 §7).
     pub async fn nickname(&self, name: Option<&str>) -> u16 {
         let Some(client) = self.client() else { return 481 };

@@ -156,8 +156,24 @@ impl Client {
             "Byte-Range: 1-{length}/{length}\r\nFailure-Report: yes\r\nSuccess-Report: yes\r\n\
              Content-Type: {content_type}\r\n"
         );
-        let answered = self.request(session, "SEND", &headers, Some(body));
+        let answered = self.request(session, "SEND", &headers, Some(body), '$');
         code(answered).await
+    }
+
+    /// Sends the first octets of a message of `total`, of which the rest never comes.
+    pub(super) async fn send_part(
+        &self,
+        session: &Session,
+        content_type: &str,
+        part: &[u8],
+        total: usize,
+    ) -> u16 {
+        if !session.wait().await {
+            return 481;
+        }
+        let headers =
+            format!("Byte-Range: 1-{}/{total}\r\nContent-Type: {content_type}\r\n", part.len());
+        code(self.request(session, "SEND", &headers, Some(part), '+')).await
     }
 
     /// Asks to be called `name`; `None`: no longer (RFC 7701 §7).
@@ -168,7 +184,7 @@ impl Client {
         let header = name.map_or("Use-Nickname: \"\"\r\n".to_owned(), |name| {
             format!("Use-Nickname: \"{name}\"\r\n")
         });
-        code(self.request(session, "NICKNAME", &header, None)).await
+        code(self.request(session, "NICKNAME", &header, None, '$')).await
     }
 
     fn request(
@@ -177,6 +193,7 @@ impl Client {
         method: &str,
         headers: &str,
         body: Option<&[u8]>,
+        end: char,
     ) -> oneshot::Receiver<u16> {
         let (answer, answered) = oneshot::channel();
         let id = self.token();
@@ -196,7 +213,7 @@ impl Client {
             octets.extend_from_slice(body);
             octets.extend_from_slice(b"\r\n");
         }
-        octets.extend_from_slice(format!("-------{id}$\r\n").as_bytes());
+        octets.extend_from_slice(format!("-------{id}{end}\r\n").as_bytes());
         self.0.waiting.borrow_mut().insert(id, answer);
         connection.send(octets.into());
         answered
