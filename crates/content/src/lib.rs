@@ -2,13 +2,13 @@
 //!
 //! Start from [`multipart::Multipart`] for RFC 2046 bodies and from the type of what is in them:
 //!
-//! - [`cpim::Cpim`]: `message/cpim` (RFC 3862) that is there, [`cpim::Reader`]: that still arrives;
+//! - [`cpim::Cpim`]: `message/cpim` (RFC 3862) that is there, [`cpim::Reader`]: that arrives;
 //! - [`imdn::Imdn`]: disposition notifications (RFC 5438);
 //! - [`is_composing::IsComposing`]: who is writing (RFC 3994);
 //! - [`resource_lists::ResourceLists`]: whom a request on a list goes to (RFC 4826, RFC 5364);
 //! - [`conference_info`]: who is in a session (RFC 4575);
-//! - [`list_service::Group`]: a group and what its members may do (OMA Group XDM), with the rules of
-//!   [`common_policy`] (RFC 4745);
+//! - [`list_service::Group`]: a group and what its members may do (OMA Group XDM), with the rules
+//!   of [`common_policy`] (RFC 4745);
 //! - [`im_settings::ImSettings`]: what a user publishes about his service (OMA SIMPLE IM);
 //! - [`reginfo::Document`]: registration state (RFC 3680);
 //! - [`sipfrag::SipFrag`]: what a NOTIFY about a REFER carries (RFC 3420);

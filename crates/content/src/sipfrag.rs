@@ -79,6 +79,9 @@ impl StartLine {
             let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
             let digits = code.len() == 3 && code.bytes().all(|octet| octet.is_ascii_digit());
             let code = code.parse().ok().filter(|code| digits && (100..=699).contains(code))?;
+            if reason.contains(['\r', '\0']) {
+                return None;
+            }
             return Some(Self::Status { code, reason: reason.to_owned() });
         }
         let mut parts = line.split(' ');
@@ -149,10 +152,16 @@ impl SipFrag {
     }
 
     fn read_header(&mut self, line: &str) -> Result<(), SipFragError> {
+        if line.contains(['\r', '\0']) {
+            return Err(SipFragError::Header);
+        }
         if line.starts_with([' ', '\t']) {
             let (_, value) = self.headers.last_mut().ok_or(SipFragError::Header)?;
-            value.push(' ');
-            value.push_str(line.trim());
+            let more = line.trim();
+            if !value.is_empty() && !more.is_empty() {
+                value.push(' ');
+            }
+            value.push_str(more);
             return Ok(());
         }
         if self.headers.len() >= HEADERS_MAX {
@@ -160,7 +169,7 @@ impl SipFrag {
         }
         let (name, value) = line.split_once(':').ok_or(SipFragError::Header)?;
         let name = name.trim_end();
-        if !is_token(name) || value.contains(['\r', '\0']) {
+        if !is_token(name) {
             return Err(SipFragError::Header);
         }
         self.headers.push((name.to_owned(), value.trim().to_owned()));
@@ -256,6 +265,9 @@ mod tests {
         let folded = parse(table[3].0).unwrap();
         let contacts = "<sip:alicepc@atlanta.com>;q=0.9, <sip:alicemobile@atlanta.com>;q=0.1";
         assert_eq!(folded.headers[1], ("Contact".to_owned(), contacts.to_owned()));
+        let late = parse("Contact:\n <sip:a@b>\n  \n ;q=1\n").unwrap();
+        assert_eq!(late.headers[0].1, "<sip:a@b> ;q=1");
+        assert_eq!(SipFrag::parse(&late.to_bytes()), Ok(late));
         assert_eq!((folded.code(), parse(table[1].0).unwrap().code()), (None, Some(603)));
     }
 
@@ -277,6 +289,9 @@ mod tests {
             ("IN VITE sip:a@b SIP/2.0\n",                   SipFragError::StartLine),
             (" folded: first\n",                            SipFragError::StartLine),
             ("A: b\nno header\n",                           SipFragError::Header),
+            ("A: b\n c\0d\n",                               SipFragError::Header),
+            ("A: b\n c\rd\n",                               SipFragError::Header),
+            ("SIP/2.0 200 a\0b\n",                          SipFragError::StartLine),
             ("A B: c\n",                                    SipFragError::StartLine),
             ("",                                            SipFragError::Empty),
             ("\n",                                          SipFragError::Empty),
