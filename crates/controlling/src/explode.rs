@@ -1,11 +1,10 @@
 //! The exploder: one MESSAGE in, one to each recipient of a list or member of a group out
 //! (OMA-TS-SIMPLE_IM §7.4.1.6, §7.4.1.7; RFC 5365).
 //!
-//! A message is checked ([`accept`](self)), kept with its recipients, and then answered 202. Its
-//! copies go out a few at a time; what became of each is written down, so that after a crash the
-//! node goes on where it was, and a copy that was in flight is sent again as the same request. What
-//! a recipient's side answers changes nothing for the sender (§7.4.1.6), who is told of failures if
-//! he asked ([`report`](self)).
+//! A message is checked, kept with its recipients, and then answered 202. Its copies go out a few at
+//! a time; what became of each is written down, so that after a crash the node goes on where it was,
+//! and a copy that was in flight is sent again as the same request. What a recipient's side answers
+//! changes nothing for the sender (§7.4.1.6), who is told of failures if he asked.
 //!
 //! Left out: notifications that recipients send about a message to a group go past this server, as
 //! it does not put itself on their way (RFC 5438 §7.2.1); lists that are elsewhere are not followed;
@@ -14,8 +13,8 @@
 //! **Invariant:** a 202 is answered only after the store said that the explosion is durable.
 //! **Invariant:** the identifiers of a copy follow from what is kept, so they are the same whenever
 //! it is sent.
-//! **Invariant:** copies go to the shard of their recipient, where the lane of a URI lets one request
-//! at a time through.
+//! **Invariant:** copies go to the shard of their recipient, where the lane of a URI lets one
+//! request at a time through.
 
 mod accept;
 mod copy;
@@ -46,8 +45,6 @@ const PAGE: usize = 100;
 pub struct ExploderSetup {
     /// Signs the branches of what is sent; the same on all nodes and after a restart.
     pub marks: Marks,
-    /// Names this node in the store; the same after a restart.
-    pub holder: u64,
     /// The domains served; the first stands in Call-IDs.
     pub domains: Vec<String>,
     /// Where copies are sent from.
@@ -95,7 +92,7 @@ impl Exploder {
         }))
     }
 
-    /// Goes on with what this node did not finish before it stopped. To be called on each shard;
+    /// Goes on with what was not finished before the server stopped. To be called on each shard;
     /// the first call does it.
     pub fn start(&self, cx: &Cx) {
         if !self.0.started.swap(true, Ordering::AcqRel) {
@@ -129,8 +126,8 @@ impl Exploder {
     async fn resume(self, cx: Cx) {
         let mut after = ExplosionId(0);
         loop {
-            let (explosions, holder) = (&self.0.setup.explosions, self.0.setup.holder);
-            let page = match explosions.explosions(holder, after, PAGE).await {
+            let explosions = &self.0.setup.explosions;
+            let page = match explosions.explosions(after, PAGE).await {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::warn!(%error, "what was being exploded cannot be read yet");

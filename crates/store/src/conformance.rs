@@ -79,14 +79,13 @@ pub fn item(recipient: &str, number: u64) -> NewItem {
     }
 }
 
-/// A message of node `holder` to three recipients, told apart by `number`.
-pub fn explosion(holder: u64, number: u64) -> NewExplosion {
+/// A message to three recipients, told apart by `number`.
+pub fn explosion(number: u64) -> NewExplosion {
     let mut dedup = [0; 16];
     for (octet, from) in dedup.iter_mut().zip(number.to_be_bytes()) {
         *octet = from;
     }
     NewExplosion {
-        holder,
         dedup,
         received: Millis(1_000 + number),
         expires: Millis(604_800_000 + number),

@@ -30,8 +30,6 @@ pub struct ExplosionId(pub u64);
 /// A message to explode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewExplosion {
-    /// Names the node that does it; the same after a restart, when it goes on.
-    pub holder: u64,
     /// How it is recognised when it comes again.
     pub dedup: DedupKey,
     /// When it came.
@@ -102,15 +100,16 @@ pub enum Begun {
     New(ExplosionId),
     /// It was kept before, under this number; it may be finished since.
     Duplicate(ExplosionId),
-    /// The node has as many as it may. Nothing is kept.
+    /// There are as many as may be. Nothing is kept.
     Full,
 }
 
 /// What is being exploded.
 ///
-/// An explosion belongs to the node that accepted it, and is not handed to another.
+/// They belong to the node that has the store, whose start goes on with all of them: a file is used
+/// by one process at a time.
 pub trait Explosions: Send + Sync {
-    /// Keeps a message to explode, unless it came before or the node has `most` already: in this
+    /// Keeps a message to explode, unless it came before or there are `most` already: in this
     /// order. It is recognised for [`EXPLODED_WINDOW`], also when it is finished.
     fn begin(&self, explosion: NewExplosion, most: u64, now: Millis) -> Pending<'_, Begun>;
 
@@ -124,14 +123,9 @@ pub trait Explosions: Send + Sync {
     /// What is kept of an explosion that is not finished.
     fn explosion(&self, id: ExplosionId) -> Pending<'_, Option<Explosion>>;
 
-    /// The explosions of a node that are not finished, after `after`, in order, at most `limit`:
-    /// for its start.
-    fn explosions(
-        &self,
-        holder: u64,
-        after: ExplosionId,
-        limit: usize,
-    ) -> Pending<'_, Vec<ExplosionId>>;
+    /// The explosions that are not finished, after `after`, in order, at most `limit`: for the start
+    /// of a server.
+    fn explosions(&self, after: ExplosionId, limit: usize) -> Pending<'_, Vec<ExplosionId>>;
 }
 
 #[cfg(test)]
@@ -144,7 +138,7 @@ mod tests {
         let at_limit = NewExplosion {
             payload: vec![0; PAYLOAD_OCTETS_MAX].into(),
             recipients: vec!["x".repeat(RECIPIENT_OCTETS_MAX); RECIPIENTS_MAX],
-            ..explosion(1, 1)
+            ..explosion(1)
         };
         assert_eq!(at_limit.check(), Ok(()));
         type Change = fn(&mut NewExplosion);

@@ -1,17 +1,18 @@
 //! What must survive: registrations, profiles, deferred messages and the audit trail.
 //!
 //! One trait for each thing kept ([`Registrations`], [`Profiles`], [`Inboxes`], [`Explosions`],
-//! [`Audit`]), two implementations of all five: [`Embedded`] (one file, durable, group commit, optionally sealed)
-//! and [`Memory`] (scenarios on virtual time). [`Store`] bundles the five; start there. The
-//! suite in `conformance` (feature `conformance`) is the contract in executable form.
+//! [`Audit`]), two implementations of all five: [`Embedded`] (one file, durable, group commit,
+//! optionally sealed) and [`Memory`] (scenarios on virtual time). [`Store`] bundles the five; start
+//! there. The suite in `conformance` (feature `conformance`) is the contract in executable form.
 //!
 //! Covers what RFC 3261 §10.3, RFC 3428 §7 (a 202 promises delivery) and OMA-TS-SIMPLE_IM §7.2.1
 //! and §7.3.1 ask to be kept. Conversation history, XDM documents and room locations are not here.
 //!
 //! **Invariant**: no clock and no randomness from the system decides anything a caller can see;
 //! the time is an argument. (Sealing salts come from the cryptographic library.)
-//! **Invariant**: each operation concerns one user or one explosion, is atomic, and can be written as one script on
-//! one slot of a clustered key-value store. Indexes across users may lag and can be rebuilt.
+//! **Invariant**: each operation concerns one user or one explosion, is atomic, and can be written
+//! as one script on one slot of a clustered key-value store. Indexes across users may lag and can
+//! be rebuilt.
 //! **Invariant**: a future that resolves to `Ok` after a change means the change is durable.
 //! **Invariant**: no private threads. Commits run under `spawn_blocking`, where a paused clock
 //! sees them.

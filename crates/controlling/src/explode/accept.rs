@@ -107,7 +107,6 @@ impl Exploding {
         };
         let give_up = now + Duration::from_secs(policy.explode.give_up_s.into());
         let new = NewExplosion {
-            holder: self.exploder.0.setup.holder,
             dedup: dedup(originator.address.as_str(), request),
             received: now,
             expires: deadline.map_or(give_up, |deadline| deadline.min(give_up)),

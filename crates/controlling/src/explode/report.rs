@@ -1,9 +1,9 @@
 //! Telling the sender what did not go well (RFC 5438 §8, OMA-TS-SIMPLE_IM §7.4.1.6).
 //!
 //! Who asked in his `message/cpim` for negative delivery notifications gets one for each recipient
-//! of his list that was not reached. Of a group, whose members and their number are not disclosed to
-//! him, he gets one that names nobody (RFC 5438 §8.3). Who wants reports in general is told in the
-//! end how many were reached.
+//! of his list that was not reached. Of a group, whose members and their number are not disclosed
+//! to him, he gets one that names nobody (RFC 5438 §8.3). Who wants reports in general is told in
+//! the end how many were reached.
 
 use std::collections::BTreeMap;
 

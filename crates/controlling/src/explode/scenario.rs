@@ -243,7 +243,6 @@ impl World {
         let policy = Arc::new(runs.policy.clone());
         let setup = ExploderSetup {
             marks,
-            holder: 1,
             domains: vec!["ims.test".into()],
             listener: ListenerId(0),
             explosions: runs.store.clone(),
@@ -257,7 +256,7 @@ impl World {
         let groups = [document(&members, Vec::new()), lonely];
         let groups = groups.map(|group| Arc::new(Group::new(group).expect("a group")));
         let role = exploder.role(Rc::new(Hosted(groups.into())));
-        let node = Arc::new(node(&store, runs.clock.clone(), queue));
+        let node = Arc::new(node(&store, runs.clock, queue));
         let wire: Rc<dyn Wire> = network.clone();
         let shard = Shard::new(node, endpoint(runs.runs.get()), wire, |_| {
             let journal = Arc::new(Mutex::new(Journal::new(64)));
@@ -324,7 +323,7 @@ impl World {
 
     /// How many explosions are kept.
     async fn kept(&self) -> usize {
-        self.store.explosions(1, ExplosionId(0), 100).await.expect("the store works").len()
+        self.store.explosions(ExplosionId(0), 100).await.expect("the store works").len()
     }
 }
 

@@ -17,28 +17,26 @@ async fn begun(store: &Store, new: NewExplosion) -> ExplosionId {
 // Covers: CF-010
 /// What was accepted is there, in the order of arrival, until it is finished.
 pub async fn keeps_what_it_accepted(store: &Store) {
-    let first = begun(store, explosion(1, 1)).await;
-    let second = begun(store, explosion(1, 2)).await;
-    let other = begun(store, explosion(2, 3)).await;
-    assert!(first < second && second < other);
-    let own = |after| store.explosions.explosions(1, after, 10);
-    assert_eq!(ok(own(ExplosionId(0))).await, [first, second]);
-    assert_eq!(ok(own(first)).await, [second]);
-    assert_eq!(ok(store.explosions.explosions(1, ExplosionId(0), 1)).await, [first]);
-    assert_eq!(ok(store.explosions.explosions(2, ExplosionId(0), 10)).await, [other]);
+    let first = begun(store, explosion(1)).await;
+    let second = begun(store, explosion(2)).await;
+    assert!(first < second);
+    let all = |after| store.explosions.explosions(after, 10);
+    assert_eq!(ok(all(ExplosionId(0))).await, [first, second]);
+    assert_eq!(ok(all(first)).await, [second]);
+    assert_eq!(ok(store.explosions.explosions(ExplosionId(0), 1)).await, [first]);
     let kept = ok(store.explosions.explosion(first)).await;
-    assert_eq!(kept, Some(explosion(1, 1).numbered(first)));
+    assert_eq!(kept, Some(explosion(1).numbered(first)));
     assert!(ok(store.explosions.finish(first)).await);
     assert!(!ok(store.explosions.finish(first)).await);
     assert_eq!(ok(store.explosions.explosion(first)).await, None);
-    assert_eq!(ok(own(ExplosionId(0))).await, [second]);
+    assert_eq!(ok(all(ExplosionId(0))).await, [second]);
 }
 
 // Covers: CF-010
 /// Each recipient is settled once.
 pub async fn settles_each_recipient_once(store: &Store) {
-    let id = begun(store, explosion(1, 1)).await;
-    let beside = begun(store, explosion(1, 2)).await;
+    let id = begun(store, explosion(1)).await;
+    let beside = begun(store, explosion(2)).await;
     let settle = |id, place, outcome| store.explosions.settle(id, place, outcome);
     assert!(ok(settle(id, 2, 202)).await);
     assert!(ok(settle(id, 0, 480)).await);
@@ -58,8 +56,8 @@ pub async fn settles_each_recipient_once(store: &Store) {
 // Covers: CF-010
 /// A message that comes again is recognised for a while, also when it is finished.
 pub async fn recognises_an_explosion(store: &Store) {
-    let id = begun(store, explosion(1, 1)).await;
-    let again = |at| store.explosions.begin(explosion(1, 1), MOST, at);
+    let id = begun(store, explosion(1)).await;
+    let again = |at| store.explosions.begin(explosion(1), MOST, at);
     assert_eq!(ok(again(NOW)).await, Begun::Duplicate(id));
     ok(store.explosions.finish(id)).await;
     let last = Millis(NOW.0 - 1) + EXPLODED_WINDOW;
@@ -67,27 +65,26 @@ pub async fn recognises_an_explosion(store: &Store) {
     let Begun::New(later) = ok(again(NOW + EXPLODED_WINDOW)).await else { panic!("it aged") };
     assert!(later > id);
     assert_eq!(ok(again(NOW + EXPLODED_WINDOW)).await, Begun::Duplicate(later));
-    let all = ok(store.explosions.explosions(1, ExplosionId(0), 10)).await;
+    let all = ok(store.explosions.explosions(ExplosionId(0), 10)).await;
     assert_eq!(all, [later]);
 }
 
-/// A node has only so many at a time.
+/// There are only so many at a time.
 pub async fn bounds_the_explosions(store: &Store) {
-    let begin = |holder, number| store.explosions.begin(explosion(holder, number), 2, NOW);
-    let Begun::New(first) = ok(begin(1, 1)).await else { panic!("there is room") };
-    assert!(matches!(ok(begin(1, 2)).await, Begun::New(_)));
-    assert_eq!(ok(begin(1, 3)).await, Begun::Full);
-    assert_eq!(ok(begin(1, 1)).await, Begun::Duplicate(first), "it is there");
-    assert!(matches!(ok(begin(2, 4)).await, Begun::New(_)), "another node has room");
+    let begin = |number| store.explosions.begin(explosion(number), 2, NOW);
+    let Begun::New(first) = ok(begin(1)).await else { panic!("there is room") };
+    assert!(matches!(ok(begin(2)).await, Begun::New(_)));
+    assert_eq!(ok(begin(3)).await, Begun::Full);
+    assert_eq!(ok(begin(1)).await, Begun::Duplicate(first), "it is there");
     ok(store.explosions.finish(first)).await;
-    assert!(matches!(ok(begin(1, 3)).await, Begun::New(_)), "refused is not remembered");
+    assert!(matches!(ok(begin(3)).await, Begun::New(_)), "refused is not remembered");
 }
 
 /// What no implementation takes changes nothing.
 pub async fn refuses_an_explosion_too_large(store: &Store) {
     let recipients = vec![String::new(); crate::RECIPIENTS_MAX + 1];
-    let large = NewExplosion { recipients, ..explosion(1, 1) };
+    let large = NewExplosion { recipients, ..explosion(1) };
     let refused = store.explosions.begin(large, MOST, NOW).await;
     assert_eq!(refused, Err(StoreError::Invalid("too many recipients")));
-    begun(store, explosion(1, 1)).await;
+    begun(store, explosion(1)).await;
 }

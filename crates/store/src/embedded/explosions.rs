@@ -2,7 +2,7 @@
 //!
 //! | Key                   | Row                                              | Sealed |
 //! |-----------------------|--------------------------------------------------|--------|
-//! | `HEAD id`             | holder, times, seed, number of recipients        | no     |
+//! | `HEAD id`             | times, seed, number of recipients                | no     |
 //! | `LIST id`             | the recipients                                   | yes    |
 //! | `PAYLOAD id`          | what they are sent                               | yes    |
 //! | `OUTCOME id place`    | what became of one of them                       | no     |
@@ -78,26 +78,28 @@ pub(super) fn context(key: &[u8]) -> [&[u8]; 2] {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     last: u64,
+    unfinished: u64,
     remembered: u64,
 }
 
 impl Counts {
     fn read(octets: &[u8]) -> Result<Counts, StoreError> {
         let mut reader = Reader::new(octets, 1, "explosion counts")?;
-        let counts = Counts { last: reader.u64()?, remembered: reader.u64()? };
+        let counts =
+            Counts { last: reader.u64()?, unfinished: reader.u64()?, remembered: reader.u64()? };
         reader.end()?;
         Ok(counts)
     }
 
     fn write(self) -> Vec<u8> {
-        Writer::new(1).u64(self.last).u64(self.remembered).into_octets()
+        let Counts { last, unfinished, remembered } = self;
+        Writer::new(1).u64(last).u64(unfinished).u64(remembered).into_octets()
     }
 }
 
 /// An explosion without what is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Head {
-    holder: u64,
     received: Millis,
     expires: Millis,
     seed: [u8; 16],
@@ -108,7 +110,6 @@ impl Head {
     fn read(octets: &[u8]) -> Result<Head, StoreError> {
         let mut reader = Reader::new(octets, 1, "explosion")?;
         let head = Head {
-            holder: reader.u64()?,
             received: Millis(reader.u64()?),
             expires: Millis(reader.u64()?),
             seed: reader.array()?,
@@ -119,8 +120,8 @@ impl Head {
     }
 
     fn write(&self) -> Vec<u8> {
-        let Head { holder, received, expires, seed, recipients } = self;
-        let writer = Writer::new(1).u64(*holder).u64(received.0).u64(expires.0);
+        let Head { received, expires, seed, recipients } = self;
+        let writer = Writer::new(1).u64(received.0).u64(expires.0);
         writer.raw(seed).u32(*recipients).into_octets()
     }
 }
@@ -142,21 +143,19 @@ fn write_list(recipients: &[String]) -> Vec<u8> {
 impl Tables<'_> {
     fn begin(&mut self, new: &NewExplosion, most: u64, now: Millis) -> Result<Begun, StoreError> {
         new.check()?;
-        let mut counts = match self.meta.get(COUNTS)? {
-            Some(row) => Counts::read(row.value())?,
-            None => Counts::default(),
-        };
+        let mut counts = self.explosion_counts()?;
         if let Some((id, until)) = self.known_explosion(&new.dedup)? {
             if until > now {
                 return Ok(Begun::Duplicate(id));
             }
             self.forget_explosion(&mut counts, until, &new.dedup)?;
         }
-        if self.held(new.holder, most)? >= most {
+        if counts.unfinished >= most {
             return Ok(Begun::Full);
         }
         self.forget_explosions(&mut counts, now)?;
         counts.last = counts.last.saturating_add(1);
+        counts.unfinished = counts.unfinished.saturating_add(1);
         counts.remembered = counts.remembered.saturating_add(1);
         let id = ExplosionId(counts.last);
         let until = now + EXPLODED_WINDOW;
@@ -164,7 +163,6 @@ impl Tables<'_> {
         self.explosions.insert(known_key(&new.dedup).as_slice(), known.as_slice())?;
         self.explosions.insert(age_key(until, &new.dedup).as_slice(), [].as_slice())?;
         let head = Head {
-            holder: new.holder,
             received: new.received,
             expires: new.expires,
             seed: new.seed,
@@ -181,6 +179,11 @@ impl Tables<'_> {
         Ok(Begun::New(id))
     }
 
+    fn explosion_counts(&self) -> Result<Counts, StoreError> {
+        let row = self.meta.get(COUNTS)?;
+        Ok(row.map(|row| Counts::read(row.value())).transpose()?.unwrap_or_default())
+    }
+
     fn known_explosion(
         &self,
         dedup: &DedupKey,
@@ -190,19 +193,6 @@ impl Tables<'_> {
         let known = (ExplosionId(reader.u64()?), Millis(reader.u64()?));
         reader.end()?;
         Ok(Some(known))
-    }
-
-    /// How many the node has, counted up to `most`.
-    fn held(&self, holder: u64, most: u64) -> Result<u64, StoreError> {
-        let mut held = 0;
-        for row in self.explosions.range::<&[u8]>([HEAD].as_slice()..[LIST].as_slice())? {
-            let (_, row) = row?;
-            held += u64::from(Head::read(row.value())?.holder == holder);
-            if held >= most {
-                break;
-            }
-        }
-        Ok(held)
     }
 
     /// Forgets what aged, and what is too much.
@@ -270,6 +260,9 @@ impl Tables<'_> {
         let (start, end) = (outcome_key(id, 0), outcome_key(id, u32::MAX));
         let range = (Included(start.as_slice()), Included(end.as_slice()));
         self.explosions.retain_in::<&[u8]>(range, |_, _| false)?;
+        let mut counts = self.explosion_counts()?;
+        counts.unfinished = counts.unfinished.saturating_sub(1);
+        self.meta.insert(COUNTS, counts.write().as_slice())?;
         Ok(true)
     }
 }
@@ -310,26 +303,11 @@ fn load(
 }
 
 impl Reading<'_> {
-    fn explosions(
-        &self,
-        holder: u64,
-        after: ExplosionId,
-        limit: usize,
-    ) -> Result<Vec<ExplosionId>, StoreError> {
+    fn explosions(&self, after: ExplosionId, limit: usize) -> Result<Vec<ExplosionId>, StoreError> {
         let table = self.transaction.open_table(EXPLOSIONS)?;
         let (start, end) = (key(HEAD, after), [LIST]);
-        let mut found = Vec::new();
         let range = (Excluded(start.as_slice()), Excluded(end.as_slice()));
-        for row in table.range::<&[u8]>(range)? {
-            let (key, row) = row?;
-            if found.len() >= limit {
-                break;
-            }
-            if Head::read(row.value())?.holder == holder {
-                found.push(number(key.value())?);
-            }
-        }
-        Ok(found)
+        table.range::<&[u8]>(range)?.take(limit).map(|row| number(row?.0.value())).collect()
     }
 }
 
@@ -354,16 +332,9 @@ impl Explosions for Embedded {
         }))
     }
 
-    fn explosions(
-        &self,
-        holder: u64,
-        after: ExplosionId,
-        limit: usize,
-    ) -> Pending<'_, Vec<ExplosionId>> {
+    fn explosions(&self, after: ExplosionId, limit: usize) -> Pending<'_, Vec<ExplosionId>> {
         Box::pin(
-            self.shared.read((), move |reading, ()| {
-                reading.explosions(holder, after, limit.min(PAGE_MAX))
-            }),
+            self.shared.read((), move |reading, ()| reading.explosions(after, limit.min(PAGE_MAX))),
         )
     }
 }
@@ -376,15 +347,9 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        let head = Head {
-            holder: 1,
-            received: Millis(2),
-            expires: Millis(3),
-            seed: [4; 16],
-            recipients: 5,
-        };
+        let head = Head { received: Millis(2), expires: Millis(3), seed: [4; 16], recipients: 5 };
         assert_eq!(Head::read(&head.write()), Ok(head));
-        let counts = Counts { last: 6, remembered: 7 };
+        let counts = Counts { last: 6, unfinished: 7, remembered: 8 };
         assert_eq!(Counts::read(&counts.write()), Ok(counts));
         let list = vec!["sip:a@h".to_owned(), String::new(), "é".to_owned()];
         assert_eq!(read_list(&write_list(&list)), Ok(list));

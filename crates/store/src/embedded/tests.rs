@@ -74,7 +74,7 @@ async fn everything_survives_a_restart() {
         let Bound::New(registration) = bound else { panic!("{bound:?}") };
         store.accept(item(ALICE, 1), quota(), Millis(0)).await.unwrap();
         store.append(entry.clone()).await.unwrap();
-        let begun = store.begin(explosion(1, 1), 9, Millis(0)).await.unwrap();
+        let begun = store.begin(explosion(1), 9, Millis(0)).await.unwrap();
         assert_eq!(begun, Begun::New(ExplosionId(1)));
         assert!(Explosions::settle(&store, ExplosionId(1), 1, 480).await.unwrap());
         (registration, store.put(profile).await.unwrap())
@@ -94,10 +94,10 @@ async fn everything_survives_a_restart() {
     let exploding = store.explosion(ExplosionId(1)).await.unwrap();
     let outcomes = exploding.as_ref().map(|exploding| exploding.outcomes.clone());
     assert_eq!(outcomes, Some([(1, 480)].into()));
-    let fresh = explosion(1, 1).numbered(ExplosionId(1));
+    let fresh = explosion(1).numbered(ExplosionId(1));
     let exploding = exploding.map(|kept| crate::Explosion { outcomes: [].into(), ..kept });
     assert_eq!(exploding, Some(fresh));
-    let begun = store.begin(explosion(1, 1), 9, Millis(1)).await.unwrap();
+    let begun = store.begin(explosion(1), 9, Millis(1)).await.unwrap();
     assert_eq!(begun, Begun::Duplicate(ExplosionId(1)));
     let more = store.accept(item(ALICE, 2), quota(), Millis(1)).await.unwrap();
     assert_eq!(more, Accepted::Stored(Seq(2)));
@@ -244,7 +244,7 @@ async fn keys_rotate_and_the_old_one_can_go() {
         detail: "all".into(),
     };
     store.append(entry.clone()).await.unwrap();
-    store.begin(explosion(1, 1), 9, Millis(0)).await.unwrap();
+    store.begin(explosion(1), 9, Millis(0)).await.unwrap();
     drop(store);
     let both = EmbeddedConfig {
         keys: vec![SealKey::new(2, [2; 32]), SealKey::new(1, [1; 32])],
@@ -263,7 +263,7 @@ async fn keys_rotate_and_the_old_one_can_go() {
     assert_eq!(store.profile(&ALICE.into()).await.unwrap(), Some(profile));
     assert_eq!(store.newest(0, 9).await.unwrap(), [entry]);
     let exploding = store.explosion(ExplosionId(1)).await.unwrap();
-    assert_eq!(exploding, Some(explosion(1, 1).numbered(ExplosionId(1))));
+    assert_eq!(exploding, Some(explosion(1).numbered(ExplosionId(1))));
 }
 
 // A committer on a thread of its own would let the paused clock run past the commit.

@@ -14,8 +14,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Exploding {
     last: u64,
-    /// Each with its holder.
-    all: BTreeMap<ExplosionId, (u64, Explosion)>,
+    all: BTreeMap<ExplosionId, Explosion>,
     known: HashMap<DedupKey, (ExplosionId, Millis)>,
     ages: BTreeSet<(Millis, DedupKey)>,
 }
@@ -26,9 +25,7 @@ impl Exploding {
         if let Some((id, _)) = self.known.get(&new.dedup) {
             return Begun::Duplicate(*id);
         }
-        let holder = new.holder;
-        let held = self.all.values().filter(|(other, _)| *other == holder).count() as u64;
-        if held >= most {
+        if self.all.len() as u64 >= most {
             return Begun::Full;
         }
         self.last += 1;
@@ -36,7 +33,7 @@ impl Exploding {
         let until = now + EXPLODED_WINDOW;
         self.known.insert(new.dedup, (id, until));
         self.ages.insert((until, new.dedup));
-        self.all.insert(id, (holder, new.numbered(id)));
+        self.all.insert(id, new.numbered(id));
         Begun::New(id)
     }
 
@@ -51,7 +48,7 @@ impl Exploding {
     }
 
     fn settle(&mut self, id: ExplosionId, place: u32, outcome: u16) -> bool {
-        let Some((_, explosion)) = self.all.get_mut(&id) else { return false };
+        let Some(explosion) = self.all.get_mut(&id) else { return false };
         let there = usize::try_from(place).is_ok_and(|place| place < explosion.recipients.len());
         if !there || explosion.outcomes.contains_key(&place) {
             return false;
@@ -78,19 +75,13 @@ impl Explosions for Memory {
     }
 
     fn explosion(&self, id: ExplosionId) -> Pending<'_, Option<Explosion>> {
-        self.run(move |state| Ok(state.exploding.all.get(&id).map(|(_, found)| found.clone())))
+        self.run(move |state| Ok(state.exploding.all.get(&id).cloned()))
     }
 
-    fn explosions(
-        &self,
-        holder: u64,
-        after: ExplosionId,
-        limit: usize,
-    ) -> Pending<'_, Vec<ExplosionId>> {
+    fn explosions(&self, after: ExplosionId, limit: usize) -> Pending<'_, Vec<ExplosionId>> {
         self.run(move |state| {
             let later = state.exploding.all.range((Excluded(after), Unbounded));
-            let own = later.filter(|(_, (other, _))| *other == holder);
-            Ok(own.map(|(id, _)| *id).take(limit.min(PAGE_MAX)).collect())
+            Ok(later.map(|(id, _)| *id).take(limit.min(PAGE_MAX)).collect())
         })
     }
 }
