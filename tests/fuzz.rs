@@ -63,6 +63,7 @@ readers! {
     the_sdp_parser_stands: Sdp,
     the_stream_framer_stands: Framer,
     the_readers_of_bodies_stand: Content,
+    the_readers_of_documents_stand: Documents,
     the_reader_of_filter_criteria_stands: Criteria,
     the_endpoint_stands: Endpoint,
     the_msrp_framer_stands: MsrpFramer,

@@ -6,6 +6,7 @@
 //! what a reader gives out, which must not grow faster than the input.
 
 mod corpus;
+mod documents;
 mod grow;
 mod msrp;
 mod msrp_node;

@@ -5,6 +5,7 @@ pub fn own() -> Vec<Vec<u8>> {
     let text = |text: &str| text.replace('\n', "\r\n").into_bytes();
     let mut all: Vec<Vec<u8>> = [MESSAGE, REGISTER, INVITE, ANSWER, MULTIPART].map(text).to_vec();
     all.extend([SDP, CPIM, PARTS, IMDN, MSRP].map(text));
+    all.extend([LISTS, CONFERENCE, GROUP, SETTINGS, COMPOSING, REGINFO, SIPFRAG].map(text));
     all.extend(VALUES.iter().map(|value| value.as_bytes().to_vec()));
     all.push(crate::core::SHIPPED_CRITERIA.as_bytes().to_vec());
     all.extend(super::msrp_node::corpus());
@@ -162,6 +163,50 @@ const IMDN: &str = "<?xml version=\"1.0\"?>
 <imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>34jk</message-id>
 <datetime>2026-09-21T14:13:20Z</datetime>
 <delivery-notification><status><failed/></status></delivery-notification></imdn>";
+
+const LISTS: &str = "<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"
+ xmlns:cp=\"urn:ietf:params:xml:ns:copycontrol\"><list name=\"a\">
+<entry uri=\"sip:bob@ims.test\" cp:copyControl=\"to\"><display-name>Bob</display-name></entry>
+<entry uri=\"sip:carol@ims.test\" cp:copyControl=\"cc\" cp:anonymize=\"true\"/>
+<list cp:copyControl=\"bcc\"><entry uri=\"sip:dave@ims.test\"/><external anchor=\"http://h/\"/></list>
+</list></resource-lists>";
+
+const CONFERENCE: &str = "<conference-info xmlns=\"urn:ietf:params:xml:ns:conference-info\"
+ xmlns:xcon=\"urn:ietf:params:xml:ns:xcon-conference-info\" entity=\"sip:c@ims.test\" version=\"1\">
+<conference-description><subject>s</subject><maximum-user-count>9</maximum-user-count>
+</conference-description><conference-state><active>true</active></conference-state>
+<users state=\"full\"><user entity=\"sip:bob@ims.test\" xcon:nickname=\"B\"><roles><entry>x</entry>
+</roles><endpoint entity=\"sip:b@192.0.2.1\" state=\"full\"><status>connected</status>
+<joining-method>dialed-in</joining-method><media id=\"1\"><type>message</type></media></endpoint>
+</user><user entity=\"sip:carol@ims.test\" state=\"deleted\"/></users></conference-info>";
+
+const GROUP: &str = "<group xmlns=\"urn:oma:xml:poc:list-service\"
+ xmlns:cp=\"urn:ietf:params:xml:ns:common-policy\"><list-service uri=\"sip:g@ims.test\">
+<display-name xml:lang=\"en\">G</display-name><list><entry uri=\"sip:alice@ims.test\"/></list>
+<max-participant-count>10</max-participant-count><cp:ruleset><cp:rule id=\"a\"><cp:conditions>
+<cp:identity><cp:one id=\"sip:alice@ims.test\"/><cp:many domain=\"h\"><cp:except id=\"sip:b@h\"/>
+</cp:many></cp:identity><is-list-member/><cp:validity><cp:from>1969-12-24T17:00:00+01:00</cp:from>
+<cp:until>2003-12-24T19:00:00Z</cp:until></cp:validity></cp:conditions><cp:actions>
+<join-handling>true</join-handling></cp:actions></cp:rule></cp:ruleset></list-service></group>";
+
+const SETTINGS: &str =
+    "<im-settings xmlns=\"urn:oma:xml:im:service-settings\"><active>true</active>
+<deferred-settings><offline-delivery>push</offline-delivery></deferred-settings><hist-settings>
+<hist-activation><session-mode>1</session-mode></hist-activation></hist-settings></im-settings>";
+
+const COMPOSING: &str = "<isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\">
+<state>active</state><refresh>60</refresh></isComposing>";
+
+const REGINFO: &str =
+    "<reginfo xmlns=\"urn:ietf:params:xml:ns:reginfo\" version=\"0\" state=\"full\">
+<registration aor=\"sip:a@h\" id=\"1\" state=\"active\"><contact id=\"2\" state=\"active\"
+ event=\"registered\" expires=\"9\"><uri>sip:a@192.0.2.1</uri></contact></registration></reginfo>";
+
+const SIPFRAG: &str = "SIP/2.0 486 Busy Here
+Warning: 399 ims.test \"x\"
+Content-Type: text/plain
+
+busy";
 
 const MSRP: &str = "MSRP d93kswow SEND
 To-Path: msrp://192.0.2.50:2855/c7f3a9c-a1;tcp

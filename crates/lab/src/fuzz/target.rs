@@ -21,7 +21,7 @@ use parlance_sip::{
 };
 use tokio::time::Instant;
 
-use super::{msrp, msrp_node};
+use super::{documents, msrp, msrp_node};
 
 /// Something that reads what a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Target {
     Framer,
     /// `message/cpim` with its dispositions, and multipart bodies.
     Content,
+    /// XML documents of every kind, and `message/sipfrag`.
+    Documents,
     /// Filter criteria.
     Criteria,
     /// Everything a transaction layer does with it, over UDP and TCP.
@@ -59,13 +61,14 @@ pub enum Target {
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Message,
         Self::Headers,
         Self::Uri,
         Self::Sdp,
         Self::Framer,
         Self::Content,
+        Self::Documents,
         Self::Criteria,
         Self::Endpoint,
         Self::MsrpFramer,
@@ -84,6 +87,7 @@ impl Target {
             Self::Sdp => "SDP parser",
             Self::Framer => "stream framer",
             Self::Content => "CPIM and multipart",
+            Self::Documents => "XML documents and sipfrag",
             Self::Criteria => "filter criteria",
             Self::Endpoint => "endpoint",
             Self::MsrpFramer => "MSRP framer",
@@ -106,6 +110,7 @@ impl Target {
             Self::Sdp => Sdp::parse(input).map_or(0, |sdp| session(&sdp)),
             Self::Framer => framer(input),
             Self::Content => content(&octets),
+            Self::Documents => documents::documents(&octets),
             Self::Criteria => {
                 let text = String::from_utf8_lossy(input);
                 let read = ifc::profiles(&text).unwrap_or_default();
