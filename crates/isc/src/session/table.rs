@@ -16,11 +16,14 @@ use super::live::Live;
 use super::{Event, SessionLimits};
 use crate::{Cx, Incoming, Reply, ShardInput, forward};
 
+/// The dialogs of one tag of ours: an INVITE that was forked has several.
+type Forks = SmallVec<[Rc<Live>; 1]>;
+
 /// The dialogs and mailboxes of one shard.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    /// By our tag. An INVITE of ours that was forked has several.
-    dialogs: RefCell<HashMap<Box<str>, SmallVec<[Rc<Live>; 1]>>>,
+    /// By our tag.
+    dialogs: RefCell<HashMap<Box<str>, Forks>>,
     count: Cell<usize>,
     serial: Cell<u64>,
     limits: Cell<SessionLimits>,

@@ -141,7 +141,7 @@ impl Client {
             session.bind(&connection);
             tokio::task::spawn_local(this.clone().read(connection));
             // What the peer says of the first, empty SEND does not matter here.
-            let _ = this.request(&session, "SEND", "Byte-Range: 1-0/0\r\n", None, '$');
+            drop(this.request(&session, "SEND", "Byte-Range: 1-0/0\r\n", None, '$'));
         });
     }
 

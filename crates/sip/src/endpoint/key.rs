@@ -143,9 +143,7 @@ pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
     if meets && let Some(shard) = Uri::parse(uri).ok().and_then(|uri| shard_of_uri(&uri, shards)) {
         return shard;
     }
-    let mut state = FixedState::with_seed(0).build_hasher();
-    branch.hash(&mut state);
-    bounded(state.finish(), shards)
+    bounded(FixedState::with_seed(0).hash_one(branch), shards)
 }
 
 /// The shard, of `shards`, where all meets that is addressed to an identity; `None` for a URI that

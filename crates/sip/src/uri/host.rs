@@ -138,7 +138,7 @@ fn ipv4_before(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
         rest = tail;
         while let [digit @ b'0'..=b'9', tail @ ..] = rest {
             number = number * 10 + u32::from(digit - b'0');
-            if number < 10 || number > 255 {
+            if !(10..=255).contains(&number) {
                 return None;
             }
             rest = tail;
