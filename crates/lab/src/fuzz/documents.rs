@@ -9,7 +9,7 @@ use parlance_content::is_composing::IsComposing;
 use parlance_content::list_service::Group;
 use parlance_content::reginfo::{self, RegInfo};
 use parlance_content::resource_lists::{self, Limits, ResourceLists};
-use parlance_content::sipfrag::SipFrag;
+use parlance_content::sipfrag::{SipFrag, SipFragError};
 
 /// Reads the input as every document there is; how many rows came out.
 pub(super) fn documents(octets: &Bytes) -> usize {
@@ -78,10 +78,10 @@ fn group(octets: &Bytes) -> usize {
 fn sipfrag(octets: &Bytes) -> usize {
     let Ok(read) = SipFrag::parse(octets) else { return 0 };
     let items = 1 + read.headers.len();
-    assert_eq!(
-        SipFrag::parse(&read.to_bytes()),
-        Ok(read),
-        "a fragment differs from what it writes"
-    );
+    let written = read.to_bytes();
+    let again = SipFrag::parse(&written);
+    // Each line ends with CRLF then, which may make it longer than what is read.
+    let is_long = written.len() > octets.len() && again == Err(SipFragError::TooLarge);
+    assert!(is_long || again == Ok(read), "a fragment differs from what it writes");
     items
 }
