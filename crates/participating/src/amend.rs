@@ -1,7 +1,9 @@
 //! The few changes to the head of a message on its way (OMA-TS-SIMPLE_IM §7.2.2).
 
+use bytes::BytesMut;
 use parlance_sip::header::{Date, From, NameAddr, PAssertedIdentity, Privacy, PrivacyValue};
-use parlance_sip::{Edits, HeaderName, Request};
+use parlance_sip::message::Limits;
+use parlance_sip::{Edits, HeaderName, Message, Request};
 use parlance_store::{Millis, Profile};
 
 use crate::policy::Policy;
@@ -58,6 +60,18 @@ pub(crate) fn own_session(request: &Request, policy: &Policy, profile: &Profile)
         hide(request, &mut edits);
     }
     edits
+}
+
+/// The request with `edits` made. What it was let in with limits it no more.
+pub(crate) fn amended(request: &Request, edits: &Edits) -> Option<Request> {
+    let mut out = BytesMut::new();
+    edits.write(request, &mut out);
+    let limits = Limits {
+        head_octets_max: usize::from(u16::MAX),
+        fields_max: usize::from(u16::MAX),
+        body_octets_max: usize::MAX,
+    };
+    Request::new(Message::parse_datagram(out.freeze(), &limits).ok()?).ok()
 }
 
 /// Asks for `Privacy: id` on behalf of the sender. With `none` he asked himself that nothing be

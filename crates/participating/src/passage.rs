@@ -7,7 +7,7 @@ use parlance_isc::{
 };
 use parlance_sip::header::PChargingVector;
 use parlance_sip::session_timer::ForwardedSession;
-use parlance_sip::{Edits, HeaderName, Request, Response};
+use parlance_sip::{Edits, HeaderName, Request, Response, Source};
 use parlance_store::{Millis, Profile, Seq, UserId};
 
 use crate::event::{Event, Step};
@@ -53,6 +53,11 @@ impl<'a> Passage<'a> {
 
     pub(crate) fn decision(&self) -> &Decision {
         self.incoming.decision()
+    }
+
+    /// Where it came from.
+    pub(crate) fn source(&self) -> &Source {
+        self.incoming.source()
     }
 
     pub(crate) fn lifetime(&self) -> Lifetime {

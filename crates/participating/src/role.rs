@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use metrics::{Counter, counter};
 use parlance_isc::{
-    Cx, Deferral, Function, Incoming, Local, Permit, Rates, Reply, Role, SessionCase, Task, pass,
-    pass_with,
+    Cx, Deferral, Function, Incoming, Local, Media, Permit, Rates, Reply, Role, SessionCase, Task,
+    pass, pass_with,
 };
 use parlance_sip::{Method, Request};
 use parlance_store::Millis;
@@ -36,6 +36,7 @@ pub(crate) struct Functions {
     pub(crate) filter: Option<Rc<dyn ContentFilter>>,
     pub(crate) events: Option<Rc<dyn EventSink>>,
     pub(crate) controlling: Option<Rc<dyn Role>>,
+    pub(crate) media: Media,
     pub(crate) rates: Arc<Rates>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) meter: Meter,
@@ -51,6 +52,7 @@ impl Participating {
             filter: None,
             events: None,
             controlling: None,
+            media: Media::none(),
             rates,
             seats: Arc::new(Seats::new()),
             meter: Meter::new(),
@@ -70,6 +72,14 @@ impl Participating {
     #[must_use]
     pub fn with_seats(mut self, seats: Arc<Seats>) -> Self {
         self.functions.seats = seats;
+        self
+    }
+
+    /// Anchors sessions at these MSRP cores, where the operator wants them anchored; without them
+    /// they are proxied.
+    #[must_use]
+    pub fn with_media(mut self, media: Media) -> Self {
+        self.functions.media = media;
         self
     }
 

@@ -5,6 +5,7 @@
 //! a record-routing proxy or as at a back-to-back user agent through which the messages pass; or it
 //! becomes a conference of two.
 
+mod anchor;
 mod description;
 mod originating;
 mod proxy;

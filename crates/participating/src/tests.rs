@@ -1,6 +1,8 @@
 //! The function as a whole: over a shard, with a scripted network and a scripted deferred function.
 
+mod anchored;
 mod deferring;
+mod media;
 mod originating;
 mod sessions;
 mod terminating;

@@ -83,11 +83,7 @@ impl Leg {
 
     /// Ends the leg with BYE. A 2xx of ours that has no ACK yet is waited for, or given up
     /// (RFC 3261 §15). Without effect when the leg is over.
-    pub fn end(self, reason: Option<Reason>) {
-        self.close(reason);
-    }
-
-    fn close(&self, reason: Option<Reason>) {
+    pub fn end(&self, reason: Option<Reason>) {
         let waits = self.live.with_leg(|leg| {
             leg.address = None;
             let waits = !leg.accepting.is_empty()
@@ -107,7 +103,7 @@ impl Drop for Leg {
     fn drop(&mut self) {
         let ended = self.live.with_leg(|leg| leg.ending.is_some());
         if ended == Some(false) {
-            self.close(None);
+            self.end(None);
         }
     }
 }

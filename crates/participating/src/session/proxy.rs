@@ -7,7 +7,7 @@ use parlance_isc::{Forwarding, Outcome};
 use parlance_sip::session_timer::ForwardedSession;
 use parlance_sip::{Edits, HeaderName, Request, Response};
 
-use super::Seat;
+use super::{Seat, anchor};
 use crate::amend;
 use crate::passage::Passage;
 use crate::policy::Policy;
@@ -40,10 +40,15 @@ pub(crate) fn timed(
     Ok(timer)
 }
 
-/// Sends the INVITE on; what it is answered is relayed.
+/// Sends the INVITE on, or anchors the session; what it is answered is relayed.
 pub(crate) async fn originating(passage: Passage<'_>, seat: Seat) {
     let Passage { policy, profile, .. } = &passage;
     let mut edits = amend::own_session(passage.request(), policy, profile);
+    if anchor::is_wanted(&passage)
+        && let Some(amended) = amend::amended(passage.request(), &edits)
+    {
+        return anchor::serve(passage, seat, amended, None).await;
+    }
     let timer = match timed(passage.request(), policy, &mut edits) {
         Ok(timer) => timer,
         Err(refused) => return passage.refuse(&refused),

@@ -1,10 +1,12 @@
 //! A session to which a served user is invited (OMA-TS-SIMPLE_IM §7.2.4.1, §7.2.4.2).
 
+use std::time::Duration;
+
 use parlance_isc::{Cause, Outcome};
 use parlance_sip::HeaderName;
 use parlance_store::RejectAnswer;
 
-use super::{Seat, proxy};
+use super::{Seat, anchor, proxy};
 use crate::access::{self, Sender};
 use crate::amend;
 use crate::event::Step;
@@ -46,10 +48,6 @@ async fn invite(passage: Passage<'_>, seat: Seat) {
     let Passage { policy, profile, functions, .. } = &passage;
     let request = passage.request();
     let mut edits = amend::session(request, policy);
-    let timer = match proxy::timed(request, policy, &mut edits) {
-        Ok(timer) => timer,
-        Err(refused) => return passage.refuse(&refused),
-    };
     let sender = Sender::of(request, passage.decision());
     let lists = functions.lists.as_deref();
     let auto = access::is_among(&sender, &profile.auto_answer, profile, lists).await;
@@ -57,6 +55,16 @@ async fn invite(passage: Passage<'_>, seat: Seat) {
     if auto {
         edits.set(request, HeaderName::AnswerMode, "Auto");
     }
+    if anchor::is_wanted(&passage)
+        && let Some(amended) = amend::amended(request, &edits)
+    {
+        let wait = Duration::from_secs(policy.session.answer_wait_s.into());
+        return anchor::serve(passage, seat, amended, Some(wait)).await;
+    }
+    let timer = match proxy::timed(request, policy, &mut edits) {
+        Ok(timer) => timer,
+        Err(refused) => return passage.refuse(&refused),
+    };
     let mut forwarding = passage.forward_session(edits, timer);
     let Some(outcome) = proxy::answered(&mut forwarding, policy).await else {
         // Dropped, it is cancelled.

@@ -14,7 +14,7 @@ use parlance_isc::service::{Service, Services};
 use parlance_isc::session::Invite;
 use parlance_isc::trust::Trust;
 use parlance_isc::{
-    Cause, Clock, Cx, Decider, Deferral, Dispatcher, Incoming, Local, Locals, Lookup, Marks,
+    Cause, Clock, Cx, Decider, Deferral, Dispatcher, Incoming, Local, Locals, Lookup, Marks, Media,
     NextHop, Node, Offered, Rates, RefusalPolicy, RegistrationEvents, Role, Rules, SessionCase,
     Shard, ShardInput, Socket, Targets, Wire,
 };
@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) silent_core: bool,
     pub(crate) filter: Option<Rc<dyn ContentFilter>>,
     pub(crate) lists: Option<Rc<dyn Lists>>,
+    /// The MSRP cores, if there are any.
+    pub(crate) media: Option<Media>,
     /// What conferences are handed to.
     pub(crate) controlling: Option<Rc<dyn Role>>,
 }
@@ -202,6 +204,9 @@ impl World {
         }
         if let Some(lists) = setup.lists {
             role = role.with_lists(lists);
+        }
+        if let Some(media) = setup.media {
+            role = role.with_media(media);
         }
         let controlling = setup.controlling;
         if let Some(controlling) = controlling.clone() {
