@@ -223,7 +223,8 @@ impl Assembly {
         let policy = Arc::clone(&self.policy);
         let participating = Participating::new(move || policy.load_full(), Arc::clone(&self.rates))
             .with_deferral(Rc::new(self.deferred.clone()))
-            .with_seats(Arc::clone(&self.seats));
+            .with_seats(Arc::clone(&self.seats))
+            .with_media(self.media.clone());
         let participating = match &self.events {
             Some(file) => participating.with_events(Rc::new(file.clone())),
             None => participating,
