@@ -100,8 +100,17 @@ impl Controlling {
     }
 
     async fn serve(self: Rc<Self>, cx: Cx, incoming: Incoming) {
-        let Function::Controlling(service) = incoming.decision().role else { return };
         let policy = (self.policy)();
+        let service = match incoming.decision().role {
+            Function::Controlling(service) => service,
+            // The participating function wants a session between two users to be a conference.
+            Function::Participating(_) if incoming.request().method() == Method::Invite => {
+                let invite = cx.take(incoming);
+                let beginning = begin::one_to_one(&self.hosted, &invite).await;
+                return self.begin(cx, policy, invite, beginning).await;
+            }
+            _ => return,
+        };
         match (service, incoming.request().method()) {
             (Service::ConferenceFactory, Method::Invite) => {
                 let invite = cx.take(incoming);
@@ -200,8 +209,9 @@ fn give(address: &parlance_isc::session::Address, event: Event) {
 }
 
 impl Role for Controlling {
-    /// Serves what is addressed to the conference factory, the exploder, a group or a session. The task of an
-    /// INVITE that begins a session lasts as long as the session.
+    /// Serves what is addressed to the conference factory, the exploder, a group or a session, and
+    /// the INVITE of one user to another that the participating function hands over. The task of
+    /// an INVITE that begins a session lasts as long as the session.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
         Box::pin(self.serve(cx, request))
     }
@@ -214,6 +224,15 @@ impl Role for Controlling {
 impl fmt::Debug for Controlling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Controlling").field("running", &self.running()).finish_non_exhaustive()
+    }
+}
+
+/// A participant who is in.
+pub(crate) struct Present(Gauge);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 
@@ -247,12 +266,10 @@ impl Meter {
         self.called.increment(1);
     }
 
-    pub(crate) fn joined(&self) {
+    /// Counts a participant for as long as what is returned lives.
+    pub(crate) fn joined(&self) -> Present {
         self.participants.increment(1.0);
-    }
-
-    pub(crate) fn left(&self) {
-        self.participants.decrement(1.0);
+        Present(self.participants.clone())
     }
 
     pub(crate) fn refused(&self, refusal: &Refusal) {

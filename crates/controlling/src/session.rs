@@ -48,7 +48,7 @@ use crate::focus::{Caller, EndpointId, Focus};
 use crate::policy::Policy;
 use crate::quota::{SessionPermit, UserPermit};
 use crate::refusal::{Refusal, refusal};
-use crate::role::Hosted;
+use crate::role::{Hosted, Present};
 use begin::Founder;
 use call::{Call, Done};
 use end::Ending;
@@ -101,6 +101,8 @@ struct Participant {
     stage: Stage,
     /// Counts somebody who called.
     _permit: Option<UserPermit>,
+    /// Counts somebody who is in.
+    _present: Option<Present>,
 }
 
 /// How far an endpoint is.

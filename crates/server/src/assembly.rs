@@ -1,6 +1,8 @@
 //! The parts of a server put together, whatever is below and beside them: sockets and a durable
 //! store in production; a simulated network, a store in memory and virtual time in the lab.
 
+mod conferences;
+
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +15,7 @@ use parlance_isc::registration::{Registrar, RegistrationEvent};
 use parlance_isc::service::Services;
 use parlance_isc::{
     Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, Media, NextHop, Node, Rates,
-    RegEventPolicy, RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
+    RegEventPolicy, RegistrationEvents, Role, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
 };
 use parlance_participating::{Participating, Policy, Seats, welcome};
 use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
@@ -26,6 +28,7 @@ use crate::config::{Authentication, Config, Side, host_port, size};
 use crate::digest::Credentials;
 use crate::event_file::EventFile;
 use crate::sockets::Plan;
+use conferences::Conferences;
 
 /// How often registrations that ran out are looked for, and how many end at a time; local values.
 const LAPSE_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,6 +67,7 @@ pub struct Assembly {
     policy: Arc<ArcSwap<Policy>>,
     rates: Arc<Rates>,
     seats: Arc<Seats>,
+    conferences: Option<Conferences>,
     deferred: Deferred,
     journals: Vec<Arc<Mutex<Journal>>>,
     endpoint: EndpointConfig,
@@ -88,7 +92,9 @@ impl Assembly {
         let marks = Marks::new(secret);
         let listener = sending_listener(&plans);
         let shards = queues.len();
-        let rules = rules(config, &plans, &locals, &store, &marks, nonce_seed)?;
+        let conferences = Conferences::new(config, &locals, listener);
+        let served = services(config, &plans, &locals, conferences.as_ref());
+        let rules = rules(config, served, &store, &marks, nonce_seed)?;
         let endpoint = endpoint(config, &locals);
         let journal = || Arc::new(Mutex::new(Journal::new(size(config.sip.journal_max))));
         let node = Node {
@@ -123,6 +129,7 @@ impl Assembly {
             policy: Arc::new(ArcSwap::from_pointee(config.participating.policy(&config.sip))),
             rates: Arc::new(Rates::new()),
             seats: Arc::new(Seats::new()),
+            conferences,
             deferred: Deferred::new(setup),
             journals: (0..shards).map(|_| journal()).collect(),
             endpoint,
@@ -197,8 +204,12 @@ impl Assembly {
     /// # Errors
     /// [`AssemblyError`]; then nothing changed.
     pub fn reload(&self, config: &Config, nonce_seed: [u8; 32]) -> Result<(), AssemblyError> {
-        let locals = &self.node.locals;
-        let rules = rules(config, &self.plans, locals, &self.store, &self.marks, nonce_seed)?;
+        let conferences = self.conferences.as_ref();
+        if let Some(conferences) = conferences {
+            conferences.reload(config);
+        }
+        let served = services(config, &self.plans, &self.node.locals, conferences);
+        let rules = rules(config, served, &self.store, &self.marks, nonce_seed)?;
         self.rules.store(Arc::new(rules));
         self.policy.store(Arc::new(config.participating.policy(&config.sip)));
         self.deferred.reload(config.deferred.policy(&config.sip));
@@ -229,12 +240,23 @@ impl Assembly {
             Some(file) => participating.with_events(Rc::new(file.clone())),
             None => participating,
         };
+        let conferences = self.conferences.as_ref();
+        let function = |it: &Conferences| it.function(&self.node, &self.media, self.listener);
+        let controlling: Option<Rc<dyn Role>> = conferences.map(|it| Rc::new(function(it)) as _);
+        let participating = match controlling.clone() {
+            Some(controlling) => participating.with_controlling(controlling),
+            None => participating,
+        };
         let journal = self.journals.get(usize::from(number)).cloned();
         let journal = journal.unwrap_or_else(|| Arc::new(Mutex::new(Journal::new(0))));
         let rules = Arc::clone(&self.rules);
         let events = Rc::new(self.registration_events());
         let dispatcher =
             Dispatcher::new(move || rules.load_full(), journal, Rc::new(participating), events);
+        let dispatcher = match controlling {
+            Some(controlling) => dispatcher.with_controlling(controlling),
+            None => dispatcher,
+        };
         match self.reg_event.clone() {
             Some(policy) => dispatcher.with_reg_event(policy),
             None => dispatcher,
@@ -299,8 +321,7 @@ async fn end_lapsed(cx: Cx, rules: Arc<ArcSwap<Rules>>, events: Rc<Events>) {
 
 fn rules(
     config: &Config,
-    plans: &[Plan],
-    locals: &Locals,
+    services: Services,
     store: &Store,
     marks: &Marks,
     nonce_seed: [u8; 32],
@@ -325,7 +346,7 @@ fn rules(
     };
     let decider = Decider {
         trust,
-        services: services(config, plans, locals),
+        services,
         marks: marks.clone(),
         filter: config.sip.filter().map_err(AssemblyError)?,
         policy: config.registration.decisions(config.participating.from_must_match),
@@ -335,8 +356,16 @@ fn rules(
     Ok(Rules { decider, registrar, gate, refusals })
 }
 
-fn services(config: &Config, plans: &[Plan], locals: &Locals) -> Services {
+fn services(
+    config: &Config,
+    plans: &[Plan],
+    locals: &Locals,
+    conferences: Option<&Conferences>,
+) -> Services {
     let mut services = Services::new();
+    if let Some(conferences) = conferences {
+        conferences.serve(config, &mut services);
+    }
     let names = config.sip.names.iter().filter_map(|name| host_port(name));
     let places = locals.0.iter().filter_map(|local| host_port(&local.sent_by));
     names.chain(places).for_each(|(host, port)| services.own(host, port));

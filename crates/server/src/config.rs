@@ -4,6 +4,7 @@
 //! shipped `deploy/parlance.toml` is written from these tables by a test.
 
 mod check;
+mod controlling;
 mod document;
 mod mistakes;
 mod msrp;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
+pub use controlling::Controlling;
 pub use mistakes::{Mistake, Mistakes};
 pub use msrp::{Msrp, MsrpListen, MsrpPeer, TlsUse};
 pub use net::Net;
@@ -94,6 +96,8 @@ sections! {
     registration: Registration,
     /// What users may send and get.
     participating: Participating,
+    /// Groups and conferences.
+    controlling: Controlling,
     /// Messages for users who are away.
     deferred: Deferred,
     /// Sessions, rooms and relays of MSRP.

@@ -6,8 +6,12 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub(crate) const TRANSACTIONS: &str = "parlance_transactions";
+pub(crate) const DIALOGS: &str = "parlance_dialogs";
 pub(crate) const QUEUED: &str = "parlance_shard_queue";
 pub(crate) const WAITING: &str = "parlance_store_waiting";
+const SESSIONS: &str = "parlance_controlling_sessions";
+const PARTICIPANTS: &str = "parlance_controlling_participants";
+const EXPLOSIONS: &str = "parlance_explosions";
 const GROUP: &str = "parlance_store_group_operations";
 
 /// The recorder of the process, which is made and described at the first call.
@@ -32,8 +36,12 @@ pub(crate) fn recorder() -> PrometheusHandle {
 
 /// Counters of this crate and those below, but for `net`, which describes its own.
 #[rustfmt::skip]
-const COUNTERS: [(&str, &str); 25] = [
+const COUNTERS: [(&str, &str); 32] = [
     ("parlance_admin_refused_total", "Administration requests without the token"),
+    ("parlance_controlling_invitations_total", "Users called into a session"),
+    ("parlance_controlling_refused_total", "Requests to groups and sessions refused, by reason"),
+    ("parlance_controlling_sessions_ended_total", "Sessions that ended, by reason"),
+    ("parlance_controlling_sessions_total", "Sessions that began, by kind"),
     ("parlance_deferred_deliveries_total", "Attempts to deliver a stored message, by result"),
     ("parlance_deferred_expired_total", "Stored messages removed because their time was over"),
     ("parlance_deferred_left_total", "Work left to the next search, by reason"),
@@ -41,6 +49,9 @@ const COUNTERS: [(&str, &str); 25] = [
     ("parlance_deferred_offers_total", "Messages offered for storing, by result"),
     ("parlance_deferred_reports_total", "Disposition notifications sent, by result"),
     ("parlance_event_lines_lost_total", "Lines of the file of events that were lost"),
+    ("parlance_exploded_total", "Messages sent to one recipient of a list or group, by result"),
+    ("parlance_explosion_reports_total", "Reports about explosions, by result"),
+    ("parlance_explosions_total", "Messages to a list or group that were accepted"),
     ("parlance_isc_reg_event_total", "Subscriptions to the reg event of users, by result"),
     ("parlance_participating_deferred_total", "Messages given to the deferred function"),
     ("parlance_participating_delivered_late_total", "Messages delivered after they were stored"),
@@ -66,6 +77,10 @@ fn describe() {
         describe_counter!(name, Unit::Count, text);
     }
     describe_gauge!(TRANSACTIONS, Unit::Count, "Transactions, by shard and kind");
+    describe_gauge!(DIALOGS, Unit::Count, "Dialogs in which the server is a user agent, by shard");
+    describe_gauge!(SESSIONS, Unit::Count, "Sessions of groups and conferences that run");
+    describe_gauge!(PARTICIPANTS, Unit::Count, "Participants that are in them");
+    describe_gauge!(EXPLOSIONS, Unit::Count, "Messages that are being sent to a list or group");
     describe_gauge!(QUEUED, Unit::Count, "Messages that wait for a shard");
     describe_gauge!(WAITING, Unit::Count, "Messages stored for users");
     describe_histogram!(GROUP, Unit::Count, "Changes in one commit of the store");
@@ -76,7 +91,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{COUNTERS, GROUP, QUEUED, TRANSACTIONS, WAITING};
+    use super::{COUNTERS, DIALOGS, EXPLOSIONS, GROUP, PARTICIPANTS, QUEUED, SESSIONS};
+    use super::{TRANSACTIONS, WAITING};
 
     /// The names of metrics in a source text: literals behind the macros of `metrics`.
     fn names(text: &str) -> Vec<String> {
@@ -104,14 +120,33 @@ mod tests {
     #[test]
     fn every_metric_is_described_and_no_other() {
         let mut found = Vec::new();
-        for name in ["sip", "content", "store", "isc", "participating", "deferred", "server"] {
+        let crates = [
+            "sip",
+            "content",
+            "store",
+            "isc",
+            "participating",
+            "controlling",
+            "deferred",
+            "server",
+        ];
+        for name in crates {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
             collect(&path, &mut found);
         }
         let described: Vec<&str> = COUNTERS
             .iter()
             .map(|(name, _)| *name)
-            .chain([GROUP, QUEUED, TRANSACTIONS, WAITING])
+            .chain([
+                DIALOGS,
+                EXPLOSIONS,
+                GROUP,
+                PARTICIPANTS,
+                QUEUED,
+                SESSIONS,
+                TRANSACTIONS,
+                WAITING,
+            ])
             .collect();
         for name in &found {
             assert!(described.contains(&name.as_str()), "{name} is not described");

@@ -313,7 +313,7 @@ impl Server {
     }
 
     /// Takes no new work and waits for what is open, at most the configured time. New requests get
-    /// 503, new connections are refused, /readyz says 503. Says whether all ended in time.
+    /// 503, new connections are refused, /readyz says 503, sessions are ended. Says whether all ended in time.
     pub async fn drain(&self) -> bool {
         self.ready.store(false, Ordering::Relaxed);
         self.draining.store(true, Ordering::Relaxed);
@@ -323,8 +323,9 @@ impl Server {
         }
         let limit = self.config.lock().unwrap_or_else(PoisonError::into_inner).sip.drain_s;
         let deadline = Instant::now() + Duration::from_secs(limit);
+        shards::drain_sessions(self.assembly.node());
         let lanes = timeout_at(deadline, self.assembly.deferred().drain()).await.is_ok();
-        let idle = |load: &Load| load.unanswered == 0;
+        let idle = |load: &Load| load.unanswered == 0 && load.dialogs == 0;
         loop {
             let loads = shards::pulse(self.assembly.node()).await;
             match loads {

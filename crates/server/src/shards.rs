@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use crate::assembly::Assembly;
-use crate::measure::{QUEUED, TRANSACTIONS};
+use crate::measure::{DIALOGS, QUEUED, TRANSACTIONS};
 use crate::wire::NetWire;
 
 /// How long a shard may take to say that it lives; local value.
@@ -89,6 +89,20 @@ async fn run(start: Start) {
 pub(crate) struct Load {
     /// Server transactions that wait for an answer.
     pub(crate) unanswered: usize,
+    /// Dialogs in which the server is a user agent.
+    pub(crate) dialogs: usize,
+}
+
+/// Tells every session that the server stops. A shard that has too much to do is not told: its
+/// sessions end when it does.
+pub(crate) fn drain_sessions(node: &Node) {
+    for queue in &node.shards {
+        let tell = ShardInput::Run(Box::new(|cx| {
+            cx.drain_sessions();
+            Box::pin(std::future::ready(()))
+        }));
+        let _ = queue.try_send(tell);
+    }
 }
 
 /// Asks every shard how much it has to do, and measures it. `None` when one does not answer in
@@ -99,7 +113,7 @@ pub(crate) async fn pulse(node: &Node) -> Option<Vec<Load>> {
         let (answer, answered) = oneshot::channel();
         let ask = ShardInput::Run(Box::new(move |cx| {
             // Nobody waits any more after the time for the answer.
-            let _ = answer.send(cx.load());
+            let _ = answer.send((cx.load(), cx.dialogs()));
             Box::pin(std::future::ready(()))
         }));
         let shard = number.to_string();
@@ -109,12 +123,14 @@ pub(crate) async fn pulse(node: &Node) -> Option<Vec<Load>> {
             queue.send(ask).await.ok()?;
             answered.await.ok()
         };
-        let (servers, unanswered, clients) = timeout(PULSE, asked).await.ok().flatten()?;
+        let ((servers, unanswered, clients), dialogs) =
+            timeout(PULSE, asked).await.ok().flatten()?;
         for (kind, count) in [("server", servers), ("unanswered", unanswered), ("client", clients)]
         {
             gauge!(TRANSACTIONS, "shard" => shard.clone(), "kind" => kind).set(count as f64);
         }
-        loads.push(Load { unanswered });
+        gauge!(DIALOGS, "shard" => shard).set(dialogs as f64);
+        loads.push(Load { unanswered, dialogs });
     }
     Some(loads)
 }

@@ -82,6 +82,25 @@ pub(crate) async fn ad_hoc(
     Ok(Beginning { kind, caller, subject, group: None, invitees, body })
 }
 
+/// An INVITE from one user to another, to be served as a conference of two.
+///
+/// # Errors
+/// Why it is refused.
+pub(crate) async fn one_to_one(hosted: &Hosted, invite: &Invite) -> Result<Beginning, Refusal> {
+    let caller = caller_of(invite)?;
+    let body = read(invite)?;
+    if !body.lists.is_empty() {
+        return Err(Refusal::Malformed("A user is no list"));
+    }
+    let uri = String::from_utf8_lossy(invite.request().uri_text()).into_owned();
+    let invitee = Invitee::new(&uri)?;
+    if hosted.is_group(&invitee.address).await? {
+        return Err(Refusal::Nested);
+    }
+    let (subject, invitees) = (subject(invite), vec![invitee]);
+    Ok(Beginning { kind: Kind::OneToOne, caller, subject, group: None, invitees, body })
+}
+
 /// A group is not invited to a conference (CF-019).
 async fn skip_groups(hosted: &Hosted, invitees: &mut Vec<Invitee>) -> Result<(), Refusal> {
     let mut kept = Vec::with_capacity(invitees.len());

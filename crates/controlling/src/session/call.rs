@@ -214,6 +214,7 @@ impl Session {
             secure: *secure,
             stage: Stage::Calling(Box::new(call)),
             _permit: None,
+            _present: None,
         };
         self.hosted.meter.called();
         Ok((participant, Calling { endpoint, outgoing, deadline, cancelled }))
@@ -261,13 +262,13 @@ impl Session {
         self.legs.insert(leg.id(), endpoint);
         participant.caller.contact.clone_from(&contact);
         participant.caller.anonymous |= is_anonymous;
+        participant._present = Some(self.hosted.meter.joined());
         participant.stage = Stage::In(Box::new(Inside { leg: Some(leg), description }));
         self.participants.insert(endpoint, participant);
         if let Some(name) = caller::answerer_name(response).filter(|_| !is_anonymous) {
             self.focus.name(endpoint, &name);
         }
         self.focus.connected(endpoint, &contact, is_anonymous);
-        self.hosted.meter.joined();
         self.referral_is_over(call.referral, 200, "OK");
         if again {
             self.offer_again(endpoint);

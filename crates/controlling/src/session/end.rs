@@ -112,7 +112,6 @@ impl Session {
         if let Stage::Calling(call) = stage {
             self.referral_is_over(call.referral(), 487, "Request Terminated");
         }
-        self.hosted.meter.left();
         self.unwatch(&caller.names());
     }
 

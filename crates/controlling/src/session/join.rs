@@ -82,6 +82,7 @@ impl Session {
             secure,
             stage: Stage::In(Box::new(inside)),
             _permit: Some(permit),
+            _present: None,
         };
         self.participants.insert(endpoint, participant);
         Ok(Arrival { endpoint, body })
@@ -164,7 +165,7 @@ impl Session {
                 inside.leg = Some(leg);
                 let Caller { contact, anonymous, .. } = &participant.caller;
                 self.focus.connected(endpoint, contact, *anonymous);
-                self.hosted.meter.joined();
+                participant._present = Some(self.hosted.meter.joined());
             }
             (Ok(_) | Err(_), _) => self.forget(endpoint, DisconnectionMethod::Failed),
         }

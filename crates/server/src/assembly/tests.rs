@@ -45,12 +45,14 @@ fn parts(config: &Config, queues: Vec<mpsc::Sender<ShardInput>>) -> Parts {
     }
 }
 
-fn options(remote: &str) -> ShardInput {
-    let text = "OPTIONS sip:127.0.0.1:5060 SIP/2.0\r\n\
-                Via: SIP/2.0/UDP 127.0.0.9;branch=z9hG4bK1\r\n\
-                Max-Forwards: 70\r\nFrom: <sip:a@ims.test>;tag=1\r\nTo: <sip:127.0.0.1>\r\n\
-                Call-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
-    let message = Message::parse_datagram(Bytes::from_static(text.as_bytes()), &Limits::default());
+fn options(to: &str, remote: &str) -> ShardInput {
+    let text = format!(
+        "OPTIONS {to} SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 127.0.0.9;branch=z9hG4bK1\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:a@ims.test>;tag=1\r\nTo: <sip:127.0.0.1>\r\n\
+         Call-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    );
+    let message = Message::parse_datagram(Bytes::from(text), &Limits::default());
     let source = Source {
         transport: Transport::Udp,
         remote: remote.parse().unwrap(),
@@ -64,9 +66,18 @@ fn options(remote: &str) -> ShardInput {
 
 /// The status of what is answered to an OPTIONS from `remote`, by a server without sockets.
 async fn answered(assembly: &Assembly, queue: mpsc::Receiver<ShardInput>, remote: &str) -> String {
+    asked(assembly, queue, "sip:127.0.0.1:5060", remote).await
+}
+
+async fn asked(
+    assembly: &Assembly,
+    queue: mpsc::Receiver<ShardInput>,
+    to: &str,
+    remote: &str,
+) -> String {
     let sent = Rc::new(Sent::default());
     let shard = assembly.shard(0, Rc::clone(&sent) as Rc<dyn Wire>, Box::new(|| 4_u64));
-    assembly.node().shards[0].try_send(options(remote)).unwrap();
+    assembly.node().shards[0].try_send(options(to, remote)).unwrap();
     let running = tokio::task::spawn_local(shard.run(queue));
     while sent.0.borrow().is_empty() {
         tokio::task::yield_now().await;
@@ -103,6 +114,36 @@ async fn who_is_trusted_is_reloaded() {
         assert!(assembly.reload(&config, [3; 32]).is_err());
     };
     LocalSet::new().run_until(run).await;
+}
+
+/// The groups that are shipped as an example are served, and nothing of conferences when they are
+/// off.
+#[tokio::test]
+async fn conferences_are_served_unless_they_are_off() {
+    let groups = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/groups");
+    #[rustfmt::skip]
+    let table = [
+        ("sip:im-conf-factory@ims.test",        true,  "SIP/2.0 200"),
+        ("sip:im-conf-factory@ims.test",        false, "SIP/2.0 480"),
+        ("sip:im-group-chess@ims.test",         true,  "SIP/2.0 200"),
+        ("sip:im-sess-0@127.0.0.1",             true,  "SIP/2.0 404"),
+        ("sip:im-sess-0@127.0.0.1",             false, "SIP/2.0 200"),
+    ];
+    for (to, enabled, status) in table {
+        let run = async {
+            let (queue, received) = mpsc::channel(8);
+            let mut config = Config::default();
+            config.controlling.enabled = enabled;
+            config.controlling.groups = Some(groups.into());
+            let assembly = Assembly::new(&config, parts(&config, vec![queue])).unwrap();
+            let found = assembly.conferences.as_ref().map(|it| it.groups().identities());
+            let chess = || "sip:im-group-chess@ims.test".parse().unwrap();
+            assert_eq!(found, enabled.then(|| vec![chess()]));
+            assembly.reload(&config, [3; 32]).unwrap();
+            assert_eq!(asked(&assembly, received, to, "127.0.0.9:5060").await, status, "{to}");
+        };
+        LocalSet::new().run_until(run).await;
+    }
 }
 
 #[test]

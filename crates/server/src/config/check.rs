@@ -147,6 +147,7 @@ impl Config {
         for mistake in self.participating.policy(&self.sip).mistakes() {
             mistakes.add(&format!("participating.{}", mistake.key), mistake.fault.to_owned());
         }
+        self.controlling.check(&self.sip, mistakes);
         for mistake in self.deferred.policy(&self.sip).mistakes() {
             let (key, what) = mistake.split_once(": ").unwrap_or(("", &mistake));
             mistakes.add(&format!("deferred.{key}"), what.to_owned());
