@@ -143,6 +143,8 @@ mod tests {
             "subscription_s_min",
             "notify_pace_s",
             "watchers_max",
+            // A list may be longer than a user may send copies at once.
+            "explode.copies_burst",
         ];
         assert_eq!(keys, expected);
     }
