@@ -2,6 +2,7 @@
 
 mod bench;
 mod offers;
+mod shards;
 mod timers;
 mod uac;
 mod uas;

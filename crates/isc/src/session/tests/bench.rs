@@ -73,10 +73,15 @@ pub(super) fn bench() -> Bench {
 }
 
 pub(super) fn bench_with(limits: SessionLimits) -> Bench {
+    benches(1, limits).remove(0)
+}
+
+/// The shards of one server.
+pub(super) fn benches(shards: u8, limits: SessionLimits) -> Vec<Bench> {
     let store = Arc::new(Memory::new());
-    let (queue, receiver) = mpsc::channel(64);
+    let (queues, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(64)).unzip();
     let sent_by = "192.0.2.20:5080".to_owned();
-    let local = Local { id: ListenerId(0), transport: Transport::Udp, sent_by: sent_by.clone() };
+    let local = Local { id: ListenerId(0), transport: Transport::Udp, sent_by };
     let node = Arc::new(Node {
         clock: Clock::new(Millis(1_000_000).to_system_time()),
         locals: Locals(vec![local]),
@@ -86,15 +91,27 @@ pub(super) fn bench_with(limits: SessionLimits) -> Bench {
         registrations: store.clone(),
         profiles: store.clone(),
         inboxes: store,
-        shards: vec![queue.clone()],
+        shards: queues.clone(),
     });
+    let shard = |(shard, (queue, receiver))| shard_of_server(&node, shard, queue, receiver, limits);
+    (0..).zip(queues.into_iter().zip(receivers)).map(shard).collect()
+}
+
+fn shard_of_server(
+    node: &Arc<Node>,
+    shard: u8,
+    queue: mpsc::Sender<ShardInput>,
+    receiver: mpsc::Receiver<ShardInput>,
+    limits: SessionLimits,
+) -> Bench {
     let mut next = 0;
     let entropy = move || {
         next += 1;
         next
     };
     let config = EndpointConfig {
-        sent_by: vec![sent_by],
+        shard,
+        sent_by: vec!["192.0.2.20:5080".to_owned()],
         server_transactions_max: 64,
         unanswered_max: 32,
         client_transactions_max: 64,
@@ -104,7 +121,8 @@ pub(super) fn bench_with(limits: SessionLimits) -> Bench {
     let (wire, taker) = (Rc::new(Script::default()), Rc::new(Taker::default()));
     let fake = Rc::new(Fake(Rc::clone(&taker)));
     let endpoint = Endpoint::new(config, Box::new(entropy));
-    let shard = Shard::new(node, endpoint, Rc::clone(&wire) as Rc<dyn Wire>, |_| fake);
+    let wired = Rc::clone(&wire) as Rc<dyn Wire>;
+    let shard = Shard::new(Arc::clone(node), endpoint, wired, |_| fake);
     let shard = shard.with_session_limits(limits);
     let cx = shard.cx();
     tokio::task::spawn_local(shard.run(receiver));
