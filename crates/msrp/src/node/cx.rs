@@ -8,6 +8,7 @@ use crate::node::timers::{Timer, Timers};
 use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost, NodeConfig, Output};
 use crate::pending::Waiting;
 use crate::session::{Session, SessionKey, Sessions};
+use crate::uri::UriRef;
 use crate::{Continuation, Head, Method, Outbound, Path, Start, TransactionId, write};
 
 /// The token of an empty SEND of the node itself.
@@ -254,22 +255,23 @@ impl Cx {
                 write_ok(found.outbound.tail(), id, paths);
             }
             _ => {
-                let own = match session {
-                    Some(session) => session.own().as_bytes(),
-                    None => head.to_path.first(),
+                let own: Box<[u8]> = match session {
+                    Some(session) => session.own().as_bytes().into(),
+                    None => head.to_path.first().into(),
                 };
                 let to = match method {
                     Method::Send => head.from_path.first(),
                     _ => head.from_path.as_bytes(),
                 };
-                write::response(found.outbound.tail(), id, code, to, own, b"");
+                return self.respond(connection, id, code, to, &own, b"");
             }
         }
         self.counts.of(found.group).answered(code);
         touch(found, connection, &mut self.outputs);
     }
 
-    /// Writes a response to the path `to`, `own` being our URI.
+    /// Writes a response to the path `to`, `own` being our URI. What is no path cannot be answered
+    /// to: the connection is closed.
     pub(crate) fn respond(
         &mut self,
         connection: ConnectionId,
@@ -279,6 +281,10 @@ impl Cx {
         own: &[u8],
         headers: &[u8],
     ) {
+        let is_uri = |uri: &[u8]| UriRef::parse(uri).is_ok();
+        if !is_uri(own) || !Path::new(to).iter().all(is_uri) {
+            return self.close(connection, CloseReason::Framing);
+        }
         let Some(found) = usable(&mut self.connections, connection) else { return };
         write::response(found.outbound.tail(), id, code, to, own, headers);
         self.counts.of(found.group).answered(code);

@@ -291,3 +291,21 @@ fn quiet_connections_and_sessions_are_small() {
     let endpoint = crate::endpoint::session_octets();
     assert!(endpoint <= 512, "{endpoint}");
 }
+
+// Covers: MSRP-001
+#[test]
+fn what_has_no_path_to_answer_to_ends_its_connection() {
+    let from = "From-Path: msrp://a.example:7/a;tcp";
+    for paths in [
+        format!("To-Path: \r\n{from}"),
+        format!("To-Path: msrp: relay\r\n{from}"),
+        "To-Path: msrp://relay.example:2855;tcp\r\nFrom-Path: somebody".to_owned(),
+    ] {
+        let mut bench = Bench::new(1);
+        let connection = bench.accept();
+        let request = format!("MSRP aaaa SEND\r\n{paths}\r\nMessage-ID: 1\r\n-------aaaa$\r\n");
+        bench.octets(connection, request.as_bytes());
+        assert!(bench.written(connection).is_empty(), "{paths}");
+        assert_eq!(bench.said(), [Said::Close(CloseReason::Framing)], "{paths}");
+    }
+}
