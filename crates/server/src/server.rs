@@ -178,7 +178,8 @@ impl Server {
         let resolver = Resolver::new(resolver_config(&config, &plans))?;
         let http = bind_http(config.http.listen).await?;
         let near = Arc::new(ArcSwap::from_pointee(Near::of(&config)));
-        let share = Share::new(queues.clone(), resolver.clone(), Arc::clone(&draining));
+        let factory = config.controlling.factory(&config.sip).parse().into_iter().collect();
+        let share = Share::new(queues.clone(), resolver.clone(), Arc::clone(&draining), factory);
         let threads = shard_threads(queues.len())?;
         let runtimes = runtimes(&threads);
         let net = Net::bind_on(runtimes, net_config(&config, &plans, &near), Arc::new(share))?;

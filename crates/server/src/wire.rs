@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parlance_isc::{Lookup, NextHop, ShardInput, Targets, Wire};
 use parlance_net::{Batch, Deliver, Net, Received, Refused, Resolver, TransmitError};
-use parlance_sip::endpoint::shard_of;
+use parlance_sip::endpoint::shard_of_spread;
 use parlance_sip::locate::{Candidate, NextHop as Hop, TargetHost, TransportParam};
+use parlance_sip::uri::Aor;
 use parlance_sip::{ClientKey, Target, Transport};
 use tokio::sync::{Notify, mpsc};
 
@@ -45,6 +46,8 @@ pub(crate) struct Share {
     queues: Vec<mpsc::Sender<ShardInput>>,
     resolver: Resolver,
     draining: Arc<AtomicBool>,
+    /// Identities at which nothing meets.
+    spread: Vec<Aor>,
     nobody: Arc<[String]>,
 }
 
@@ -53,8 +56,9 @@ impl Share {
         queues: Vec<mpsc::Sender<ShardInput>>,
         resolver: Resolver,
         draining: Arc<AtomicBool>,
+        spread: Vec<Aor>,
     ) -> Self {
-        Self { queues, resolver, draining, nobody: Arc::from([]) }
+        Self { queues, resolver, draining, spread, nobody: Arc::from([]) }
     }
 
     /// When the message counts as received. A shard answers 503 to a new request that is too old;
@@ -75,7 +79,8 @@ impl Deliver for Share {
             Ok(message) => Some(message),
             Err(malformed) => malformed.message.as_ref(),
         };
-        let shard = known.map_or(0, |message| shard_of(message, self.queues.len()));
+        let shards = self.queues.len();
+        let shard = known.map_or(0, |message| shard_of_spread(message, shards, &self.spread));
         let place = self.queues.get(shard).and_then(|queue| queue.try_reserve().ok());
         let Some(place) = place else { return Err(Refused(Box::new(received))) };
         let Received { source, peer, message } = received;

@@ -29,7 +29,7 @@ mod tag;
 mod wheel;
 
 pub use branch::shard as shard_of_branch;
-pub use key::{shard_of, shard_of_ack, shard_of_uri};
+pub use key::{shard_of, shard_of_ack, shard_of_spread, shard_of_uri};
 pub use tag::shard as shard_of_tag;
 
 use client::Clients;

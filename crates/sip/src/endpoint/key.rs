@@ -120,6 +120,12 @@ fn hash_lower<H: Hasher>(text: &[u8], state: &mut H) {
 /// The tag in an ACK may be that of another leg, whose failure was relayed: whoever finds nothing
 /// to acknowledge gives it to the shard of its URI ([`shard_of_ack`]).
 pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
+    shard_of_spread(message, shards, &[])
+}
+
+/// [`shard_of`], but what is addressed to one of the identities `spread` goes where the Call-ID
+/// hashes as well: nothing meets at a conference factory, which begins a session with each call.
+pub fn shard_of_spread(message: &crate::Message, shards: usize, spread: &[Aor]) -> usize {
     if shards <= 1 {
         return 0;
     }
@@ -140,8 +146,13 @@ pub fn shard_of(message: &crate::Message, shards: usize) -> usize {
             | Method::Subscribe
             | Method::Publish
     );
-    if meets && let Some(shard) = Uri::parse(uri).ok().and_then(|uri| shard_of_uri(&uri, shards)) {
-        return shard;
+    let identity = || Uri::parse(uri).ok().and_then(|uri| Aor::from_uri(&uri));
+    if meets && let Some(identity) = identity() {
+        let hash = match spread.contains(&identity) {
+            true => FixedState::with_seed(0).hash_one((identity.as_str(), message.call_id())),
+            false => FixedState::with_seed(0).hash_one(identity.as_str()),
+        };
+        return bounded(hash, shards);
     }
     bounded(FixedState::with_seed(0).hash_one(branch), shards)
 }
@@ -225,12 +236,16 @@ mod tests {
 
     /// The shard of four for a request with this method, branch and To parameters.
     fn shard(method: &str, branch: &str, to: &str) -> usize {
-        let text = format!(
+        let bytes = Bytes::from(text(method, branch, to));
+        shard_of(&Message::parse_datagram(bytes, &Limits::default()).unwrap(), 4)
+    }
+
+    fn text(method: &str, branch: &str, to: &str) -> String {
+        format!(
             "{method} sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{branch}\r\n\
              From: <sip:a@h>;tag=1\r\nTo: <sip:tagged@h>{to}\r\nCall-ID: c\r\n\
              CSeq: 1 {method}\r\n\r\n"
-        );
-        shard_of(&Message::parse_datagram(Bytes::from(text), &Limits::default()).unwrap(), 4)
+        )
     }
 
     fn spread(shards: impl Iterator<Item = usize>) -> usize {
@@ -264,6 +279,18 @@ mod tests {
         let shard_of_text = |uri: String| {
             super::shard_of_uri(&crate::uri::Uri::parse(uri.as_bytes()).unwrap(), 4).unwrap()
         };
+        let own: [crate::uri::Aor; 1] = ["sip:b@h".parse().unwrap()];
+        let calls = (0..64).map(|call| {
+            let text = text("INVITE", "1", "").replace("Call-ID: c", &format!("Call-ID: {call}"));
+            let shard = |text: &str| {
+                let bytes = Bytes::from(text.to_owned());
+                let message = Message::parse_datagram(bytes, &Limits::default()).unwrap();
+                super::shard_of_spread(&message, 4, &own)
+            };
+            assert_eq!(shard(&text.replace("INVITE", "CANCEL")), shard(&text));
+            shard(&text)
+        });
+        assert_eq!(spread(calls), 4, "a factory is everywhere");
         assert_eq!(shard_of_text("sip:%62@H:5060;transport=tcp".to_owned()), met);
         assert_eq!(spread((0..64).map(|n| shard_of_text(format!("sip:g{n}@h")))), 4);
         assert_eq!(spread((0..64).map(|n| shard("MESSAGE", &n.to_string(), ""))), 4);
