@@ -51,6 +51,10 @@ use subscriber::Subscriber;
 /// The criteria that are shipped for a user, with the documented addresses.
 pub const SHIPPED_CRITERIA: &str = include_str!("../../../ifc/user.xml");
 
+/// The service identities that are shipped, wildcarded ones without their end.
+const SERVICES: [&str; 5] =
+    ["im-conf-factory", "im-exploder", "im-history", "im-deferred", "im-group-"];
+
 /// How a core is set up.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
@@ -62,6 +66,12 @@ pub struct CoreConfig {
     pub names: BTreeMap<String, IpAddr>,
     /// Ports of the application server that are not the ones in the criteria.
     pub ports: BTreeMap<u16, u16>,
+    /// Beginnings of the user parts of public service identities of the domain (TS 23.228 §5.4.12);
+    /// default those that are shipped. Who is called so is the application server behind
+    /// [`services_at`](Self::services_at).
+    pub services: Vec<String>,
+    /// Where requests to them go; default as shipped.
+    pub services_at: String,
     /// How long the application server may be silent before a request goes on without it; a 100
     /// stops the wait. Default 3 s, as a Kamailio S-CSCF has it; `None`: as long as the
     /// transaction lasts.
@@ -84,6 +94,8 @@ impl Default for CoreConfig {
             criteria: SHIPPED_CRITERIA.to_owned(),
             names: BTreeMap::new(),
             ports: BTreeMap::new(),
+            services: SERVICES.iter().map(|&prefix| prefix.to_owned()).collect(),
+            services_at: "sip:im-term@im.ims.test:5081;transport=tcp".to_owned(),
             isc_wait: Some(Duration::from_secs(3)),
             grace: Duration::from_secs(120),
             answers_408: false,

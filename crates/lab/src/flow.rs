@@ -6,6 +6,7 @@
 //! (§4), and the scenario tests play them all.
 
 mod chat;
+mod conference;
 mod deferred;
 mod ladder;
 
@@ -34,6 +35,8 @@ pub struct Flow {
     people: &'static [&'static str],
     /// Sections of the configuration, as TOML.
     configuration: &'static str,
+    /// The groups that the server hosts.
+    groups: &'static [&'static str],
     play: for<'a> fn(&'a Stage) -> Play<'a>,
 }
 
@@ -47,13 +50,71 @@ pub const FLOWS: &[Flow] = &[
         about: "two users talk over MSRP between them, the server a proxy of their SIP",
         people: &["alice", "bob"],
         configuration: "",
+        groups: &[],
         play: |stage| Box::pin(chat::peer_to_peer(stage)),
+    },
+    Flow {
+        name: "one-to-one",
+        about: "a session of two at the conference factory",
+        people: &["alice", "bob"],
+        configuration: "",
+        groups: &[],
+        play: |stage| Box::pin(conference::one_to_one(stage)),
+    },
+    Flow {
+        name: "ad-hoc-group",
+        about: "a conference that a user puts together, watched by a participant",
+        people: &["alice", "bob", "carol"],
+        configuration: "",
+        groups: &[],
+        play: |stage| Box::pin(conference::ad_hoc(stage)),
+    },
+    Flow {
+        name: "chat-join",
+        about: "users join a chat room; a nickname; one leaves and the room stays",
+        people: &["alice", "bob"],
+        configuration: "",
+        groups: &[conference::ROOM_DOCUMENT],
+        play: |stage| Box::pin(conference::join(stage)),
+    },
+    Flow {
+        name: "pre-arranged-group",
+        about: "a user calls a group, and its members are invited",
+        people: &["alice", "bob", "carol"],
+        configuration: "",
+        groups: &[conference::TEAM_DOCUMENT],
+        play: |stage| Box::pin(conference::pre_arranged(stage)),
+    },
+    Flow {
+        name: "add",
+        about: "a participant has somebody added by REFER",
+        people: &["alice", "bob", "carol"],
+        configuration: "",
+        groups: &[],
+        play: |stage| Box::pin(conference::add(stage)),
+    },
+    Flow {
+        name: "expel",
+        about: "a participant has somebody expelled by REFER",
+        people: &["alice", "bob", "carol"],
+        configuration: "",
+        groups: &[],
+        play: |stage| Box::pin(conference::expel(stage)),
+    },
+    Flow {
+        name: "leave",
+        about: "participants leave until one is left, and the conference ends",
+        people: &["alice", "bob", "carol"],
+        configuration: "",
+        groups: &[],
+        play: |stage| Box::pin(conference::leave(stage)),
     },
     Flow {
         name: "deferral",
         about: "a message for a user who is away is stored, and pushed when the user registers",
         people: &["alice", "-bob"],
         configuration: "[deferred]\nsettle_ms = 500\n[participating]\nnotice = false",
+        groups: &[],
         play: |stage| Box::pin(deferred::push(stage)),
     },
     Flow {
@@ -62,6 +123,7 @@ pub const FLOWS: &[Flow] = &[
         people: &["alice", "-bob"],
         configuration: "[deferred]\ndelivery = \"notify\"\nsettle_ms = 500\n\
                         [participating]\nnotice = false",
+        groups: &[],
         play: |stage| Box::pin(deferred::notification(stage)),
     },
 ];
@@ -164,6 +226,9 @@ pub async fn play(name: &str) -> Result<Ladder, FlowError> {
     let names: Vec<_> = flow.people.iter().map(|name| name.trim_start_matches('-')).collect();
     for name in &names {
         builder = builder.user(name);
+    }
+    for document in flow.groups {
+        builder = builder.group(document);
     }
     let world = builder.build().await?;
     for name in flow.people.iter().filter(|name| !name.starts_with('-')) {

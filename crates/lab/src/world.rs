@@ -27,6 +27,7 @@ use parlance_server::Mistakes;
 use parlance_server::assembly::AssemblyError;
 use parlance_sip::Transport;
 use parlance_store::{Memory, Millis, Profile, Store, StoreError};
+use tempfile::TempDir;
 
 use crate::core::{Core, CoreConfig, SHIPPED_CRITERIA, Subscription};
 use crate::network::{Faults, Network, Streams};
@@ -75,6 +76,9 @@ pub struct Builder {
     configuration: String,
     users: Vec<String>,
     provisioned: bool,
+    groups: Vec<String>,
+    /// Where the groups are, once the world is built.
+    directory: Option<Arc<TempDir>>,
 }
 
 /// A scenario under way.
@@ -104,6 +108,8 @@ impl World {
             configuration: String::new(),
             users: Vec::new(),
             provisioned: true,
+            groups: Vec::new(),
+            directory: None,
         }
     }
 
@@ -287,6 +293,13 @@ impl Builder {
         self
     }
 
+    /// Adds a group that the server hosts, as its document (OMA Group XDM).
+    #[must_use]
+    pub fn group(mut self, document: &str) -> Self {
+        self.groups.push(document.to_owned());
+        self
+    }
+
     /// Leaves the store of the server empty: what it knows of users it learns from the core.
     #[must_use]
     pub fn unprovisioned(mut self) -> Self {
@@ -298,7 +311,8 @@ impl Builder {
     ///
     /// # Errors
     /// [`WorldError`].
-    pub async fn build(self) -> Result<World, WorldError> {
+    pub async fn build(mut self) -> Result<World, WorldError> {
+        self.write_groups()?;
         let network = Network::new(self.seed, self.faults.clone());
         let memory = Arc::new(Memory::new());
         let store = Store::of(Arc::clone(&memory));
@@ -329,6 +343,24 @@ impl Builder {
             users.insert(name.clone(), ue);
         }
         Ok(World { network, core, server, users, memory, builder: self })
+    }
+
+    /// Puts the groups where the server reads them.
+    fn write_groups(&mut self) -> std::io::Result<()> {
+        if self.groups.is_empty() {
+            return Ok(());
+        }
+        let directory = TempDir::new()?;
+        for (number, document) in self.groups.iter().enumerate() {
+            std::fs::write(directory.path().join(format!("{number}.xml")), document)?;
+        }
+        let groups = format!("[controlling]\ngroups = {:?}\n", directory.path());
+        self.configuration = match self.configuration.contains("[controlling]\n") {
+            true => self.configuration.replacen("[controlling]\n", &groups, 1),
+            false => format!("{groups}{}", self.configuration),
+        };
+        self.directory = Some(Arc::new(directory));
+        Ok(())
     }
 
     fn setup(&self, store: Store, run: u64) -> ServerSetup {

@@ -150,7 +150,8 @@ impl State {
             Some(route) => route.uri,
             None => request.uri()?,
         };
-        self.peer_of(&uri.to_string())
+        let service = self.is_service(&self.identity(Some(uri)));
+        self.peer_of(&if service { self.config.services_at.clone() } else { uri.to_string() })
     }
 
     /// Starts a branch.

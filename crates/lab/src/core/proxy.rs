@@ -166,6 +166,11 @@ impl State {
                 };
             }
             let target = self.identity(context.request.uri());
+            if self.is_service(&target) {
+                let (priority, handling) = (u32::MAX, 1);
+                let mark = Mark { priority, handling, case: Case::Terminating, user: target };
+                return Step::Server(Box::new(mark), self.config.services_at.clone(), false);
+            }
             if !self.subscribers.contains_key(&self.resolved(&target)) {
                 return Step::Refuse(404);
             }
@@ -320,8 +325,17 @@ impl State {
         self.cancel_branches(number);
     }
 
+    /// Whether an identity is that of a service.
+    pub(super) fn is_service(&self, identity: &str) -> bool {
+        let named = identity.strip_prefix("sip:").and_then(|rest| rest.split_once('@'));
+        named.is_some_and(|(user, domain)| {
+            domain == self.config.domain
+                && self.config.services.iter().any(|prefix| user.starts_with(prefix.as_str()))
+        })
+    }
+
     /// The user an address names, canonical; empty when it names nobody.
-    fn identity(&self, uri: Option<Uri<'_>>) -> String {
+    pub(super) fn identity(&self, uri: Option<Uri<'_>>) -> String {
         uri.and_then(|uri| Aor::from_uri(&uri))
             .map_or_else(String::new, |aor| aor.as_str().to_owned())
     }

@@ -254,8 +254,7 @@ mod tests {
         ladder.msrp(&[carried(8, one), carried(9, two)]);
         ladder.note(at(0), "It begins.");
         ladder.sort();
-        let expect = "\
- seconds  a         core      b
+        let expect = "\x20seconds  a         core      b
 
    0.000  It begins.
    0.000  |-------->|         |  MESSAGE sip:b@x \"hi  you\"
