@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use parlance_msrp::{Node, SessionKey};
+use parlance_sip::sdp::Fingerprint;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -203,6 +204,13 @@ impl Msrp {
     /// configuration.
     pub fn local_addr(&self, listener: usize) -> Option<SocketAddr> {
         self.common.bound.get(listener).map(|bound| bound.address)
+    }
+
+    /// The fingerprint of the certificate that a listener shows now, for `a=fingerprint` (RFC 8122
+    /// §5); `None` without TLS.
+    pub fn fingerprint(&self, listener: usize) -> Option<Fingerprint> {
+        let tls = self.common.bound.get(listener)?.tls.as_ref()?;
+        Some(tls.get().fingerprint)
     }
 
     /// How many connections there are, those being opened included.

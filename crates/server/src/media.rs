@@ -6,6 +6,7 @@ use parlance_isc::Media;
 use parlance_isc::media::{self, Command, CoreError, MediaCores, Sink, TlsRules};
 use parlance_msrp::{LocalAddress, SessionKey};
 use parlance_net::msrp::{AtCore, Msrp, MsrpError, Sinks};
+use parlance_sip::sdp::Fingerprint;
 
 /// The sockets that [`Service`](crate::msrp::Service) runs. A handle that outlives them is told
 /// that they are gone.
@@ -15,16 +16,25 @@ struct Cores {
     count: u8,
     plain: Option<LocalAddress>,
     secure: Option<LocalAddress>,
+    /// Which listener that is.
+    secure_place: Option<usize>,
 }
 
-/// MSRP over `msrp`, whose URIs say `plain` without TLS and `secure` with it.
+/// MSRP over `msrp`, whose URIs say `plain` without TLS and `secure` with it, each with the place
+/// of its listener.
 pub(crate) fn over(
     msrp: &Arc<Msrp>,
-    plain: Option<LocalAddress>,
-    secure: Option<LocalAddress>,
+    plain: Option<(usize, LocalAddress)>,
+    secure: Option<(usize, LocalAddress)>,
     tls: TlsRules,
 ) -> Media {
-    let cores = Cores { msrp: Arc::downgrade(msrp), count: msrp.cores(), plain, secure };
+    let cores = Cores {
+        msrp: Arc::downgrade(msrp),
+        count: msrp.cores(),
+        plain: plain.map(|(_, address)| address),
+        secure_place: secure.as_ref().map(|(place, _)| *place),
+        secure: secure.map(|(_, address)| address),
+    };
     Media::new(Arc::new(cores), tls)
 }
 
@@ -35,6 +45,14 @@ impl MediaCores for Cores {
 
     fn address(&self, secure: bool) -> Option<LocalAddress> {
         if secure { self.secure.clone() } else { self.plain.clone() }
+    }
+
+    /// Written whether an authority vouches for the certificate or not: a peer that believes the
+    /// authority needs none, and one that does not needs it (RFC 8122 §5, RFC 4975 §14.4).
+    fn fingerprints(&self) -> Vec<Fingerprint> {
+        let msrp = self.msrp.upgrade();
+        let shown = msrp.zip(self.secure_place).and_then(|(msrp, place)| msrp.fingerprint(place));
+        shown.into_iter().collect()
     }
 
     fn run(&self, core: u8, command: Command) -> Result<(), CoreError> {

@@ -89,7 +89,8 @@ impl Service {
     pub fn media(&self) -> Media {
         let first = |secure: bool| {
             let fits = |listen: &MsrpListen| listen.is_secure() == secure && !listen.websocket;
-            self.address(self.listen.iter().position(fits)?)
+            let place = self.listen.iter().position(fits)?;
+            Some((place, self.address(place)?))
         };
         media::over(&self.msrp, first(false), first(true), self.tls.clone())
     }

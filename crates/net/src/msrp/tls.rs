@@ -33,6 +33,8 @@ pub(crate) struct Incoming {
     pub(crate) server: Arc<ServerConfig>,
     /// Without roots no certificate proves a name.
     clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// That of its certificate.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// What we show as a client, and which servers we believe.
@@ -74,7 +76,11 @@ impl Incoming {
                 Some(verifier.build().map_err(unusable(path))?)
             }
         };
-        Ok(Self { server: Arc::new(server_config(tls, &identity, &provider)?), clients })
+        let leaf = identity.chain.first().map(|leaf| digest::digest(&digest::SHA256, leaf));
+        let digest = leaf.map(|digest| digest.as_ref().to_vec()).unwrap_or_default();
+        let fingerprint = Fingerprint { function: HashFunction::Sha256, digest };
+        let server = Arc::new(server_config(tls, &identity, &provider)?);
+        Ok(Self { server, clients, fingerprint })
     }
 
     /// What a client has shown: whom its chain names, if it leads to our roots, and the leaf.

@@ -177,6 +177,7 @@ async fn a_server_proves_its_name_and_a_relay_is_known_by_its_own() {
     let authority = Authority::new();
     let (active, _) = authority.start("active", "relay.test");
     let (passive, fingerprint) = authority.start("passive", "im.test");
+    assert_eq!(passive.fingerprint(0).as_ref(), Some(&fingerprint), "what SDP says of it");
     let (mut mine, mut theirs) =
         pair(&active, &passive, hop(&passive, "im.test", true, Vec::new())).await;
     mine.bound().await;
