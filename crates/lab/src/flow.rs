@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::world::{CORE, SERVER, World, WorldError};
 
+pub use conference::{ROOM_DOCUMENT, TEAM_DOCUMENT};
 pub use ladder::{Arrow, Ladder};
 
 /// A flow that can be played.

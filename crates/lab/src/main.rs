@@ -24,7 +24,8 @@ enum Tool {
     MsrpLoad(Box<msrp_load::Options>),
     /// What an MSRP relay or switch would cost without a protocol: the floor of such loads.
     MsrpFloor(msrp_load::FloorOptions),
-    /// The service in ten seconds: a message delivered, one refused, one deferred and pushed.
+    /// The service in ten seconds: a message delivered, one refused, one deferred and pushed, and a
+    /// conference.
     Demo,
     /// Plays a flow in virtual time and draws its messages; `list` names the flows.
     #[cfg(feature = "flow")]

@@ -11,7 +11,7 @@ const FACTORY: &str = "sip:im-conf-factory@ims.test";
 const ROOM: &str = "sip:im-group-tea@ims.test";
 
 /// A chat room for everybody.
-pub(super) const ROOM_DOCUMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+pub const ROOM_DOCUMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <group xmlns="urn:oma:xml:poc:list-service" xmlns:cr="urn:ietf:params:xml:ns:common-policy"
        xmlns:oxe="urn:oma:xml:xdm:extensions">
   <list-service uri="sip:im-group-tea@ims.test">
@@ -37,7 +37,7 @@ pub(super) const ROOM_DOCUMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 const TEAM: &str = "sip:im-group-team@ims.test";
 
 /// A group of three whose members are invited.
-pub(super) const TEAM_DOCUMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+pub const TEAM_DOCUMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <group xmlns="urn:oma:xml:poc:list-service" xmlns:cr="urn:ietf:params:xml:ns:common-policy">
   <list-service uri="sip:im-group-team@ims.test">
     <display-name xml:lang="en">The team</display-name>
