@@ -6,7 +6,7 @@ use crate::story;
 
 /// Plays a flow and draws it; `from->to label`, as far as `labels` begin so.
 async fn arrows(name: &str, labels: &[&str]) -> Vec<String> {
-    let ladder = play(name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let ladder = play(name).await.expect("it goes as it should");
     let drawn = ladder.to_string();
     assert!(drawn.lines().count() > 5, "{drawn}");
     let wanted = |label: &str| labels.iter().any(|wanted| label.starts_with(wanted));
@@ -51,6 +51,89 @@ async fn notification() {
     story(async || {
         let told = arrows("notification", &["MESSAGE sip:bob@10"]).await;
         assert_eq!(told.len(), 1, "{told:#?}");
+    })
+    .await;
+}
+
+// Covers: SCR-002
+#[tokio::test(start_paused = true)]
+async fn one_to_one() {
+    story(async || {
+        let said = arrows("one-to-one", &["MSRP SEND to"]).await;
+        let to: Vec<_> = said.iter().map(|arrow| arrow.split(' ').next().unwrap()).collect();
+        assert_eq!(to, ["alice->server", "server->bob", "bob->server", "server->alice"]);
+    })
+    .await;
+}
+
+// Covers: SCR-002, SCR-005
+#[tokio::test(start_paused = true)]
+async fn ad_hoc_group() {
+    story(async || {
+        let asked = arrows("ad-hoc-group", &["INVITE", "SUBSCRIBE"]).await;
+        let of = |start: &str| asked.iter().filter(|arrow| arrow.starts_with(start)).count();
+        let count = ["alice->core INVITE", "core->bob INVITE", "core->carol INVITE"].map(of);
+        assert_eq!(count, [1, 1, 1], "{asked:#?}");
+        assert_eq!(of("alice->core SUBSCRIBE"), 1, "{asked:#?}");
+    })
+    .await;
+}
+
+// Covers: SCR-002, SCR-005
+#[tokio::test(start_paused = true)]
+async fn chat_join() {
+    story(async || {
+        let asked = arrows("chat-join", &["INVITE", "MSRP NICKNAME"]).await;
+        assert!(asked.iter().all(|arrow| !arrow.starts_with("server->core INVITE")), "{asked:#?}");
+        assert!(asked.contains(&"bob->server MSRP NICKNAME \"Bobby\"".to_owned()), "{asked:#?}");
+    })
+    .await;
+}
+
+// Covers: SCR-005
+#[tokio::test(start_paused = true)]
+async fn pre_arranged_group() {
+    story(async || {
+        let ended = arrows("pre-arranged-group", &["BYE"]).await;
+        for ends in ["alice->core BYE", "core->bob BYE", "core->carol BYE"] {
+            assert!(ended.iter().any(|arrow| arrow.starts_with(ends)), "{ended:#?}");
+        }
+    })
+    .await;
+}
+
+// Covers: SCR-002
+#[tokio::test(start_paused = true)]
+async fn add_by_refer() {
+    story(async || {
+        let arrows = arrows("add", &["REFER", "INVITE", "NOTIFY"]).await;
+        let place = |start: &str| arrows.iter().position(|arrow| arrow.starts_with(start));
+        let (refer, invite) = (place("bob->core REFER"), place("core->carol INVITE"));
+        let told = arrows.iter().rposition(|arrow| arrow.starts_with("core->bob NOTIFY"));
+        assert!(refer.is_some() && refer < invite && invite < told, "{arrows:#?}");
+        let last = &arrows[told.unwrap()];
+        assert!(last.contains("[SIP/2.0 200 OK]"), "{last}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn expel_by_refer() {
+    story(async || {
+        let ended = arrows("expel", &["BYE"]).await;
+        assert!(ended.iter().any(|arrow| arrow.starts_with("core->bob BYE")), "{ended:#?}");
+        assert!(!ended.iter().any(|arrow| arrow.starts_with("core->carol BYE")), "{ended:#?}");
+    })
+    .await;
+}
+
+// Covers: SCR-002
+#[tokio::test(start_paused = true)]
+async fn leave() {
+    story(async || {
+        let told = arrows("leave", &["BYE", "NOTIFY"]).await;
+        assert!(told.iter().any(|arrow| arrow.starts_with("core->alice NOTIFY")), "{told:#?}");
+        assert!(told.iter().any(|arrow| arrow.starts_with("core->alice BYE")), "{told:#?}");
     })
     .await;
 }

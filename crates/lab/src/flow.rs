@@ -75,7 +75,7 @@ pub const FLOWS: &[Flow] = &[
         about: "users join a chat room; a nickname; one leaves and the room stays",
         people: &["alice", "bob"],
         configuration: "",
-        groups: &[conference::ROOM_DOCUMENT],
+        groups: &[ROOM_DOCUMENT],
         play: |stage| Box::pin(conference::join(stage)),
     },
     Flow {
@@ -83,7 +83,7 @@ pub const FLOWS: &[Flow] = &[
         about: "a user calls a group, and its members are invited",
         people: &["alice", "bob", "carol"],
         configuration: "",
-        groups: &[conference::TEAM_DOCUMENT],
+        groups: &[TEAM_DOCUMENT],
         play: |stage| Box::pin(conference::pre_arranged(stage)),
     },
     Flow {

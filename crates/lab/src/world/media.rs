@@ -3,6 +3,7 @@
 //! What `net` does with sockets and a thread for each core, one task does here with the connections
 //! of [`crate::network`]; there is one core.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -46,14 +47,20 @@ struct Cores {
 pub(super) struct Core {
     mailbox: mpsc::UnboundedReceiver<Command>,
     waiting: Arc<AtomicUsize>,
+    load: Load,
 }
 
+/// Connections and sessions that a core has.
+pub(super) type Load = Rc<Cell<(usize, usize)>>;
+
 /// MSRP of a server whose URIs say `SERVER` and [`PORT`], and its core.
-pub(super) fn core() -> (Media, Core) {
+pub(super) fn core() -> (Media, Core, Load) {
     let (sender, mailbox) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let cores = Cores { mailbox: sender, waiting: Arc::clone(&waiting) };
-    (Media::new(Arc::new(cores), TlsRules::default()), Core { mailbox, waiting })
+    let load = Load::default();
+    let core = Core { mailbox, waiting, load: Rc::clone(&load) };
+    (Media::new(Arc::new(cores), TlsRules::default()), core, load)
 }
 
 impl MediaCores for Cores {
@@ -105,7 +112,7 @@ struct Link {
 
 #[derive(Default)]
 struct Holds {
-    count: std::cell::Cell<usize>,
+    count: Cell<usize>,
     changed: Notify,
 }
 
@@ -231,6 +238,7 @@ impl Core {
                 }
             }
             running.drain();
+            self.load.set(running.node.load());
         }
     }
 }

@@ -56,6 +56,7 @@ pub struct Served {
     /// Its store.
     pub store: Store,
     pub(super) run: u64,
+    load: media::Load,
     alive: Rc<Cell<bool>>,
     task: JoinHandle<()>,
 }
@@ -80,7 +81,7 @@ impl Served {
             (0..setup.shards).map(|_| mpsc::channel(capacity)).unzip();
         let mut secret = [7; 32];
         secret[0] = u8::try_from(setup.seed % 251).unwrap_or(0);
-        let (msrp, core) = media::core();
+        let (msrp, core, load) = media::core();
         let parts = Parts {
             plans,
             locals,
@@ -101,7 +102,12 @@ impl Served {
         let core = core.run(network.clone(), setup.seed ^ (setup.run << 16) ^ (1 << 60));
         let threads = threads(Arc::clone(&assembly), setup, wire, receivers, hosts, core);
         let task = tokio::task::spawn_local(threads);
-        Ok(Self { assembly, store, run, alive, task })
+        Ok(Self { assembly, store, run, load, alive, task })
+    }
+
+    /// MSRP connections and sessions that it has.
+    pub fn msrp_load(&self) -> (usize, usize) {
+        self.load.get()
     }
 
     /// Ends the server at once: nothing is finished, nothing is said.
