@@ -55,6 +55,18 @@ async fn notification() {
     .await;
 }
 
+// Covers: SCR-002, MSRP-048
+#[tokio::test(start_paused = true)]
+async fn anchored() {
+    story(async || {
+        let said = arrows("anchored", &["MSRP SEND to"]).await;
+        assert!(said.len() >= 4, "{said:#?}");
+        let by_server = |arrow: &String| arrow.split(' ').next().unwrap().contains("server");
+        assert!(said.iter().all(by_server), "{said:#?}");
+    })
+    .await;
+}
+
 // Covers: SCR-002
 #[tokio::test(start_paused = true)]
 async fn one_to_one() {

@@ -55,6 +55,14 @@ pub const FLOWS: &[Flow] = &[
         play: |stage| Box::pin(chat::peer_to_peer(stage)),
     },
     Flow {
+        name: "anchored",
+        about: "two users talk over MSRP through the server, a back-to-back user agent between",
+        people: &["alice", "bob"],
+        configuration: "[participating]\nnotice = false\nsession_media = \"anchor\"",
+        groups: &[],
+        play: |stage| Box::pin(chat::anchored(stage)),
+    },
+    Flow {
         name: "one-to-one",
         about: "a session of two at the conference factory",
         people: &["alice", "bob"],
