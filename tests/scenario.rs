@@ -37,6 +37,11 @@ fn people() -> Builder {
     World::builder().user("alice").user("bob").user("carol")
 }
 
+/// The same, and sessions of two are between the users themselves.
+fn peers() -> Builder {
+    people().configuration("[participating]\nnotice = false\npeer_to_peer = true")
+}
+
 /// A world where alice and bob are registered.
 async fn alice_and_bob(builder: Builder) -> World {
     let world = builder.build().await.expect("the world can be built");

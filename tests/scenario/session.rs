@@ -4,7 +4,7 @@ use parlance_lab::ue::Behaviour;
 use parlance_lab::world::{SERVER, World};
 use rsip::Method;
 
-use crate::{BOB, alice_and_bob, people, seconds, story};
+use crate::{BOB, alice_and_bob, peers, seconds, story};
 
 /// How many requests of a method the core sent to the server and got from it.
 fn passed(world: &World, method: &str) -> (usize, usize) {
@@ -24,7 +24,7 @@ fn passed(world: &World, method: &str) -> (usize, usize) {
 #[tokio::test(start_paused = true)]
 async fn a_session_passes_from_invite_to_bye() {
     story(async || {
-        let world = alice_and_bob(people()).await;
+        let world = alice_and_bob(peers()).await;
         let call = world.ue("alice").invite(BOB).await;
         assert_eq!((call.answer.status, &call.provisional[..]), (200, &[180][..]));
         let description = call.description.expect("sdp-rs reads it");
@@ -54,7 +54,7 @@ async fn a_session_passes_from_invite_to_bye() {
 #[tokio::test(start_paused = true)]
 async fn the_called_side_may_end_it_too() {
     story(async || {
-        let world = alice_and_bob(people()).await;
+        let world = alice_and_bob(peers()).await;
         let call = world.ue("alice").invite(BOB).await;
         assert_eq!(call.answer.status, 200);
         world.settle(seconds(1)).await;
@@ -69,7 +69,7 @@ async fn the_called_side_may_end_it_too() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_rings_can_be_cancelled() {
     story(async || {
-        let world = alice_and_bob(people()).await;
+        let world = alice_and_bob(peers()).await;
         world.ue("bob").behave(Behaviour::Silent);
         let mut ringing = world.ue("alice").call(BOB);
         assert!(ringing.rings().await);
@@ -89,7 +89,7 @@ async fn a_call_that_rings_can_be_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_call_is_refused_to_the_caller() {
     story(async || {
-        let world = alice_and_bob(people()).await;
+        let world = alice_and_bob(peers()).await;
         for status in [486, 603, 488] {
             world.ue("bob").script([Behaviour::Answer(status)]);
             assert_eq!(world.ue("alice").invite(BOB).await.answer.status, status);

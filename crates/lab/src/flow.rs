@@ -50,7 +50,7 @@ pub const FLOWS: &[Flow] = &[
         name: "peer-to-peer",
         about: "two users talk over MSRP between them, the server a proxy of their SIP",
         people: &["alice", "bob"],
-        configuration: "",
+        configuration: "[participating]\nnotice = false\npeer_to_peer = true",
         groups: &[],
         play: |stage| Box::pin(chat::peer_to_peer(stage)),
     },
@@ -58,7 +58,8 @@ pub const FLOWS: &[Flow] = &[
         name: "anchored",
         about: "two users talk over MSRP through the server, a back-to-back user agent between",
         people: &["alice", "bob"],
-        configuration: "[participating]\nnotice = false\nsession_media = \"anchor\"",
+        configuration: "[participating]\nnotice = false\npeer_to_peer = true\n\
+                        session_media = \"anchor\"",
         groups: &[],
         play: |stage| Box::pin(chat::anchored(stage)),
     },
