@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use metrics::gauge;
 use parlance_isc::journal::Entry;
-use parlance_isc::{Clock, Media, ShardInput};
+use parlance_isc::{Clock, Locals, Media, ShardInput};
 use parlance_net::{BindError, Net, NetConfig, Resolver, ResolverConfig, ResolverError, Runtimes};
 use parlance_sip::locate::Policy;
 use parlance_sip::message::Limits;
 use parlance_sip::{ListenerId, Transport};
+use parlance_store::Store;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -186,8 +187,7 @@ impl Server {
         let net = Arc::new(net);
         let msrp = start_msrp(&config, &near).await?;
         let bound = bound(&net, &plans);
-        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
-        let locals = sockets::locals(&plans, &addresses);
+        let locals = locals(&plans, &bound);
         let clock = clock();
         let parts = Parts {
             plans,
@@ -201,25 +201,19 @@ impl Server {
             queues,
         };
         let events = open_events(&config)?;
-        let assembly = Assembly::new(&config, parts)?;
-        let assembly = Arc::new(match &events {
-            Some(file) => assembly.with_events(file.clone()),
-            None => assembly,
-        });
+        let assembly = Arc::new(assemble(&config, parts, events.as_ref())?);
         let stop = watch::Sender::new(false);
-        let queued = threads.into_iter().zip(receivers);
-        let threads = queued.zip(0..).map(|((thread, queue), number)| {
+        let start = |(number, (thread, queue)): (u8, (shards::Thread, _))| {
             let (assembly, net) = (Arc::clone(&assembly), Arc::clone(&net));
             let (resolver, stop) = (resolver.clone(), stop.subscribe());
             thread.start(shards::Start { assembly, net, resolver, number, queue, stop })
-        });
-        let threads = threads.collect();
+        };
+        let threads = (0..).zip(threads.into_iter().zip(receivers)).map(start).collect();
         let ready = Arc::new(AtomicBool::new(true));
         let http_address = http.local_addr().unwrap_or(config.http.listen);
-        let (journals, changed) = (Arc::clone(&assembly), Arc::clone(&assembly));
+        let journals = Arc::clone(&assembly);
         let service = http::Service {
-            admin: Admin::new(store, move || clock.now())
-                .told(move |user| changed.user_changed(user)),
+            admin: admin(store, clock, &assembly),
             token,
             decisions: Arc::new(move |call_id| decisions(&journals.decisions(call_id))),
             ready: Arc::clone(&ready),
@@ -384,6 +378,30 @@ fn runtimes(threads: &[shards::Thread]) -> Runtimes {
     let mut handles = threads.iter().map(|thread| thread.runtime().clone());
     let first = handles.next().unwrap_or_else(Handle::current);
     Runtimes::new(first, handles.collect())
+}
+
+fn assemble(
+    config: &Config,
+    parts: Parts,
+    events: Option<&EventFile>,
+) -> Result<Assembly, AssemblyError> {
+    let assembly = Assembly::new(config, parts)?;
+    Ok(match events {
+        Some(file) => assembly.with_events(file.clone()),
+        None => assembly,
+    })
+}
+
+/// Our sockets, as they are bound.
+fn locals(plans: &[Plan], bound: &[Bound]) -> Locals {
+    let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+    sockets::locals(plans, &addresses)
+}
+
+/// The commands of an administrator; the functions hear whose settings he changes.
+fn admin(store: Store, clock: Clock, assembly: &Arc<Assembly>) -> Admin {
+    let changed = Arc::clone(assembly);
+    Admin::new(store, move || clock.now()).told(move |user| changed.user_changed(user))
 }
 
 async fn start_msrp(
