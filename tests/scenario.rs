@@ -9,6 +9,8 @@ mod chaos;
 mod chat;
 #[path = "scenario/deferred.rs"]
 mod deferred;
+#[path = "scenario/explode.rs"]
+mod explode;
 #[path = "scenario/flow.rs"]
 mod flow;
 #[path = "scenario/isc.rs"]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parlance_controlling::explode::Exploder;
 use parlance_deferred::{Deferred, Setup};
 use parlance_isc::journal::{Entry, Journal};
 use parlance_isc::registration::{Registrar, RegistrationEvent};
@@ -92,7 +93,7 @@ impl Assembly {
         let marks = Marks::new(secret);
         let listener = sending_listener(&plans);
         let shards = queues.len();
-        let conferences = Conferences::new(config, &locals, listener);
+        let conferences = Conferences::new(config, &locals, listener, &marks, &store.explosions);
         let served = services(config, &plans, &locals, conferences.as_ref());
         let rules = rules(config, served, &store, &marks, nonce_seed)?;
         let endpoint = endpoint(config, &locals);
@@ -156,6 +157,9 @@ impl Assembly {
         });
         let cx = shard.cx();
         self.deferred.start(&cx);
+        if let Some(exploder) = self.exploder() {
+            exploder.start(&cx);
+        }
         if number == 0 {
             cx.spawn(end_lapsed(
                 cx.clone(),
@@ -169,6 +173,11 @@ impl Assembly {
     /// What the shards share.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// The exploder; `None` where there are no groups and lists.
+    pub fn exploder(&self) -> Option<&Exploder> {
+        self.conferences.as_ref().map(Conferences::exploder)
     }
 
     /// The deferred function.

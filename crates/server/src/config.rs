@@ -6,6 +6,7 @@
 mod check;
 mod controlling;
 mod document;
+mod explode;
 mod mistakes;
 mod msrp;
 mod net;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use controlling::Controlling;
+pub use explode::Explode;
 pub use mistakes::{Mistake, Mistakes};
 pub use msrp::{Msrp, MsrpListen, MsrpPeer, TlsUse};
 pub use net::Net;
@@ -98,6 +100,8 @@ sections! {
     participating: Participating,
     /// Groups and conferences.
     controlling: Controlling,
+    /// One message to many.
+    explode: Explode,
     /// Messages for users who are away.
     deferred: Deferred,
     /// Sessions, rooms and relays of MSRP.

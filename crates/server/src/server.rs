@@ -43,7 +43,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Keys that [`Server::reload`] takes; a section's name with a dot stands for all its keys.
-const RELOADED: [&str; 13] = [
+const RELOADED: [&str; 15] = [
     "sip.domains",
     "sip.names",
     "sip.trust_loopback",
@@ -56,11 +56,21 @@ const RELOADED: [&str; 13] = [
     "registration.unknown_user",
     "registration.grace_s",
     "participating.",
+    "controlling.",
     "deferred.",
+    "explode.",
 ];
 
 /// Keys of those sections that it does not take.
-const NOT_RELOADED: [&str; 2] = ["deferred.messages_per_second", "deferred.service_uri"];
+const NOT_RELOADED: [&str; 7] = [
+    "deferred.messages_per_second",
+    "deferred.service_uri",
+    "controlling.enabled",
+    "controlling.groups",
+    "controlling.session_domain",
+    "controlling.session_prefix",
+    "explode.uri",
+];
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -319,7 +329,14 @@ impl Server {
         let limit = self.config.lock().unwrap_or_else(PoisonError::into_inner).sip.drain_s;
         let deadline = Instant::now() + Duration::from_secs(limit);
         shards::drain_sessions(self.assembly.node());
-        let lanes = timeout_at(deadline, self.assembly.deferred().drain()).await.is_ok();
+        let explosions = async {
+            match self.assembly.exploder() {
+                Some(exploder) => exploder.drain().await,
+                None => {}
+            }
+        };
+        let lanes = async { tokio::join!(self.assembly.deferred().drain(), explosions) };
+        let lanes = timeout_at(deadline, lanes).await.is_ok();
         let idle = |load: &Load| load.unanswered == 0 && load.dialogs == 0;
         loop {
             let loads = shards::pulse(self.assembly.node()).await;

@@ -15,7 +15,7 @@ pub struct ExplodePolicy {
     /// Copies a second that one user may have sent for long. Default 5, at most 1000; 0 sets no
     /// limit. Beyond it his message is answered 480 with Retry-After.
     pub copies_per_second: u32,
-    /// Copies that he may have sent at once. Default 500; not less than a list may have.
+    /// Copies that he may have sent at once. Default 1000; not less than a list may have.
     pub copies_burst: u32,
     /// Octets of content at most, the list not counted. Default 1300 (RFC 3428 §8). More is
     /// answered 403.
@@ -39,7 +39,7 @@ impl Default for ExplodePolicy {
             outstanding_max: 50,
             explosions_max: 1000,
             copies_per_second: 5,
-            copies_burst: 500,
+            copies_burst: 1000,
             content_octets_max: 1300,
             copy_octets_max: 1300,
             give_up_s: 3600,
@@ -88,7 +88,7 @@ mod tests {
         };
         let policy = ExplodePolicy::default();
         assert!(wrong(&policy, 50).is_empty());
-        assert_eq!(wrong(&policy, 501), ["explode.copies_burst"]);
+        assert_eq!(wrong(&policy, 1001), ["explode.copies_burst"]);
         let policy = ExplodePolicy {
             outstanding_max: 0,
             explosions_max: 0,

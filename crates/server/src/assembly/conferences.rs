@@ -4,11 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parlance_controlling::explode::{Exploder, ExploderSetup};
 use parlance_controlling::{Controlling, GroupFiles, Policy, Quota, Setup};
 use parlance_isc::service::{Service, Services};
-use parlance_isc::{Locals, Media, Node};
+use parlance_isc::{Locals, Marks, Media, Node};
 use parlance_sip::ListenerId;
 use parlance_sip::uri::Aor;
+use parlance_store::Explosions;
 
 use crate::config::Config;
 
@@ -17,6 +19,9 @@ pub(super) struct Conferences {
     policy: Arc<ArcSwap<Policy>>,
     groups: GroupFiles,
     quota: Arc<Quota>,
+    exploder: Exploder,
+    /// The exploder, as it is called.
+    exploder_uri: String,
     /// The beginning and the domain of session identities.
     prefix: String,
     domain: String,
@@ -24,7 +29,13 @@ pub(super) struct Conferences {
 
 impl Conferences {
     /// `None`: the operator wants none.
-    pub(super) fn new(config: &Config, locals: &Locals, listener: ListenerId) -> Option<Self> {
+    pub(super) fn new(
+        config: &Config,
+        locals: &Locals,
+        listener: ListenerId,
+        marks: &Marks,
+        explosions: &Arc<dyn Explosions>,
+    ) -> Option<Self> {
         let section = &config.controlling;
         if !section.enabled {
             return None;
@@ -32,10 +43,20 @@ impl Conferences {
         let own = locals.0.iter().find(|local| local.id == listener);
         let own = own.map_or("im.invalid", |own| own.sent_by.as_str());
         let groups = GroupFiles::new(section.groups.clone().unwrap_or_default());
+        let policy = Arc::new(ArcSwap::from_pointee(policy(config)));
+        let setup = ExploderSetup {
+            marks: marks.clone(),
+            domains: config.sip.domains.clone(),
+            listener,
+            explosions: Arc::clone(explosions),
+        };
+        let in_force = Arc::clone(&policy);
         let conferences = Self {
-            policy: Arc::new(ArcSwap::from_pointee(section.policy(&config.sip))),
+            policy,
             groups,
             quota: Arc::default(),
+            exploder: Exploder::new(move || in_force.load_full(), setup),
+            exploder_uri: config.explode.identity(&config.sip),
             prefix: section.session_prefix.clone(),
             domain: section.session_domain.clone().unwrap_or_else(|| own.to_owned()),
         };
@@ -44,7 +65,7 @@ impl Conferences {
     }
 
     pub(super) fn reload(&self, config: &Config) {
-        self.policy.store(Arc::new(config.controlling.policy(&config.sip)));
+        self.policy.store(Arc::new(policy(config)));
         self.load_groups(config.controlling.groups.is_some());
     }
 
@@ -68,6 +89,9 @@ impl Conferences {
         if let Ok(factory) = config.controlling.factory(&config.sip).parse() {
             services.identity(factory, Service::ConferenceFactory);
         }
+        if let Ok(exploder) = self.exploder_uri.parse() {
+            services.identity(exploder, Service::Exploder);
+        }
         for group in self.groups.identities() {
             services.identity(group, Service::Group);
         }
@@ -87,6 +111,11 @@ impl Conferences {
         &self.groups
     }
 
+    /// The exploder of all shards.
+    pub(super) fn exploder(&self) -> &Exploder {
+        &self.exploder
+    }
+
     /// The function of one shard.
     pub(super) fn function(&self, node: &Node, media: &Media, listener: ListenerId) -> Controlling {
         let policy = Arc::clone(&self.policy);
@@ -99,6 +128,11 @@ impl Conferences {
             quota: Arc::clone(&self.quota),
             clock: node.clock,
         };
-        Controlling::new(move || policy.load_full(), setup)
+        Controlling::new(move || policy.load_full(), setup).with_exploder(&self.exploder)
     }
+}
+
+/// What the operator decides for the function and its exploder.
+fn policy(config: &Config) -> Policy {
+    Policy { explode: config.explode.policy(), ..config.controlling.policy(&config.sip) }
 }

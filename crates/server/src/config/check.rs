@@ -148,6 +148,7 @@ impl Config {
             mistakes.add(&format!("participating.{}", mistake.key), mistake.fault.to_owned());
         }
         self.controlling.check(&self.sip, mistakes);
+        self.explode.check(&self.sip, &self.controlling, mistakes);
         for mistake in self.deferred.policy(&self.sip).mistakes() {
             let (key, what) = mistake.split_once(": ").unwrap_or(("", &mistake));
             mistakes.add(&format!("deferred.{key}"), what.to_owned());

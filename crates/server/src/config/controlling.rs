@@ -231,7 +231,9 @@ impl Controlling {
 
     /// Adds to `mistakes` what is wrong beyond single values.
     pub(super) fn check(&self, sip: &Sip, mistakes: &mut Mistakes) {
-        for mistake in self.policy(sip).mistakes() {
+        let own = self.policy(sip).mistakes().into_iter();
+        // Those of the exploder are told with its own values.
+        for mistake in own.filter(|mistake| !mistake.key.starts_with("explode.")) {
             mistakes.add(&format!("controlling.{}", mistake.key), mistake.fault.to_owned());
         }
         let mut wrong = |key: &str, what: String| {
