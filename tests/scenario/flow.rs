@@ -14,6 +14,37 @@ async fn arrows(name: &str, labels: &[&str]) -> Vec<String> {
     arrows.map(|arrow| format!("{}->{} {}", arrow.from, arrow.to, arrow.label)).collect()
 }
 
+// Covers: SCR-005
+#[tokio::test(start_paused = true)]
+async fn message() {
+    story(async || {
+        let sent = arrows("message", &["MESSAGE"]).await;
+        // To the server and back on either side, and at the ends.
+        assert_eq!(sent.len(), 6, "{sent:#?}");
+    })
+    .await;
+}
+
+// Covers: SCR-002
+#[tokio::test(start_paused = true)]
+async fn explode() {
+    story(async || {
+        let copies = arrows("explode", &["MESSAGE sip:bob@10.", "MESSAGE sip:carol@10."]).await;
+        assert_eq!(copies.len(), 2, "{copies:#?}");
+    })
+    .await;
+}
+
+// Covers: SCR-005
+#[tokio::test(start_paused = true)]
+async fn group_message() {
+    story(async || {
+        let copies = arrows("group-message", &["MESSAGE sip:bob@10.", "MESSAGE sip:carol@10."]);
+        assert_eq!(copies.await.len(), 2);
+    })
+    .await;
+}
+
 // Covers: SCR-005, MSRP-024
 #[tokio::test(start_paused = true)]
 async fn peer_to_peer() {

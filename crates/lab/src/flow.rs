@@ -9,6 +9,7 @@ mod chat;
 mod conference;
 mod deferred;
 mod ladder;
+mod message;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::network::Faults;
 use crate::world::{CORE, SERVER, World, WorldError};
 
 pub use conference::{ROOM_DOCUMENT, TEAM_DOCUMENT};
@@ -46,6 +48,30 @@ type Play<'a> = Pin<Box<dyn Future<Output = Result<(), Unexpected>> + 'a>>;
 
 /// All flows, in the order in which they are listed.
 pub const FLOWS: &[Flow] = &[
+    Flow {
+        name: "message",
+        about: "a message from user to user",
+        people: &["alice", "bob"],
+        configuration: "",
+        groups: &[],
+        play: |stage| Box::pin(message::deliver(stage)),
+    },
+    Flow {
+        name: "explode",
+        about: "a message to a list of users, and one copy for each",
+        people: &["alice", "bob", "carol"],
+        configuration: "",
+        groups: &[],
+        play: |stage| Box::pin(message::explode(stage)),
+    },
+    Flow {
+        name: "group-message",
+        about: "a message to a group, and one copy for each member",
+        people: &["alice", "bob", "carol"],
+        configuration: "",
+        groups: &[TEAM_DOCUMENT],
+        play: |stage| Box::pin(message::to_group(stage)),
+    },
     Flow {
         name: "peer-to-peer",
         about: "two users talk over MSRP between them, the server a proxy of their SIP",
@@ -232,7 +258,9 @@ impl fmt::Debug for Flow {
 pub async fn play(name: &str) -> Result<Ladder, FlowError> {
     let flow = FLOWS.iter().find(|flow| flow.name == name);
     let flow = flow.ok_or_else(|| FlowError::Unknown(name.to_owned()))?;
-    let mut builder = World::builder().configuration(flow.configuration);
+    let delay = Duration::from_millis(5);
+    let faults = Faults { delay: delay..delay, ..Faults::default() };
+    let mut builder = World::builder().faults(faults).configuration(flow.configuration);
     let names: Vec<_> = flow.people.iter().map(|name| name.trim_start_matches('-')).collect();
     for name in &names {
         builder = builder.user(name);
