@@ -5,7 +5,7 @@
 # Those that can; then those that stop the server, one after the other.
 # shellcheck disable=SC2034 # run.sh uses both
 CASES=(registration online offline deregistered too_large at_the_limit blocked untagged session
-    over_tcp malformed msrp_room msrp_relay msrp_relays)
+    over_tcp malformed msrp_room msrp_relay msrp_relays one_to_one conference)
 # shellcheck disable=SC2034
 CASES_ALONE=(server_down killed killed_after_register)
 
@@ -26,6 +26,8 @@ title() {
     msrp_room) echo "MSRP room: copies, chunks, reports, nicknames, and every refusal" ;;
     msrp_relay) echo "MSRP relay: AUTH, and messages both ways through it" ;;
     msrp_relays) echo "MSRP relays: Kamailio's passes on to the server, and the server to it" ;;
+    one_to_one) echo "a chat of two: INVITE with a list of one, and MSRP through the server" ;;
+    conference) echo "a chat of five: list, state, nickname, private message, leaving" ;;
     server_down) echo "server down: the core goes on without it" ;;
     killed) echo "kill -9 between 202 and REGISTER: delivered once" ;;
     killed_after_register) echo "kill -9 between REGISTER and delivery: delivered once" ;;
@@ -250,6 +252,21 @@ case_msrp_relays() {
     python3 "$REAL/msrp.py" relays "$CASE/auth.json" "msrps://$RELAY_IP:$port;tcp" >&2 || exit 1
 }
 
+# Covers: CF-003, CF-031, CF-054, CF-057, CF-064, CLI-011
+case_one_to_one() {
+    chat lars=127.0.0.71 mara=127.0.0.72
+}
+
+# Covers: CF-003, CF-030, CF-031, CF-054, CF-058, CLI-013, CLI-021, CLI-023
+case_conference() {
+    chat nora=127.0.0.73 otto=127.0.0.74 paul=127.0.0.75 rosa=127.0.0.76 sven=127.0.0.77
+}
+
+chat() {
+    python3 "$REAL/chat.py" "$(core_ip udp)" "$DOMAIN" "sip:im-conf-factory@$DOMAIN" "$@" >&2 ||
+        exit 1
+}
+
 # A key and a certificate for the addresses of the server and of the other relay.
 msrp_certificate() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
@@ -340,5 +357,5 @@ none() {
 
 dissect() {
     tshark -r "$WORK/wire.pcap" -d udp.port==5080-5082,sip -d tcp.port==5080-5082,sip \
-        -d tcp.port==2855,msrp "$@" 2>/dev/null
+        -d tcp.port==2855,msrp -d tcp.port==2859,msrp "$@" 2>/dev/null
 }

@@ -37,10 +37,11 @@ listen = "$AS_HTTP"
 path = "$WORK/data"
 
 [msrp]
-listen = []
+listen = [{ address = "$AS_IP:2859" }]
 
 [participating]
 body_bytes_max = $AS_LIMIT
+peer_to_peer = true
 
 [deferred]
 delivery = "push-message"
