@@ -175,6 +175,20 @@ async fn who_is_anonymous_is_so_in_from() {
     assert_eq!(value(&shown, "P-Asserted-Identity"), "<sip:alice@ims.test>");
 }
 
+// Covers: PF-012, PF-030
+#[tokio::test(start_paused = true)]
+async fn how_large_an_immediate_message_may_be_is_told() {
+    let (world, _core) = world().await;
+    let large = "Accept-Contact: *;+g.oma.sip-im.large-message";
+    world.asks(Originating, "INVITE", large, &sdp("alice")).await;
+    let invite = world.forwarded();
+    assert!(text(&invite).contains("\r\na=max-size:10485760\r\n"));
+    let smaller = format!("{}a=max-size:4000\r\n", sdp("bob"));
+    bob_answers(&world, &invite, 200, "", &smaller).await;
+    let ok = text(&world.sent()[1]);
+    assert!(ok.contains("\r\na=max-size:4000\r\n"), "what Bob takes is less: {ok}");
+}
+
 // Covers: PF-052, PF-088
 #[tokio::test(start_paused = true)]
 async fn a_modification_passes_with_the_path_replaced() {

@@ -379,6 +379,39 @@ async fn an_immediate_message_may_be_taken_by_the_deferred_function() {
     }
 }
 
+// Covers: PF-087
+#[tokio::test(start_paused = true)]
+async fn a_client_without_the_service_is_not_tried() {
+    let registered = vec![("sip:bob@ims.test", false)];
+    let world = World::new(Setup { registered, ..bob(Profile::default()) }).await;
+    invites(&world, Terminating, "").await;
+    assert_eq!(status(&world.answered()), 480);
+}
+
+// Covers: PF-089
+#[tokio::test(start_paused = true)]
+async fn notifications_pass_to_the_subscriber() {
+    let world = World::new(alice(Profile::default())).await;
+    let notify = |uri: &str, route: &str| {
+        format!(
+            "NOTIFY {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.13:6060;branch=z9hG4bKn{}\r\n\
+             {route}Max-Forwards: 68\r\nFrom: <sip:conf@ims.test>;tag=c1\r\n\
+             To: <sip:alice@ims.test>;tag=a1\r\nCall-ID: n\r\nCSeq: 5 NOTIFY\r\n\
+             Event: conference\r\nSubscription-State: active\r\nContent-Length: 2\r\n\r\nhi",
+            route.len()
+        )
+    };
+    let route = "Route: <sip:127.0.0.20:5080;lr>, <sip:127.0.0.13:6060;lr>\r\n";
+    let text = notify("sip:alice@192.0.2.10", route);
+    world.receive(Originating, text.into()).await;
+    let passed = world.forwarded();
+    assert_eq!(passed.body(), b"hi");
+    assert_eq!(lines(&passed, HeaderName::SubscriptionState), ["active"]);
+    let text = notify("sip:127.0.0.20:5080", "");
+    world.receive(Originating, text.into()).await;
+    assert_eq!(status(&world.answered()), 481, "no such subscription");
+}
+
 /// A controlling function that keeps what it gets.
 #[derive(Default)]
 struct Conferences(RefCell<Vec<Incoming>>);

@@ -20,6 +20,7 @@ async fn give<'a>(shards: &'a [Bench], text: &str) -> &'a Bench {
     shard
 }
 
+// Covers: ROLE-002
 #[tokio::test(start_paused = true)]
 async fn a_dialog_is_found_on_its_shard() {
     on_local_set(async {
