@@ -80,8 +80,8 @@ pub(super) struct Early {
     pub(super) server: ServerKey,
     pub(super) cseq: u32,
     pub(super) reliable: ReliableSender,
-    /// The 2xx, while a PRACK is missing (RFC 3262 §3).
-    pub(super) held: Option<Accepting>,
+    /// The 2xx, while a PRACK is missing (RFC 3262 §3), and the INVITE, should none come.
+    pub(super) held: Option<(Accepting, Rc<Taken>)>,
 }
 
 /// A 2xx of ours to an INVITE, until its ACK.
@@ -245,11 +245,7 @@ impl Live {
                 Act::Respond(server, status, bytes) => cx.respond(server, status, bytes),
                 Act::Confirmed => self.confirmed(cx, answer.take()),
                 Act::NoAck => self.not_acknowledged(cx),
-                Act::GiveUp(taken) => {
-                    if let Some(taken) = taken.upgrade() {
-                        taken.not_pracked(cx);
-                    }
-                }
+                Act::GiveUp(taken) => self.not_pracked(cx, &taken),
                 Act::AcceptPrack => {
                     if let Some(prack) = prack.take() {
                         prack.reply(&Reply::new(200));
@@ -360,6 +356,13 @@ impl Live {
         }
     }
 
+    /// No PRACK came: the INVITE is refused, accepted or not (RFC 3262 §3).
+    fn not_pracked(self: &Rc<Self>, cx: &Cx, taken: &Weak<Taken>) {
+        let Some(taken) = taken.upgrade() else { return };
+        taken.not_pracked(cx);
+        self.finish(cx, Some(Ended::NoAck), None);
+    }
+
     /// The 2xx that waited for the last PRACK goes out.
     fn release_held(self: &Rc<Self>, cx: &Cx) {
         let timers = cx.timers();
@@ -368,7 +371,7 @@ impl Live {
             else {
                 return;
             };
-            let Some(mut held) = early.held.take() else { return };
+            let Some((mut held, _)) = early.held.take() else { return };
             early.reliable.handle_input(cx.0.instant(), reliable::Input::Final);
             held.machine = Some(Accept::new(cx.0.instant(), &timers, held.bytes.clone()));
             leg.accepting.push(held);

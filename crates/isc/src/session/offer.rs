@@ -159,7 +159,10 @@ fn accept(
         let timer = leg.terms.timer.answer(&wording::session_request(request)).unwrap_or(None);
         let response = wording::dress(response, &leg.terms, timer);
         let bytes = wording::finish_response(response, &body);
-        leg.timing.answered(now, request, timer);
+        // Before the 2xx to its INVITE a session has no timer (RFC 4028 §7.2).
+        if leg.address.is_some() {
+            leg.timing.answered(now, request, timer);
+        }
         if let Some(allowed) = wording::allows_update(request) {
             leg.usage.allow_received(allowed);
         }

@@ -77,7 +77,12 @@ impl Taken {
 
     /// A reliable provisional response was not acknowledged (RFC 3262 §3).
     pub(super) fn not_pracked(&self, cx: &Cx) {
-        self.lose(cx, Lost::NotAcknowledged, self.response(cx, 504));
+        let response = self.response(cx, 504);
+        if self.is_answered() {
+            // The 2xx was held back.
+            return cx.respond(self.server(), 504, response.build());
+        }
+        self.lose(cx, Lost::NotAcknowledged, response);
     }
 
     fn lose(&self, cx: &Cx, lost: Lost, response: ResponseBuilder) {
@@ -222,7 +227,9 @@ impl Taken {
                 offers,
             };
             match leg.early.as_mut() {
-                Some(early) if early.reliable.holds_success() => early.held = Some(accepting),
+                Some(early) if early.reliable.holds_success() => {
+                    early.held = Some((accepting, Rc::clone(self)));
+                }
                 early => {
                     if let Some(early) = early {
                         early.reliable.handle_input(now, reliable::Input::Final);

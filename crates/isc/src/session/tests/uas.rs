@@ -209,6 +209,54 @@ async fn without_a_prack_the_invite_gets_504() {
     .await;
 }
 
+// Covers: CORE-044
+#[tokio::test(start_paused = true)]
+async fn a_held_2xx_without_a_prack_is_none() {
+    on_local_set(async {
+        let bench = bench();
+        let mut inbox = Inbox::new(&bench.cx);
+        bench.receive(&from_bob("INVITE", "Require: 100rel\r\n", "offer")).await;
+        let invite = bench.cx.take(bench.incoming());
+        invite.progress(invite.response(183), &sdp("early"), &terms());
+        let early = bench.one();
+        bench.receive(&within(&early, "UPDATE", 2, "Supported: timer\r\n", "")).await;
+        assert_eq!(bench.lines(), "200");
+        let response = invite.response(200);
+        let leg = invite.accept(response, Body::none(), terms(), &inbox.address()).unwrap();
+        bench.wait(32_100).await;
+        assert!(bench.lines().ends_with(" 504"), "and no 200");
+        assert!(matches!(only(events(&mut inbox).await), Event::Ended(_, Ended::NoAck)));
+        drop(leg);
+        bench.settle().await;
+        assert_eq!(bench.lines(), "", "what was never confirmed gets no BYE");
+        bench.is_clean();
+    })
+    .await;
+}
+
+// Covers: CORE-041
+#[tokio::test(start_paused = true)]
+async fn a_session_has_no_timer_before_it_is_answered() {
+    on_local_set(async {
+        let bench = bench();
+        bench.receive(&from_bob("INVITE", "Require: 100rel\r\n", "offer")).await;
+        let invite = bench.cx.take(bench.incoming());
+        invite.progress(invite.response(180), &Body::none(), &terms());
+        let early = bench.one();
+        let rack = format!("RAck: {} 1 INVITE\r\n", value(&early, "RSeq"));
+        bench.receive(&within(&early, "PRACK", 2, &rack, "")).await;
+        let short = "Supported: timer\r\nSession-Expires: 90\r\n";
+        bench.receive(&within(&early, "UPDATE", 3, short, "")).await;
+        assert_eq!(bench.lines(), "200 200");
+        bench.wait(100_000).await;
+        assert_eq!(bench.lines(), "");
+        drop(invite);
+        assert_eq!(bench.lines(), "480");
+        bench.is_clean();
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn bye_in_the_early_dialog_ends_the_invite() {
     on_local_set(async {
