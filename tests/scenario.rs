@@ -7,6 +7,8 @@
 mod chaos;
 #[path = "scenario/chat.rs"]
 mod chat;
+#[path = "scenario/conference.rs"]
+mod conference;
 #[path = "scenario/deferred.rs"]
 mod deferred;
 #[path = "scenario/explode.rs"]
