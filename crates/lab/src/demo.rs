@@ -1,8 +1,9 @@
 //! The service in ten seconds: the real server, the core and four users on loopback sockets.
 //!
 //! A message is delivered, one is refused, and one waits for a user who is away until he comes;
-//! then they meet in a conference. The server is the production one, with its threads, sockets and store; core and UEs are those
-//! of the scenarios, on [`crate::network::udp`] instead of the simulated network.
+//! then they meet in a conference. The server is the production one, with its threads, sockets and
+//! store; core and UEs are those of the scenarios, on [`crate::network::udp`] instead of the
+//! simulated network.
 
 mod group;
 

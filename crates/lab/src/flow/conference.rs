@@ -1,4 +1,4 @@
-//! Sessions at a focus (OMA-TS-SIMPLE_IM §7.4): groups put together, chat rooms, who comes and goes.
+//! Sessions at a focus (OMA-TS-SIMPLE_IM §7.4): conferences, groups, chat rooms.
 
 use super::{Stage, Unexpected};
 use crate::ue::{Chat, Invitation, Watch};
