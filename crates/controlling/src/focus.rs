@@ -243,6 +243,15 @@ impl Focus {
         self.publish(user);
     }
 
+    /// Somebody who was called does not want to be known, as he says with his answer (CF-041).
+    pub fn hide(&mut self, endpoint: EndpointId) {
+        let Some((user, _)) = self.roster.user_of(endpoint) else { return };
+        if let Some(before) = self.roster.show(user, true) {
+            self.withdraw(user, before);
+            self.publish(user);
+        }
+    }
+
     /// Names somebody who had no name, by what his client says.
     pub fn name(&mut self, endpoint: EndpointId, display_name: &str) {
         if let Some((user, _)) = self.roster.user_of(endpoint) {

@@ -10,7 +10,7 @@ use parlance_isc::decision::SessionState;
 use parlance_isc::media::Media;
 use parlance_isc::service::Service;
 use parlance_isc::session::Event;
-use parlance_isc::{Cx, Function, Incoming, Role, Task};
+use parlance_isc::{Cx, Function, Incoming, Mode, Role, Task};
 use parlance_sip::uri::Aor;
 use parlance_sip::{ListenerId, Method};
 use parlance_store::Millis;
@@ -111,6 +111,10 @@ impl Controlling {
             }
             _ => return,
         };
+        if service == Service::Group && incoming.decision().mode == Some(Mode::LargeMessageMode) {
+            // A group takes part in conversations; a message to it goes in pager mode.
+            return self.refuse(incoming, &Refusal::NotAllowed, &policy);
+        }
         match (service, incoming.request().method()) {
             (Service::ConferenceFactory, Method::Invite) => {
                 let invite = cx.take(incoming);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parlance_content::conference_info::DisconnectionMethod;
 use parlance_isc::Outcome;
+use parlance_isc::media::RoomLeg;
 use parlance_isc::session::{Leg, Outgoing, Progress, Reason, WatcherId};
 use parlance_msrp::negotiate::{self, Terms};
 use parlance_sip::Response;
@@ -235,8 +236,12 @@ impl Session {
             return leg.end(Some(Reason::sip(487, "Request Terminated")));
         };
         let Stage::Calling(call) = participant.stage else { return };
+        let is_anonymous = caller::is_anonymous(response);
+        let hidden = !is_anonymous || self.hide(endpoint, &participant.room_leg).await;
         let concluded = describe::conclude(&call.offer, response.body(), &call.terms);
         let description = match concluded {
+            // Nobody takes part under a name that he withholds.
+            _ if !hidden => None,
             Ok(Concluded::Agreed(agreement)) => {
                 let agreed = participant.room_leg.agree(&agreement).await;
                 let described = Described { own: call.offer, agreement };
@@ -258,7 +263,6 @@ impl Session {
         };
         let again = matches!(description, Description::Offered { .. });
         let contact = caller::contact(response);
-        let is_anonymous = caller::is_anonymous(response);
         self.legs.insert(leg.id(), endpoint);
         participant.caller.contact.clone_from(&contact);
         participant.caller.anonymous |= is_anonymous;
@@ -274,6 +278,15 @@ impl Session {
             self.offer_again(endpoint);
         }
         self.answer_founder_if_ready();
+    }
+
+    /// Has somebody known by a pseudonym only, in the room and to subscribers; whether he is.
+    async fn hide(&mut self, endpoint: EndpointId, room_leg: &RoomLeg) -> bool {
+        self.focus.hide(endpoint);
+        match self.focus.shown_uri(endpoint) {
+            Some(pseudonym) => room_leg.hide(pseudonym).await.is_ok(),
+            None => false,
+        }
     }
 
     /// A call failed. It is tried again where the callee was moved to, or without TLS.

@@ -88,6 +88,9 @@ async fn whoever_may_not_join_is_told_why() {
         let refused = world.one(&Ue::new(name).invite(ok.contact(), extra)).await;
         assert_eq!(refused.status(), 403, "{name}, now that the session runs");
     }
+    let large = "Accept-Contact: *;+g.oma.sip-im.large-message\r\n";
+    let large = world.one(&Ue::new("bob").invite(CHESS, large)).await;
+    assert_eq!(refused(&large).0, 403, "no conversation");
     let nested = "Contact: <sip:other@focus.test>;isfocus\r\n";
     let nested = world.one(&Ue::new("bob").invite(CHESS, nested)).await;
     assert_eq!(refused(&nested).0, 403, "a focus calls");

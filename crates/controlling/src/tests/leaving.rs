@@ -98,6 +98,40 @@ async fn a_nickname_is_told() {
     world.is_clean().await;
 }
 
+// Covers: CF-041
+#[tokio::test(start_paused = true)]
+async fn whoever_answers_anonymously_is_so_in_the_room() {
+    let world = World::new(Policy::default());
+    let mut alice = Ue::new("alice");
+    let sent = world.send(&alice.invite_list("", &entries(&["bob"]))).await;
+    let invite = invitation(&sent, "bob");
+    let (_, sent) = world.accept("bob", &invite, "Privacy: id\r\n").await;
+    let ok = sent.iter().find(|seen| seen.status() == 200).unwrap().clone();
+    alice.learn(&ok);
+    world.send(&alice.within("ACK", "", "")).await;
+    let room = alice.target().to_owned();
+    let to_room = |name: &str, path: &str, text: &str| send(name, path, text).replace(CHESS, &room);
+    let alices = world.core.accept();
+    let path = ok.attribute("path");
+    // Of another length than the identity of a group.
+    let sized = |text: String| {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let length = body.rsplit_once("\r\n-------").unwrap().0.len();
+        let range = head.lines().find(|line| line.starts_with("Byte-Range")).unwrap();
+        text.replace(range, &format!("Byte-Range: 1-{length}/{length}"))
+    };
+    world.core.octets(alices, &sized(to_room("alice", path, "hello")));
+    let bobs = world.core.accept();
+    let path = invite.attribute("path");
+    let answer = world.core.octets(bobs, &sized(to_room("bob", path, "itisme")));
+    assert!(answer.contains(" 200 "), "{answer}");
+    let got = world.core.written(alices);
+    assert!(got.contains("From: <sip:anonymous1@anonymous.invalid>"), "{got}");
+    assert!(got.contains("itisme") && !got.contains("bob@"), "{got}");
+    world.send(&alice.within("BYE", "", "")).await;
+    world.is_clean().await;
+}
+
 // Covers: CF-062
 #[tokio::test(start_paused = true)]
 async fn who_does_not_refresh_is_taken_out() {

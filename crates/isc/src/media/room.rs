@@ -188,6 +188,17 @@ impl RoomLeg {
         Ok(())
     }
 
+    /// The participant does not want to be known any more: from now on others know the session by
+    /// `pseudonym` alone.
+    ///
+    /// # Errors
+    /// [`JoinFailure`]; nothing has changed then.
+    pub async fn hide(&self, pseudonym: String) -> Result<(), JoinFailure> {
+        let key = self.key;
+        let hidden = self.held.place().run(move |at| at.node.hide_leg(at.now, key, &pseudonym));
+        Ok(hidden.await??)
+    }
+
     /// What the participant has sent in this session; `None`: the session is gone.
     ///
     /// # Errors

@@ -101,6 +101,20 @@ impl Node {
         });
     }
 
+    /// A participant does not want to be known any more: from now on others know the session by
+    /// `pseudonym` alone (RFC 7701 §5.2). Nothing happens to a session that is not there.
+    ///
+    /// # Errors
+    /// [`JoinError`]: the pseudonym is none, or somebody else's; nothing has changed.
+    pub fn hide_leg(
+        &mut self,
+        now: Instant,
+        leg: SessionKey,
+        pseudonym: &str,
+    ) -> Result<(), JoinError> {
+        self.command(now, |roles| roles.switch.hide_leg(&roles.cx, leg, pseudonym))
+    }
+
     /// Takes a session out of its room and ends it. What it has begun is aborted, what waits for it
     /// on its connection is still written.
     pub fn remove_leg(&mut self, now: Instant, leg: SessionKey) {
@@ -169,6 +183,25 @@ impl Switch {
         let leg = Leg::new(config, session, (id.index, participant), identity, pseudonym);
         self.legs.insert(leg);
         Ok(session)
+    }
+
+    fn hide_leg(&mut self, cx: &Cx, leg_key: SessionKey, pseudonym: &str) -> Result<(), JoinError> {
+        let pseudonym = Pseudonym::new(pseudonym)?;
+        let Some(leg) = self.leg_mut(cx, leg_key) else { return Ok(()) };
+        let (room, participant) = (leg.room, leg.participant);
+        let before = leg.pseudonym.take();
+        let found = self.rooms.get_mut(room as usize);
+        let hidden =
+            found.map_or(Ok(()), |room| room.rename(participant, before.as_deref(), &pseudonym));
+        let Some(leg) = self.leg_mut(cx, leg_key) else { return hidden };
+        match hidden {
+            Ok(()) => {
+                leg.pseudonym = Some(Box::new(pseudonym));
+                leg.anonymous = true;
+            }
+            Err(_) => leg.pseudonym = before,
+        }
+        hidden
     }
 
     fn remove_leg(&mut self, cx: &mut Cx, leg: SessionKey) {

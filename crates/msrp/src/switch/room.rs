@@ -187,15 +187,43 @@ impl Room {
         Ok(participant)
     }
 
+    /// A participant goes by another pseudonym.
+    pub(super) fn rename(
+        &mut self,
+        participant: u32,
+        before: Option<&Pseudonym>,
+        pseudonym: &Pseudonym,
+    ) -> Result<(), JoinError> {
+        let foreign = |uri: &Aor| {
+            self.identity.uris().contains(uri)
+                || self.names.get(uri).is_some_and(|name| name.participant != participant)
+        };
+        if pseudonym.identity.uris().iter().any(foreign) {
+            return Err(JoinError::Name);
+        }
+        for name in before.into_iter().flat_map(|own| own.identity.uris()) {
+            self.forget(name);
+        }
+        for name in pseudonym.identity.uris() {
+            self.names.entry(name.clone()).or_insert(Name { participant, legs: 0 }).legs += 1;
+        }
+        Ok(())
+    }
+
+    /// One leg less is known by a name.
+    fn forget(&mut self, name: &Aor) {
+        if let Some(found) = self.names.get_mut(name) {
+            found.legs -= 1;
+            if found.legs == 0 {
+                self.names.remove(name);
+            }
+        }
+    }
+
     /// A session is gone.
     pub(super) fn leave(&mut self, now: Instant, place: u32, leg: Leg) {
         for name in names(&leg.identity, leg.pseudonym.as_deref()) {
-            if let Some(found) = self.names.get_mut(name) {
-                found.legs -= 1;
-                if found.legs == 0 {
-                    self.names.remove(name);
-                }
-            }
+            self.forget(name);
         }
         if let Some(nickname) = &leg.nickname {
             self.nicknames.release(now, nickname);

@@ -215,3 +215,28 @@ fn what_is_not_wrapped_is_wrapped_where_the_room_does_that() {
     let expect = of_type(content_type, &uri(0), ROOM, &"x".repeat(6000));
     assert_eq!(String::from_utf8(whole[0].octets.clone()).unwrap(), expect);
 }
+
+// Covers: MSRP-062, MSRP-069
+#[test]
+fn a_participant_may_withhold_his_name_later() {
+    let mut world = World::of(3);
+    let pseudonym = "sip:anonymous7@anonymous.invalid";
+    let session = world.person(0).session;
+    for taken in [uri(1), ROOM.to_owned()] {
+        assert_eq!(world.node.hide_leg(world.now, session, &taken), Err(JoinError::Name));
+    }
+    assert_eq!(world.say(0, "1", &cpim(&uri(0), ROOM, "known")), "200");
+    world.node.hide_leg(world.now, session, "sip:anonymous6@anonymous.invalid").unwrap();
+    world.node.hide_leg(world.now, session, pseudonym).unwrap();
+    assert_eq!(world.say(0, "2", &cpim(&uri(0), ROOM, "unknown")), "200");
+    let got = [cpim(&uri(0), ROOM, "known"), cpim(pseudonym, ROOM, "unknown")];
+    assert_eq!(texts(&mut world, 1), got);
+    for gone in [uri(0), "sip:anonymous6@anonymous.invalid".to_owned()] {
+        assert_eq!(world.say(1, "3", &cpim(&uri(1), &gone, "who?")), "404", "{gone}");
+    }
+    assert_eq!(world.say(1, "4", &cpim(&uri(1), pseudonym, "psst")), "200");
+    // With the session its names go.
+    world.node.remove_leg(world.now, session);
+    world.join(&LegConfig::new(&uri(0)));
+    world.join(&LegConfig::new(pseudonym));
+}
