@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use parlance_isc::media::RoomFailure;
@@ -254,6 +255,10 @@ async fn open(
     })
 }
 
+/// How long a founder hears nothing while nobody rings; local value. Most clients ring or answer
+/// sooner, and then a 183 would say less than what follows it.
+const QUIET: Duration = Duration::from_secs(1);
+
 impl Session {
     /// Lets the founder in, calls whom he invites, and runs.
     async fn found(mut self, invite: Invite, beginning: Beginning) {
@@ -271,7 +276,7 @@ impl Session {
                 let founder = Founder { invite, endpoint, body, rings: false, best: None };
                 self.founder = Some(founder);
                 if self.is_calling() && !at_once {
-                    self.repeat_progress();
+                    self.timers.progress = Some(self.now() + QUIET);
                 } else {
                     self.answer_founder();
                 }
