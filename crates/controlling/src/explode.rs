@@ -140,7 +140,9 @@ impl Exploder {
                 match explosions.explosion(id).await {
                     Ok(Some(explosion)) => {
                         let (exploder, cx) = (self.clone(), cx.clone());
-                        cx.clone().spawn(async move { exploder.run(&cx, explosion).await });
+                        let running = Running::new(&self);
+                        cx.clone()
+                            .spawn(async move { exploder.run(&cx, explosion, running).await });
                     }
                     Ok(None) => {}
                     Err(error) => tracing::error!(%error, id = id.0, "an explosion is unreadable"),

@@ -43,7 +43,7 @@ impl Exploding {
                 incoming.answer(response);
                 metrics::counter!("parlance_explosions_total").increment(1);
                 if let Some(explosion) = accepted {
-                    Box::pin(self.exploder.run(cx, explosion)).await;
+                    Box::pin(self.exploder.run(cx, explosion, running)).await;
                 }
             }
             Err(refused) => {
@@ -52,7 +52,6 @@ impl Exploding {
                 incoming.reply(&refusal(&refused, &policy));
             }
         }
-        drop(running);
     }
 
     /// The explosion, durably kept; `None`: it is the same as one before.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use parlance_sip::message::Limits;
 use parlance_sip::{Message, Request};
-use parlance_store::{DedupKey, Millis};
+use parlance_store::{DedupKey, Millis, PAYLOAD_OCTETS_MAX};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -68,7 +68,13 @@ impl Job {
     pub(super) fn read(octets: &Bytes) -> Option<Self> {
         let end = octets.iter().position(|octet| *octet == b'\n')?;
         let about = serde_json::from_slice(octets.get(..end)?).ok()?;
-        let message = Message::parse_datagram(octets.slice(end + 1..), &Limits::default()).ok()?;
+        // What was written here is read, however large the operator lets it be.
+        let limits = Limits {
+            head_octets_max: usize::from(u16::MAX),
+            fields_max: usize::from(u16::MAX),
+            body_octets_max: PAYLOAD_OCTETS_MAX,
+        };
+        let message = Message::parse_datagram(octets.slice(end + 1..), &limits).ok()?;
         Some(Self { about, template: Request::new(message).ok()? })
     }
 }
@@ -126,4 +132,43 @@ pub(super) fn deadline(request: &Request, received: Millis) -> Option<Millis> {
     let date = request.header::<Date>().ok().flatten();
     let begun = date.map_or(received.0, |date| date.epoch_seconds().saturating_mul(1000));
     Some(Millis(begun.saturating_add(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use parlance_sip::RequestBuilder;
+
+    use super::{About, Job, Recipient};
+
+    #[test]
+    fn what_is_kept_is_read() {
+        let template = RequestBuilder::new("MESSAGE", "sip:copy.invalid")
+            .octets(b"From", b"<sip:alice@ims.test>")
+            .octets(b"Content-Type", b"text/plain")
+            .build(&[b'\n'; 200_000])
+            .unwrap();
+        let about = About {
+            originator: "sip:alice@ims.test".into(),
+            is_group: true,
+            notify: true,
+            ..About::default()
+        };
+        let octets = Job { about: about.clone(), template: template.clone() }.write();
+        let read = Job::read(&octets).unwrap();
+        assert_eq!(read.about, about);
+        assert_eq!(read.template.bytes(), template.bytes());
+        for cut in [0, 1, octets.len() / 2] {
+            assert!(Job::read(&octets.slice(..cut)).is_none(), "{cut}");
+        }
+        assert!(Job::read(&Bytes::from_static(b"{}\nno request")).is_none());
+        let recipient = Recipient {
+            uri: "sip:bob@ims.test".into(),
+            headers: vec![("Subject".into(), "\"a\" b".into())],
+            nested: true,
+        };
+        for recipient in [recipient, Recipient::default()] {
+            assert_eq!(Recipient::read(&recipient.write()), Some(recipient));
+        }
+    }
 }

@@ -45,8 +45,7 @@ struct Errand {
 impl Exploder {
     /// Sends the copies that are not done, tells the sender how it went, and ends the explosion.
     /// When the server stops, what is left is left to the next start.
-    pub(super) async fn run(&self, cx: &Cx, explosion: Explosion) {
-        let _running = Running::new(self);
+    pub(super) async fn run(&self, cx: &Cx, explosion: Explosion, _running: Running) {
         let Explosion { id, expires, seed, payload, recipients, mut outcomes, .. } = explosion;
         let Some(job) = Job::read(&payload).map(Arc::new) else {
             tracing::error!(id = id.0, "what is kept of an explosion cannot be read");

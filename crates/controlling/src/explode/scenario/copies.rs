@@ -224,6 +224,7 @@ async fn copies_go_out_a_few_at_a_time() {
         .run(async |world: &World| {
             world.answers(Answer::After(10, 200));
             assert_eq!(world.explode(&users(7)).await, 202);
+            assert_eq!(world.exploder.running(), 1);
             for (seconds, expected) in [(5.0, 3), (10.0, 6), (10.0, 7), (20.0, 7)] {
                 world.after(seconds).await;
                 assert_eq!(world.sent().len(), expected);
