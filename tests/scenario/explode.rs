@@ -71,6 +71,42 @@ async fn a_list_that_may_not_be_is_refused() {
     .await;
 }
 
+const CLUB: &str = "sip:im-group-club@ims.test";
+
+/// A directory with the document of a group of Alice, Bob and Carol.
+fn club() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let entries: String =
+        [ALICE, BOB, CAROL].iter().map(|uri| format!("<entry uri=\"{uri}\"/>")).collect();
+    let document = format!(
+        "<group xmlns=\"urn:oma:xml:poc:list-service\"><list-service uri=\"{CLUB}\">\
+         <list>{entries}</list></list-service></group>"
+    );
+    std::fs::write(directory.path().join("club.xml"), document).unwrap();
+    directory
+}
+
+// Covers: CF-015, CF-016, ROLE-005, CORE-064
+#[tokio::test(start_paused = true)]
+async fn members_of_a_group_get_the_message() {
+    story(async || {
+        let directory = club();
+        let groups = format!("[controlling]\ngroups = {:?}\n", directory.path());
+        let world = alice_and_bob(people().configuration(&groups)).await;
+        assert_eq!(world.ue("alice").message(CLUB, "to the club").await.status, 202);
+        world.settle(seconds(5)).await;
+        assert_eq!(world.ue("bob").texts(), ["to the club"]);
+        assert_eq!(world.waiting("carol").await, 1);
+        assert!(world.ue("alice").received().is_empty(), "the sender gets none");
+        let got = &world.ue("bob").received()[0];
+        assert_eq!(got.header("Referred-By"), Some(format!("<{CLUB}>")));
+        assert!(got.header("From").is_some_and(|from| from.contains(ALICE)));
+        let nobody = world.ue("alice").message("sip:im-group-none@ims.test", "x").await;
+        assert_eq!(nobody.status, 404);
+    })
+    .await;
+}
+
 /// Alice and forty users, all registered.
 async fn crowd(builder: Builder) -> (World, Vec<String>) {
     let world = builder.users(40).build().await.unwrap();
