@@ -134,8 +134,8 @@ impl Cx {
         self.0.sessions.drain();
     }
 
-    /// A new session identity in `domain`: `prefix` and 64 random bits, drawn until requests to it come to this
-    /// shard ([`parlance_sip::endpoint::shard_of_uri`]).
+    /// A new session identity in `domain`: `prefix` and 64 random bits, drawn until requests to it
+    /// come to this shard ([`parlance_sip::endpoint::shard_of_uri`]).
     pub fn session_uri(&self, prefix: &str, domain: &str) -> String {
         let shards = self.0.node.shards.len();
         loop {
