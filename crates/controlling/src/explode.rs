@@ -1,14 +1,14 @@
 //! The exploder: one MESSAGE in, one to each recipient of a list or member of a group out
 //! (OMA-TS-SIMPLE_IM §7.4.1.6, §7.4.1.7; RFC 5365).
 //!
-//! A message is checked, kept with its recipients, and then answered 202. Its copies go out a few at
-//! a time; what became of each is written down, so that after a crash the node goes on where it was,
-//! and a copy that was in flight is sent again as the same request. What a recipient's side answers
-//! changes nothing for the sender (§7.4.1.6), who is told of failures if he asked.
+//! A message is checked, kept with its recipients, and then answered 202. Its copies go out a few
+//! at a time; what became of each is written down, so that after a crash the node goes on where it
+//! was, and a copy that was in flight is sent again as the same request. What a recipient's side
+//! answers changes nothing for the sender (§7.4.1.6), who is told of failures if he asked.
 //!
 //! Left out: notifications that recipients send about a message to a group go past this server, as
-//! it does not put itself on their way (RFC 5438 §7.2.1); lists that are elsewhere are not followed;
-//! the consent framework (RFC 5360).
+//! it does not put itself on their way (RFC 5438 §7.2.1); lists that are elsewhere are not
+//! followed; the consent framework (RFC 5360).
 //!
 //! **Invariant:** a 202 is answered only after the store said that the explosion is durable.
 //! **Invariant:** the identifiers of a copy follow from what is kept, so they are the same whenever

@@ -67,8 +67,8 @@ impl Participating {
         self
     }
 
-    /// Counts the sessions of users in `seats`, which all shards share; without it each shard counts
-    /// for itself.
+    /// Counts the sessions of users in `seats`, which all shards share; without it each shard
+    /// counts for itself.
     #[must_use]
     pub fn with_seats(mut self, seats: Arc<Seats>) -> Self {
         self.functions.seats = seats;
@@ -161,8 +161,8 @@ impl Participating {
 }
 
 impl Role for Participating {
-    /// Serves a MESSAGE, an INVITE, and what is asked of a focus; every other method passes through,
-    /// with nothing changed but P-Preferred-Identity.
+    /// Serves a MESSAGE, an INVITE, and what is asked of a focus; every other method passes
+    /// through, with nothing changed but P-Preferred-Identity.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
         Box::pin(self.serve(cx, request))
     }

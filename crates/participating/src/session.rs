@@ -1,9 +1,9 @@
 //! Sessions of served users, and what else they ask of a focus (OMA-TS-SIMPLE_IM §7.2.2.5,
 //! §7.2.3, §7.2.4.2).
 //!
-//! An INVITE is checked for the user it serves and goes on, by [`crate::SessionPolicy::media`] as at
-//! a record-routing proxy or as at a back-to-back user agent through which the messages pass; or it
-//! becomes a conference of two.
+//! An INVITE is checked for the user it serves and goes on, by [`crate::SessionPolicy::media`] as
+//! at a record-routing proxy or as at a back-to-back user agent through which the messages pass; or
+//! it becomes a conference of two.
 
 mod anchor;
 mod description;

@@ -123,8 +123,8 @@ pub trait Explosions: Send + Sync {
     /// What is kept of an explosion that is not finished.
     fn explosion(&self, id: ExplosionId) -> Pending<'_, Option<Explosion>>;
 
-    /// The explosions that are not finished, after `after`, in order, at most `limit`: for the start
-    /// of a server.
+    /// The explosions that are not finished, after `after`, in order, at most `limit`: for the
+    /// start of a server.
     fn explosions(&self, after: ExplosionId, limit: usize) -> Pending<'_, Vec<ExplosionId>>;
 }
 

@@ -364,7 +364,8 @@ fn parts(parts: &[&str]) -> String {
 /// A part with a list of recipients.
 fn list(entries: &str) -> String {
     format!(
-        "Content-Type: application/resource-lists+xml\r\nContent-Disposition: recipient-list\r\n\r\n\
+        "Content-Type: application/resource-lists+xml\r\n\
+         Content-Disposition: recipient-list\r\n\r\n\
          <resource-lists xmlns='urn:ietf:params:xml:ns:resource-lists' \
          xmlns:cp='urn:ietf:params:xml:ns:copycontrol'><list>{entries}</list></resource-lists>"
     )

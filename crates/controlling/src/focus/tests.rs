@@ -102,7 +102,7 @@ fn shown(focus: &mut Focus) -> String {
     String::from_utf8(focus.document(&mut Seen::default(), true).unwrap().to_vec()).unwrap()
 }
 
-// Covers: CF-036
+// Covers: CF-036, SEC-015
 #[test]
 fn who_was_invited_or_took_part_may_come_back() {
     let mut focus = focus(Kind::AdHoc);

@@ -3,7 +3,7 @@
 use super::world::{FACTORY, Ue, World, answer, entries, invitation, lines, sdp};
 use crate::policy::{AnswerAt, Policy, WithoutList};
 
-// Covers: CF-003, CF-030, CF-031, CF-032, CF-040, CF-054, CF-070
+// Covers: CF-003, CF-030, CF-031, CF-032, CF-040, CF-054, CF-070, SEC-045
 #[tokio::test(start_paused = true)]
 async fn a_list_becomes_a_conference() {
     let world = World::new(Policy { ioi: Some("home.test".into()), ..Policy::default() });
@@ -255,7 +255,7 @@ async fn invited_users_see_of_each_other_what_they_may() {
     world.is_clean().await;
 }
 
-// Covers: CF-041, CF-070
+// Covers: CF-041, CF-070, SEC-040
 #[tokio::test(start_paused = true)]
 async fn an_anonymous_founder_is_nobody() {
     let world = World::new(Policy::default());

@@ -42,7 +42,7 @@ fn refused(seen: &Seen) -> (u16, &str) {
     (seen.status(), seen.value("Warning"))
 }
 
-// Covers: CF-030, CF-034, CF-037, CF-064
+// Covers: CF-030, CF-034, CF-037, CF-064, ROLE-017, CLI-017, CLI-020
 #[tokio::test(start_paused = true)]
 async fn a_chat_room_is_opened_by_the_first_and_stays_for_a_while() {
     let world = World::new(Policy { empty_room_s: 60, ..Policy::default() });
@@ -70,7 +70,7 @@ async fn a_chat_room_is_opened_by_the_first_and_stays_for_a_while() {
     world.is_clean().await;
 }
 
-// Covers: CF-002, CF-036, CF-037, CF-038
+// Covers: CF-002, CF-036, CF-037, CF-038, SEC-046, CLI-010
 #[tokio::test(start_paused = true)]
 async fn whoever_may_not_join_is_told_why() {
     let world = World::new(Policy::default());
@@ -103,7 +103,7 @@ async fn whoever_may_not_join_is_told_why() {
     world.is_clean().await;
 }
 
-// Covers: CF-038, CF-039
+// Covers: CF-038, CF-039, ROLE-017
 #[tokio::test(start_paused = true)]
 async fn a_full_room_is_busy() {
     let world = World::new(Policy::default());

@@ -98,7 +98,7 @@ async fn a_nickname_is_told() {
     world.is_clean().await;
 }
 
-// Covers: CF-041
+// Covers: CF-041, SEC-040
 #[tokio::test(start_paused = true)]
 async fn whoever_answers_anonymously_is_so_in_the_room() {
     let world = World::new(Policy::default());

@@ -149,7 +149,7 @@ async fn there_is_a_limit_to_subscriptions() {
     world.is_clean().await;
 }
 
-// Covers: CF-041, CF-059, CF-077, CF-081, SEC-043
+// Covers: CF-041, CF-059, CF-077, CF-081, SEC-041, SEC-043
 #[tokio::test(start_paused = true)]
 async fn nothing_is_told_of_who_does_not_want_to_be_known() {
     let world = World::new(Policy::default());

@@ -45,8 +45,8 @@ pub struct RelayConfig {
     /// Which other relays may send AUTHs of their clients (RFC 4976 §6.3); default all that have a
     /// certificate that leads to our roots.
     pub peer_relays: PeerRelays,
-    /// Where clients may have requests sent to; default anywhere. Elsewhere they are answered 403: a
-    /// client must not make the relay connect to what only the relay can reach.
+    /// Where clients may have requests sent to; default anywhere. Elsewhere they are answered 403:
+    /// a client must not make the relay connect to what only the relay can reach.
     pub next_hops: NextHops,
     /// Whether requests of methods that nobody here knows are passed on (RFC 4976 §6.4.2); default
     /// yes. No: 501.

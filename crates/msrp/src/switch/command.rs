@@ -65,8 +65,8 @@ impl Node {
         })
     }
 
-    /// The same under the URI `own`, of which the caller answers for that no session has it and that
-    /// it cannot be guessed: somebody who lost the connection comes back.
+    /// The same under the URI `own`, of which the caller answers for that no session has it and
+    /// that it cannot be guessed: somebody who lost the connection comes back.
     ///
     /// # Errors
     /// [`JoinError`]: nothing has changed.

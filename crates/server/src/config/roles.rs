@@ -72,8 +72,8 @@ section! {
         pub rate_burst: u32 = 100, in 1..=1_000_000;
         /// Retry-After of a 480 that is the server's own fault, in seconds.
         pub retry_after_s: u32 = 10, in 1..=3_600;
-        /// How the function takes part in sessions: `proxy`, record-routing, descriptions untouched;
-        /// `anchor`, as a back-to-back user agent through which the messages pass.
+        /// How the function takes part in sessions: `proxy`, record-routing, descriptions
+        /// untouched; `anchor`, as a back-to-back user agent through which the messages pass.
         pub session_media: SessionMedia = SessionMedia::Proxy;
         /// Whether two users of a domain may have a session between themselves; otherwise it is a
         /// conference of the two, where conferences run (OMA-AD-SIMPLE_IM §5.3.2.1.1).

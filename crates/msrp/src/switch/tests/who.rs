@@ -94,7 +94,7 @@ fn masked() -> World {
     world
 }
 
-// Covers: MSRP-062, MSRP-069
+// Covers: MSRP-062, MSRP-069, SEC-044
 #[test]
 fn an_anonymous_participant_is_known_by_the_pseudonym_only() {
     let mut world = masked();
