@@ -1,6 +1,6 @@
-//! Telling everybody in a conference who takes part (RFC 4575): users join one after the other, and
-//! each subscribes. Beside it the way that rebuilds the whole document for every subscriber at every
-//! join.
+//! Telling everybody in a conference who takes part (RFC 4575): users join one after the other,
+//! and each subscribes. Beside it the way that rebuilds the whole document for every subscriber at
+//! every join.
 //!
 //! Three ways, each for 500, 1,000 and 2,000 users:
 //! - *paced*: 100 joins a second, and every 5 s each subscriber is told what has changed since, as

@@ -113,7 +113,8 @@ impl Described {
     }
 }
 
-/// Answers an offer; `number` goes into `o=`, unless there is `before`: our description before it, in a session that exists.
+/// Answers an offer; `number` goes into `o=`, unless there is `before`: our description before it,
+/// in a session that exists.
 ///
 /// # Errors
 /// Nothing of it can be taken.

@@ -318,7 +318,8 @@ impl Server {
     }
 
     /// Takes no new work and waits for what is open, at most the configured time. New requests get
-    /// 503, new connections are refused, /readyz says 503, sessions are ended. Says whether all ended in time.
+    /// 503, new connections are refused, /readyz says 503, sessions are ended. Says whether all
+    /// ended in time.
     pub async fn drain(&self) -> bool {
         self.ready.store(false, Ordering::Relaxed);
         self.draining.store(true, Ordering::Relaxed);

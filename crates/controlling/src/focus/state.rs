@@ -1,5 +1,5 @@
-//! What the subscribers of the conference event package are told (RFC 4575 §3, §4): full and partial
-//! documents.
+//! What the subscribers of the conference event package are told (RFC 4575 §3, §4): full and
+//! partial documents.
 //!
 //! Every change of a user has a number, the revision. A subscriber who knows the state of one
 //! revision is told the users that changed after it, each once and as he is now. That is rendered

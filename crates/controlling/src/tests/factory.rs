@@ -77,6 +77,29 @@ fn bob_target(seen: &super::world::Seen) -> &str {
     seen.contact()
 }
 
+// Covers: CF-064
+#[tokio::test(start_paused = true)]
+async fn a_call_to_a_user_can_be_a_conference_of_two() {
+    let world = World::new(Policy::default());
+    let mut alice = Ue::new("alice");
+    let sent = world.send(&alice.invite("sip:bob@ims.test", "")).await;
+    let bob = invitation(&sent, "bob");
+    assert!(bob.value("Contact").ends_with(">;isfocus;+g.oma.sip-im"), "{bob:?}");
+    assert!(!bob.0.contains("a=chatroom"), "two need no room: {bob:?}");
+    let (mut bob, sent) = world.accept("bob", &bob, "").await;
+    let ok = sent.iter().find(|seen| seen.status() == 200).expect("a 200");
+    assert_eq!(ok.contact(), bob.target());
+    alice.learn(ok);
+    world.send(&alice.within("ACK", "", "")).await;
+    let sent = world.send(&bob.within("BYE", "", "")).await;
+    assert_eq!(lines(&sent).len(), 2, "alice is sent home: {sent:?}");
+    world.is_clean().await;
+    world.shelf.put(super::groups::chat(&[]));
+    let list = Ue::new("alice").invite_list("", "").replace(FACTORY, "sip:bob@ims.test");
+    let refused = world.one(&list.replace("Require: recipient-list-invite\r\n", "")).await;
+    assert_eq!(refused.status(), 400, "a user is no list");
+}
+
 // Covers: CF-031
 #[tokio::test(start_paused = true)]
 async fn a_provisional_response_is_repeated() {

@@ -20,7 +20,7 @@ use parlance_isc::{
 use parlance_sip::message::Limits;
 use parlance_sip::uri::{Aor, Uri};
 use parlance_sip::{
-    ClientKey, Endpoint, EndpointConfig, ListenerId, Message, Source, Target, Transport,
+    ClientKey, Endpoint, EndpointConfig, ListenerId, Message, Method, Source, Target, Transport,
 };
 use parlance_store::Store;
 use tokio::sync::mpsc;
@@ -86,10 +86,14 @@ impl RegistrationEvents for NoEvents {
     fn handle_registration(&self, _: &Cx, _: &RegistrationEvent) {}
 }
 
-struct Passing;
+/// Stands for the participating function: it has a session between two users be a conference.
+struct Passing(Rc<Controlling>);
 
 impl Role for Passing {
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
+        if request.request().method() == Method::Invite {
+            return Rc::clone(&self.0).transaction(cx, request);
+        }
         Box::pin(pass(cx, request))
     }
 }
@@ -183,7 +187,8 @@ impl World {
         let shard = Shard::new(node, endpoint(), wire, |_| {
             let journal = Arc::new(Mutex::new(Journal::new(64)));
             let rules = move || Arc::clone(&rules);
-            let dispatcher = Dispatcher::new(rules, journal, Rc::new(Passing), Rc::new(NoEvents));
+            let passing = Rc::new(Passing(Rc::clone(&controlling)));
+            let dispatcher = Dispatcher::new(rules, journal, passing, Rc::new(NoEvents));
             Rc::new(dispatcher.with_controlling(controlling))
         });
         let cx = shard.cx();
