@@ -13,6 +13,7 @@ use parlance_lab::ue::{Chat, Invitation};
 use parlance_lab::world::{World, identity, user_name};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::time::Instant;
 
 use crate::{seconds, story};
 
@@ -34,12 +35,20 @@ struct Said {
     owed: BTreeSet<String>,
 }
 
+/// A session of a user.
+struct Seen {
+    name: String,
+    chat: Chat,
+    /// When it stood first.
+    since: Option<Instant>,
+}
+
 struct Chaos {
     world: World,
     random: StdRng,
     said: Vec<Said>,
-    /// All sessions that were ever seen, by the own URI of MSRP: whose, and the session.
-    chats: BTreeMap<String, (String, Chat)>,
+    /// All sessions that were ever seen, by the own URI of MSRP.
+    chats: BTreeMap<String, Seen>,
     number: usize,
     restarted: bool,
 }
@@ -85,15 +94,22 @@ impl Chaos {
         for ue in self.world.ues() {
             let name = ue.identity();
             for chat in ue.chats() {
-                self.chats.entry(chat.uri().to_owned()).or_insert((name.clone(), chat));
+                let uri = chat.uri().to_owned();
+                let new = Seen { name: name.clone(), chat, since: None };
+                let seen = self.chats.entry(uri).or_insert(new);
+                if seen.chat.is_connected() {
+                    seen.since.get_or_insert_with(Instant::now);
+                }
             }
         }
     }
 
-    /// The MSRP sessions with `session` that stand, but for one.
+    /// The MSRP sessions with `session` that stand, but for one: since a second, when the first
+    /// request of each has come to the server.
     fn there(&self, session: &str, but: &str) -> BTreeSet<String> {
-        let there = self.chats.iter().filter(|(uri, (_, chat))| {
+        let there = self.chats.iter().filter(|(uri, Seen { chat, since, .. })| {
             *uri != but
+                && since.is_some_and(|since| since.elapsed() >= seconds(1))
                 && chat.remote_target() == session
                 && chat.is_connected()
                 && !chat.is_over()
@@ -175,9 +191,9 @@ impl Chaos {
         // The other sessions of who speaks hear nothing (RFC 7701 §6.1 leaves that to a policy).
         let from = identity(name);
         let is_for = |uri: &&String| {
-            self.chats
-                .get(*uri)
-                .is_some_and(|(name, _)| *name != from && to.as_ref().is_none_or(|to| name == to))
+            self.chats.get(*uri).is_some_and(|Seen { name, .. }| {
+                *name != from && to.as_ref().is_none_or(|to| name == to)
+            })
         };
         let owed = before.intersection(&after).filter(is_for).cloned().collect();
         self.said.push(Said { text, session, from, to, owed });
@@ -191,7 +207,7 @@ impl Chaos {
             .enumerate()
             .map(|(place, said)| (said.text.as_str(), (place, said)))
             .collect();
-        for (uri, (name, chat)) in &self.chats {
+        for (uri, Seen { name, chat, .. }) in &self.chats {
             let mut last: BTreeMap<String, usize> = BTreeMap::new();
             let mut heard = BTreeSet::new();
             for one in chat.said() {
@@ -206,7 +222,8 @@ impl Chaos {
                 assert!(before.is_none_or(|before| before < *place), "{name}, order: {text}");
             }
             for known in self.said.iter().filter(|known| known.owed.contains(uri)) {
-                assert!(heard.contains(&known.text), "{name} did not hear: {}", known.text);
+                let Said { text, session, to, .. } = known;
+                assert!(heard.contains(text), "{name} did not hear in {session} to {to:?}: {text}");
             }
         }
         assert!(self.world.ues().all(|ue| ue.contradictions() == 0), "a second final answer");
