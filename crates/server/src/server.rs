@@ -331,9 +331,8 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(limit);
         shards::drain_sessions(self.assembly.node());
         let explosions = async {
-            match self.assembly.exploder() {
-                Some(exploder) => exploder.drain().await,
-                None => {}
+            if let Some(exploder) = self.assembly.exploder() {
+                exploder.drain().await;
             }
         };
         let lanes = async { tokio::join!(self.assembly.deferred().drain(), explosions) };
