@@ -91,8 +91,10 @@ fn changes(users: usize, every: usize) -> Told {
     for number in 0..users {
         join(&mut focus, number);
         if (number + 1) % every == 0 || number + 1 == users {
-            for seen in subscribers.iter_mut().filter(|seen| focus.has_news(seen)) {
-                count(&mut told, focus.document(seen, false).as_deref());
+            for seen in &mut subscribers {
+                if focus.has_news(seen) {
+                    count(&mut told, focus.document(seen, false).as_deref());
+                }
             }
         }
         let mut seen = Seen::default();
