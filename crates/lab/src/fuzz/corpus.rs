@@ -168,7 +168,8 @@ const LISTS: &str = "<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lis
  xmlns:cp=\"urn:ietf:params:xml:ns:copycontrol\"><list name=\"a\">
 <entry uri=\"sip:bob@ims.test\" cp:copyControl=\"to\"><display-name>Bob</display-name></entry>
 <entry uri=\"sip:carol@ims.test\" cp:copyControl=\"cc\" cp:anonymize=\"true\"/>
-<list cp:copyControl=\"bcc\"><entry uri=\"sip:dave@ims.test\"/><external anchor=\"http://h/\"/></list>
+<list cp:copyControl=\"bcc\"><entry uri=\"sip:dave@ims.test\"/>
+<external anchor=\"http://h/\"/></list>
 </list></resource-lists>";
 
 const CONFERENCE: &str = "<conference-info xmlns=\"urn:ietf:params:xml:ns:conference-info\"

@@ -31,7 +31,8 @@ async fn one_message_becomes_many() {
         let text = sent[0].text();
         let (branch, tag) = (sent[0].branch(), between(&text, ";tag=", "\r\n"));
         let call_id = sent[0].field(HeaderName::CallId);
-        let (icid, bound) = (between(&text, "icid-value=\"", "\""), between(&text, "boundary=\"", "\""));
+        let icid = between(&text, "icid-value=\"", "\"");
+        let bound = between(&text, "boundary=\"", "\"");
         let body = format!(
             "--{bound}\r\nContent-Type: text/plain\r\n\r\nhi\r\n\
              --{bound}\r\nContent-Type: application/resource-lists+xml\r\n\
@@ -40,7 +41,8 @@ async fn one_message_becomes_many() {
              <resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\" \
              xmlns:cp=\"urn:ietf:params:xml:ns:copycontrol\">\r\n  <list>\r\n    \
              <entry uri=\"sip:bob@home2.test\" cp:copyControl=\"to\"/>\r\n    \
-             <entry uri=\"sip:anonymous@anonymous.invalid\" cp:copyControl=\"cc\" cp:count=\"1\"/>\r\n  \
+             <entry uri=\"sip:anonymous@anonymous.invalid\" cp:copyControl=\"cc\" \
+             cp:count=\"1\"/>\r\n  \
              </list>\r\n</resource-lists>\r\n\r\n--{bound}--\r\n"
         );
         let expect = format!(
@@ -69,8 +71,10 @@ async fn one_message_becomes_many() {
         }
         for copy in &sent {
             let seen = copy.text();
-            assert_eq!(seen.matches("dave").count(), if copy.to().contains("dave") { 2 } else { 0 });
-            assert_eq!(seen.matches("carol").count(), if copy.to().contains("carol") { 2 } else { 0 });
+            for name in ["dave", "carol"] {
+                let own = if copy.to().contains(name) { 2 } else { 0 };
+                assert_eq!(seen.matches(name).count(), own, "{name}");
+            }
         }
         assert_eq!(world.kept().await, 0);
     })
@@ -82,7 +86,8 @@ async fn one_message_becomes_many() {
 async fn each_recipient_of_all_lists_gets_one_copy() {
     story(async |world: &World| {
         let first = list(
-            "<entry uri='sip:bob@home2.test;method=INVITE?Priority=urgent&amp;body=x&amp;Subject=a%20b'/>\
+            "<entry uri='sip:bob@home2.test;method=INVITE\
+             ?Priority=urgent&amp;body=x&amp;Subject=a%20b'/>\
              <list><entry uri='sip:carol@ims.test'/></list><entry uri='sip:alice@ims.test'/>",
         );
         let second = list(
@@ -101,7 +106,8 @@ async fn each_recipient_of_all_lists_gets_one_copy() {
         assert_eq!((said(&sent[0], "Subject:"), said(&sent[0], "Priority: urgent")), (1, 1));
         assert_eq!((said(&sent[1], "Subject: whole"), said(&sent[1], "Priority: normal")), (1, 1));
         // The list that they see has him as a recipient of the message.
-        assert!(sent[1].text().contains("<entry uri=\"sip:bob@home2.test\" cp:copyControl=\"to\"/>"));
+        let entry = "<entry uri=\"sip:bob@home2.test\" cp:copyControl=\"to\"/>";
+        assert!(sent[1].text().contains(entry));
     })
     .await;
 }
@@ -175,7 +181,8 @@ async fn credentials_for_this_server_end_here() {
     story(async |world: &World| {
         let body = parts(&[TEXT, &list(&users(1))]);
         let said = format!(
-            "{REQUIRE}Proxy-Authorization: Digest username=\"a\",realm=\"IMS.test\",nonce=\"own\"\r\n\
+            "{REQUIRE}\
+             Proxy-Authorization: Digest username=\"a\",realm=\"IMS.test\",nonce=\"own\"\r\n\
              Authorization: Digest username=\"a\",realm=\"ims.test\",nonce=\"own\"\r\n\
              Authorization: Digest username=\"a\",realm=\"home2.test\",nonce=\"other\""
         );
