@@ -4,11 +4,11 @@
 //! | question | answer |
 //! |---|---|
 //! | who may begin, join, invite, remove, watch | [`admission`] (§7.4.3.7, §7.4.3.14) |
-//! | who takes part and how far he is | [`roster`], [`participant`] (RFC 4575 §5.6, §5.7) |
-//! | by what the others know him | [`pseudonym`] (§8.3) |
-//! | who may come back | [`memory`] (§7.4.3.5) |
-//! | whether the session goes on | [`release`] (§7.4.3.16) |
-//! | what subscribers are told | [`state`] (RFC 4575) |
+//! | who takes part and how far he is | `roster`, `participant` (RFC 4575 §5.6, §5.7) |
+//! | by what the others know him | `pseudonym` (§8.3) |
+//! | who may come back | `memory` (§7.4.3.5) |
+//! | whether the session goes on | `release` (§7.4.3.16) |
+//! | what subscribers are told | `state` (RFC 4575) |
 
 pub mod admission;
 mod memory;

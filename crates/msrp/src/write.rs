@@ -23,9 +23,11 @@ pub fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     extend(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
 }
 
-/// Writes a `Byte-Range`.
+/// Writes a `Byte-Range`. A total that the range reaches over is not said: its sender was wrong.
 pub fn byte_range(out: &mut Vec<u8>, range: ByteRange) {
     let ByteRange { start, end, total } = range;
+    let reaches = end.unwrap_or(start.saturating_sub(1));
+    let total = total.filter(|total| reaches <= *total);
     out.extend_from_slice(b"Byte-Range: ");
     for (number, after) in [(Some(start), b"-"), (end, b"/"), (total, b"\r")] {
         match number {
@@ -169,6 +171,24 @@ mod tests {
 
     const TO: &[u8] = b"msrp://b.example:2855/x;tcp";
     const FROM: &[u8] = b"msrp://a.example:7/y;tcp";
+
+    // Covers: MSRP-085
+    #[test]
+    fn a_total_that_is_wrong_is_not_said() {
+        let table = [
+            ((1, Some(25), Some(25)), "1-25/25"),
+            ((1, Some(26), Some(25)), "1-26/*"),
+            ((26, None, Some(25)), "26-*/25"),
+            ((27, None, Some(25)), "27-*/*"),
+        ];
+        for ((start, end, total), expected) in table {
+            let mut out = Vec::new();
+            byte_range(&mut out, ByteRange { start, end, total });
+            assert_eq!(out, format!("Byte-Range: {expected}\r\n").into_bytes());
+            let value = expected.as_bytes();
+            assert!(ByteRange::parse(value).is_ok(), "{expected}");
+        }
+    }
 
     // Covers: MSRP-001
     #[test]

@@ -11,6 +11,7 @@
 
 use smallvec::SmallVec;
 
+use crate::header::ByteRange;
 use crate::node::ConnectionId;
 use crate::node::cx::Cx;
 use crate::relay::Relay;
@@ -64,29 +65,8 @@ impl Passed {
         let Self { start, octets, total } = self;
         // What was received can be counted: `start` was checked, and 2^64 octets do not come.
         let end = (start - 1).saturating_add(octets);
-        out.extend_from_slice(b"Byte-Range: ");
-        push_number(out, start);
-        out.push(b'-');
-        push_number(out, end);
-        out.push(b'/');
-        match total {
-            Some(total) => push_number(out, total),
-            None => out.push(b'*'),
-        }
-        out.extend_from_slice(b"\r\n");
+        write::byte_range(out, ByteRange { start, end: Some(end), total });
     }
-}
-
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = SmallVec::<[u8; 20]>::new();
-    loop {
-        digits.push(b'0' + u8::try_from(number % 10).unwrap_or(0));
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend(digits.iter().rev());
 }
 
 impl Relay {

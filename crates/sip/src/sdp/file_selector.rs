@@ -37,6 +37,10 @@ impl FromStr for FileSelector {
 
     fn from_str(value: &str) -> Result<Self, FileSelectorError> {
         let mut read = Self::default();
+        // A quote that does not end would take in what is written behind it.
+        if value.bytes().filter(|octet| *octet == b'"').count() % 2 == 1 {
+            return Err(FileSelectorError::Shape);
+        }
         for selector in words(value) {
             let (name, value) = selector.split_once(':').ok_or(FileSelectorError::Shape)?;
             match name {
@@ -125,6 +129,7 @@ mod tests {
             ("name:x",         FileSelectorError::Shape),
             ("name:\"x",       FileSelectorError::Shape),
             ("name:\"",        FileSelectorError::Shape),
+            ("x:y hash:a:1\"", FileSelectorError::Shape),
             ("size:",          FileSelectorError::Size),
             ("size:+1",        FileSelectorError::Size),
             ("size:18446744073709551616", FileSelectorError::Size),
