@@ -9,7 +9,7 @@
 //! The machines run on cores of their own, behind [`MediaCores`]. A handle is opened by the core
 //! and exists once its URI does, so that no description names a URI that nobody knows yet. What
 //! the peer's description says is told by `agree`, from an
-//! [`Agreement`](parlance_msrp::negotiate::Agreement): from then on nobody but the peer that its
+//! [`Agreement`]: from then on nobody but the peer that its
 //! `a=path` names can use the session (RFC 4975 §7.3, §14.1), and its messages go no other way.
 //!
 //! **Invariant:** what a handle opened ends with the handle, however it ends, and also when a
