@@ -270,8 +270,8 @@ impl Cx {
         touch(found, connection, &mut self.outputs);
     }
 
-    /// Writes a response to the path `to`, `own` being our URI. What is no path cannot be answered
-    /// to: the connection is closed.
+    /// Writes a response to the path `to`, `own` being our URI. What is no path, or one longer than
+    /// is read here, cannot be answered to: the connection is closed.
     pub(crate) fn respond(
         &mut self,
         connection: ConnectionId,
@@ -282,7 +282,8 @@ impl Cx {
         headers: &[u8],
     ) {
         let is_uri = |uri: &[u8]| UriRef::parse(uri).is_ok();
-        if !is_uri(own) || !Path::new(to).iter().all(is_uri) {
+        let too_long = Path::new(to).iter().count() > self.config.limits.uris_max;
+        if !is_uri(own) || too_long || !Path::new(to).iter().all(is_uri) {
             return self.close(connection, CloseReason::Framing);
         }
         let Some(found) = usable(&mut self.connections, connection) else { return };

@@ -295,6 +295,7 @@ fn quiet_connections_and_sessions_are_small() {
 // Covers: MSRP-001
 #[test]
 fn what_has_no_path_to_answer_to_ends_its_connection() {
+    let long = vec!["msrp://a.example:7/a;tcp"; 17].join(" ");
     let from = "From-Path: msrp://a.example:7/a;tcp";
     for paths in [
         format!("To-Path: \r\n{from}"),
@@ -308,4 +309,12 @@ fn what_has_no_path_to_answer_to_ends_its_connection() {
         assert!(bench.written(connection).is_empty(), "{paths}");
         assert_eq!(bench.said(), [Said::Close(CloseReason::Framing)], "{paths}");
     }
+    let mut bench = Bench::new(1);
+    let connection = bench.accept();
+    let to = "msrp://relay.example:2855;tcp";
+    let request =
+        format!("MSRP aaaa AUTH\r\nTo-Path: {to}\r\nFrom-Path: {long}\r\n-------aaaa$\r\n");
+    bench.octets(connection, request.as_bytes());
+    assert!(bench.written(connection).is_empty(), "a path longer than is read here");
+    assert_eq!(bench.said(), [Said::Close(CloseReason::Framing)]);
 }
