@@ -24,7 +24,6 @@ mod session;
 mod table;
 #[cfg(test)]
 mod tests;
-mod way;
 
 pub use groups::{
     FileFault, Group, GroupFault, GroupFiles, Groups, GroupsUnavailable, Member, Rights, Who, Why,

@@ -11,12 +11,12 @@
 use bytes::Bytes;
 use parlance_content::date_time;
 use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn};
-use parlance_isc::{Cx, Origin, Private};
+use parlance_isc::{Cx, Origin, Private, Way};
 use parlance_store::{Item, Millis, UserId};
 
 use crate::deferred::Shared;
 use crate::keeper::Keeper;
-use crate::message::{self, Ids, Way};
+use crate::message::{self, Ids};
 use crate::verdict::Verdict;
 use crate::{keep, meter};
 

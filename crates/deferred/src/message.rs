@@ -1,10 +1,9 @@
 //! The requests this function originates (OMA-TS-SIMPLE_IM §7.3.4, §8.1.2; RFC 3428 §4, §8).
 
-use parlance_isc::{Cx, MAX_FORWARDS, NextHop};
+use parlance_isc::{Cx, MAX_FORWARDS, Way};
 use parlance_sip::grammar::is_token;
 use parlance_sip::header::{Encode, From, NameAddr, Params};
-use parlance_sip::uri::{SipUri, Uri};
-use parlance_sip::{HeaderName, ListenerId, Request, RequestBuilder, Transport};
+use parlance_sip::{HeaderName, Request, RequestBuilder};
 use parlance_store::{Attempt, Item, Registration};
 
 use crate::deferred::Shared;
@@ -15,73 +14,6 @@ const USER_AGENT: &str = "IM-serv/OMA1.0";
 
 /// Whose message it is when the sender wants to stay unknown (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
-
-/// Where a request goes: the pre-loaded `Route` and the hop it names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Way {
-    route: Option<String>,
-    /// The next hop.
-    pub(crate) hop: NextHop,
-}
-
-impl Way {
-    /// To the S-CSCF whose `Contact` a registration told (TS 24.229 §5.7.3), towards its user:
-    /// never with `orig`. `None` when what it told is no SIP URI.
-    pub(crate) fn to_scscf(scscf: &str, listener: ListenerId) -> Option<Way> {
-        let uri = Uri::parse(scscf.as_bytes()).ok()?;
-        let hop = NextHop::of(&uri, listener)?;
-        Some(Way { route: Some(route(uri.as_sip()?)), hop })
-    }
-
-    /// To the next hop of the server, the I-CSCF or transit; without one to where `to` says.
-    pub(crate) fn onwards(cx: &Cx, to: &str, listener: ListenerId) -> Option<Way> {
-        match &cx.node().next_hop {
-            Some(next) => {
-                let hop = NextHop { listener, ..next.clone() };
-                Some(Way { route: Some(route_of(&hop)), hop })
-            }
-            None => {
-                let hop = NextHop::of(&Uri::parse(to.as_bytes()).ok()?, listener)?;
-                Some(Way { route: None, hop })
-            }
-        }
-    }
-}
-
-fn route(uri: &SipUri<'_>) -> String {
-    let scheme = uri.scheme();
-    let user = uri.user.map(|user| format!("{user}@")).unwrap_or_default();
-    let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let mut text = format!("<{scheme}:{user}{}{port}", uri.host.as_str());
-    for (name, value) in uri.params.iter() {
-        if name.eq_ignore_ascii_case("orig") || name.eq_ignore_ascii_case("lr") {
-            continue;
-        }
-        text.push(';');
-        text.push_str(name);
-        if let Some(value) = value {
-            text.push('=');
-            text.push_str(value);
-        }
-    }
-    text.push_str(";lr>");
-    text
-}
-
-fn route_of(hop: &NextHop) -> String {
-    let scheme = if hop.secure { "sips" } else { "sip" };
-    let host = match hop.host.contains(':') {
-        true => format!("[{}]", hop.host),
-        false => hop.host.clone(),
-    };
-    let port = hop.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let transport = match hop.transport {
-        None | Some(Transport::Udp) => "",
-        Some(Transport::Tcp) => ";transport=tcp",
-        Some(Transport::Tls) => ";transport=tls",
-    };
-    format!("<{scheme}:{host}{port}{transport};lr>")
-}
 
 /// The identifiers of a request; those of a request that carries an item are kept with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,15 +197,13 @@ fn token_or_quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use parlance_isc::{Marks, Origin};
-    use parlance_sip::uri::Uri;
+    use parlance_isc::{Marks, Origin, Way};
 
-    use super::{Envelope, Ids, Way, route_of, token_or_quoted};
+    use super::{Envelope, Ids, token_or_quoted};
     use crate::deferred::Shared;
     use crate::keep;
     use crate::scenario::{item, request, setup};
     use crate::{Deferred, Policy};
-    use parlance_isc::NextHop;
     use parlance_sip::{ListenerId, Request};
     use parlance_store::{Item, Registration};
 
@@ -412,29 +342,6 @@ mod tests {
         assert_eq!(pushed.body(), body);
         let from = pushed.field(parlance_sip::HeaderName::From).unwrap();
         assert_eq!(from, b"\"\xff\" <sip:a@h>;tag=t");
-    }
-
-    // Covers: CORE-037
-    #[test]
-    fn the_way_leads_towards_the_user() {
-        #[rustfmt::skip]
-        let table = [
-            ("sip:127.0.0.13:6060",               "<sip:127.0.0.13:6060;lr>"),
-            ("sip:s@scscf.ims.test;lr;orig",      "<sip:s@scscf.ims.test;lr>"),
-            ("sip:[2001:db8::1];transport=tcp",   "<sip:[2001:db8::1];transport=tcp;lr>"),
-            ("sips:scscf.ims.test;x=1;y?Subject=z", "<sips:scscf.ims.test;x=1;y;lr>"),
-        ];
-        for (scscf, route) in table {
-            let way = Way::to_scscf(scscf, ListenerId(3)).unwrap();
-            assert_eq!(way.route.as_deref(), Some(route));
-            assert_eq!(way.hop.listener, ListenerId(3));
-        }
-        assert_eq!(Way::to_scscf("tel:+1", ListenerId(0)), None);
-        assert_eq!(Way::to_scscf("", ListenerId(0)), None);
-        for text in ["sip:10.0.0.1:5070", "sip:[2001:db8::1];transport=tcp", "sips:h.test"] {
-            let hop = NextHop::of(&Uri::parse(text.as_bytes()).unwrap(), ListenerId(0)).unwrap();
-            assert_eq!(route_of(&hop), format!("<{text};lr>"));
-        }
     }
 
     // Covers: CORE-064

@@ -18,7 +18,7 @@ mod lease;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance_isc::{Cx, Origin, Outcome};
+use parlance_isc::{Cx, Origin, Outcome, Way};
 use parlance_sip::Request;
 use parlance_store::{Fence, Inboxes, Millis, Registration, Seq, StoreError};
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::imdn::icid;
 use crate::keeper::Keeper;
 use crate::lane::{Lane, Wake};
-use crate::message::{Envelope, Ids, Way};
+use crate::message::{Envelope, Ids};
 use crate::rest::Rest;
 use crate::verdict::Verdict;
 use crate::{Delivery, meter, offer};

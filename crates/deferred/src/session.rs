@@ -18,15 +18,15 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use parlance_isc::media::{MediaError, MediaSession, SessionEvent};
 use parlance_isc::session::{Address, Body, Event, Inbox, Invite, Leg, LegTerms};
-use parlance_isc::{Cause, Cx, Private};
+use parlance_isc::{Cause, Cx, Private, transport_parameter};
 use parlance_msrp::endpoint::{
     self, Accepts, Description, EndpointConfig, LastAnswer, SuccessReports,
 };
 use parlance_msrp::header::ByteRange;
 use parlance_msrp::negotiate::{self, Agreement, Terms};
+use parlance_sip::HeaderName;
 use parlance_sip::header::Date;
 use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
-use parlance_sip::{HeaderName, Transport};
 use parlance_store::{Accepted, Millis, NewItem, StoreError, UserId};
 
 use crate::deferred::{Deferred, Shared};
@@ -330,10 +330,6 @@ fn contact(cx: &Cx, shared: &Shared) -> String {
     let user = user.split_once('@').map_or("im-inbox", |(user, _)| user);
     let local = cx.node().locals.at(shared.listener);
     let sent_by = local.map_or(shared.domain.as_str(), |local| &local.sent_by);
-    let transport = match local.map(|local| local.transport) {
-        Some(Transport::Tcp) => ";transport=tcp",
-        Some(Transport::Tls) => ";transport=tls",
-        Some(Transport::Udp) | None => "",
-    };
+    let transport = local.map(|local| transport_parameter(local.transport)).unwrap_or_default();
     format!("<sip:{user}@{sent_by}{transport}>;+g.oma.sip-im")
 }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::shard::Invited;
-use crate::wire::{NextHop, Targets};
+use crate::wire::{NextHop, Targets, transport_parameter};
 use crate::{Cx, Incoming};
 
 mod route;
@@ -435,11 +435,7 @@ fn add_record_route(cx: &Cx, waiting: &Waiting, target: Target, edits: &mut Edit
     }
     let mut before = None;
     for side in [waiting.from, target.listener].into_iter().filter_map(|id| cx.locals().at(id)) {
-        let transport = match side.transport {
-            Transport::Udp => "",
-            Transport::Tcp => ";transport=tcp",
-            Transport::Tls => ";transport=tls",
-        };
+        let transport = transport_parameter(side.transport);
         let uri = format!("<sip:{}{transport};lr>", side.sent_by);
         if before.as_ref() != Some(&uri) {
             edits.prepend(&waiting.request, HeaderName::RecordRoute, &uri);

@@ -49,6 +49,7 @@ pub mod service;
 pub mod session;
 mod shard;
 pub mod trust;
+mod way;
 mod wire;
 
 pub use charging::charging_vector;
@@ -71,4 +72,5 @@ pub use reg_event::{RegEventPolicy, pass_on};
 pub use reply::Reply;
 pub use role::{Permit, Role, Task};
 pub use shard::{Arrival, Dispatch, Shard, ShardInput};
-pub use wire::{Local as Socket, Locals, Lookup, NextHop, Targets, Wire};
+pub use way::Way;
+pub use wire::{Local as Socket, Locals, Lookup, NextHop, Targets, Wire, transport_parameter};

@@ -81,6 +81,16 @@ pub struct Local {
     pub sent_by: String,
 }
 
+/// What a SIP URI says behind its host to be reached over `transport` (RFC 3261 §19.1.1): nothing
+/// for UDP, which is the default.
+pub fn transport_parameter(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "",
+        Transport::Tcp => ";transport=tcp",
+        Transport::Tls => ";transport=tls",
+    }
+}
+
 /// Our sockets, by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Locals(pub Vec<Local>);

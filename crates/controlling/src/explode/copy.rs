@@ -6,7 +6,7 @@ use parlance_content::resource_lists::{
     self, DisplayName, MEDIA_TYPE, RECIPIENT_LIST, RECIPIENT_LIST_HISTORY,
 };
 use parlance_isc::trust::Originator;
-use parlance_isc::{Cx, MAX_FORWARDS};
+use parlance_isc::{Cx, MAX_FORWARDS, Way};
 use parlance_sip::header::{
     Authorization, Encode, From, Header, NameAddr, Params, Privacy, ProxyAuthorization, SIP_IM,
 };
@@ -16,7 +16,6 @@ use super::job::{About, Ids, Recipient};
 use crate::caller;
 use crate::list::{Body, Invitee};
 use crate::policy::Policy;
-use crate::way::Way;
 
 /// `Max-Breadth` of a request that nobody sent on yet (RFC 5393 §5.3.3).
 const MAX_BREADTH: u32 = 60;

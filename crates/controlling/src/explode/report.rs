@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use parlance_content::date_time;
 use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn};
-use parlance_isc::{Cx, Origin};
+use parlance_isc::{Cx, Origin, Way};
 use parlance_sip::uri::Aor;
 use tokio::sync::oneshot;
 
@@ -17,7 +17,6 @@ use super::Exploder;
 use super::accept::cpim_of;
 use super::copy::Notice;
 use super::job::{About, Ids, Job, Recipient};
-use crate::way::Way;
 
 /// Numbers what is sent to the sender behind the recipients: notifications from here on down.
 const NOTICES: u32 = u32::MAX;

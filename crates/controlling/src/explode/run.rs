@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance_isc::{Cx, Origin, Outcome};
+use parlance_isc::{Cx, Origin, Outcome, Way};
 use parlance_sip::uri::Aor;
 use parlance_store::{Explosion, ExplosionId, Millis};
 use tokio::sync::mpsc;
@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use super::copy::Copy;
 use super::job::{Ids, Job, Recipient};
 use super::{Exploder, Running};
-use crate::way::Way;
 
 /// How long a store or a shard that has no time is left alone.
 pub(super) const RETRY: Duration = Duration::from_secs(1);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use parlance_content::conference_info::DisconnectionMethod;
-use parlance_isc::Outcome;
 use parlance_isc::media::RoomLeg;
 use parlance_isc::session::{Leg, Outgoing, Progress, Reason, WatcherId};
+use parlance_isc::{Outcome, Way};
 use parlance_msrp::negotiate::{self, Terms};
 use parlance_sip::Response;
 use parlance_sip::sdp::Sdp;
@@ -23,7 +23,6 @@ use crate::policy::seconds_of;
 use crate::refusal::Refusal;
 use crate::session::invitation::Invitation;
 use crate::session::modify::Reoffered;
-use crate::way::Way;
 
 /// Somebody who is called.
 pub(super) struct Call {

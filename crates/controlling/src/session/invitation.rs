@@ -7,7 +7,7 @@ use parlance_content::multipart::{Builder, NewPart};
 use parlance_content::resource_lists::{
     self, DisplayName, MEDIA_TYPE, RECIPIENT_LIST_HISTORY, Recipient,
 };
-use parlance_isc::{Cx, MAX_FORWARDS};
+use parlance_isc::{Cx, MAX_FORWARDS, Way};
 use parlance_sip::header::SIP_IM;
 use parlance_sip::sdp::Sdp;
 use parlance_sip::{HeaderName, Method, Request, RequestBuilder};
@@ -15,7 +15,6 @@ use parlance_sip::{HeaderName, Method, Request, RequestBuilder};
 use super::Session;
 use crate::focus::{Caller, Focus};
 use crate::list::{Invitee, SDP};
-use crate::way::Way;
 
 /// The From of somebody who is not to be known (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";

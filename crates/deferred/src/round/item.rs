@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use parlance_isc::Origin;
+use parlance_isc::{Origin, Way};
 use parlance_sip::Request;
 use parlance_sip::endpoint::shard_of_branch;
 use parlance_store::{Attempt, Item, Millis, Seq, Settlement};
 
 use super::{End, Fault, Round, Step};
-use crate::message::{Ids, Way};
+use crate::message::Ids;
 use crate::rest::Rest;
 use crate::verdict::Verdict;
 use crate::{keep, meter};

@@ -9,10 +9,11 @@ use parlance_sip::header::{
 };
 use parlance_sip::subscription::{Reason, SubscriptionState};
 use parlance_sip::uri::Uri;
-use parlance_sip::{HeaderName, Method, Request, RequestBuilder, Response, Transport};
+use parlance_sip::{HeaderName, Method, Request, RequestBuilder, Response};
 use parlance_store::Registration;
 
 use super::RegEventPolicy;
+use crate::wire::transport_parameter;
 use crate::{Cx, MAX_FORWARDS, NextHop, Reply, charging_vector};
 
 /// The event package (RFC 3680 §4.1).
@@ -85,11 +86,7 @@ impl Subject<'_> {
     fn finish(&self, cx: &Cx, request: RequestBuilder, cseq: u32, expires: u32) -> Option<Request> {
         let RegEventPolicy { identity, listener, orig_ioi, .. } = self.policy;
         let local = cx.locals().at(*listener)?;
-        let transport = match local.transport {
-            Transport::Udp => "",
-            Transport::Tcp => ";transport=tcp",
-            Transport::Tls => ";transport=tls",
-        };
+        let transport = transport_parameter(local.transport);
         let charging = charging_vector(cx, self.registration, orig_ioi.as_deref());
         request
             .header(HeaderName::MaxForwards, MAX_FORWARDS)

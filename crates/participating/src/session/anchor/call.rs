@@ -2,7 +2,7 @@
 
 use parlance_isc::served_user::remaining_route;
 use parlance_isc::session::{Invite, LegTerms};
-use parlance_isc::{Cx, MAX_FORWARDS, NextHop};
+use parlance_isc::{Cx, MAX_FORWARDS, NextHop, transport_parameter};
 use parlance_sip::b2bua::is_end_to_end;
 use parlance_sip::header::{
     Contact, From, MaxForwards, NameAddr, Params, Privacy, PrivacyValue, Route, To,
@@ -10,7 +10,7 @@ use parlance_sip::header::{
 use parlance_sip::sdp::{MsrpProto, Sdp};
 use parlance_sip::uri::{Aor, Uri};
 use parlance_sip::{
-    HeaderName, Message, Method, Request, RequestBuilder, Response, ResponseBuilder, Transport,
+    HeaderName, Message, Method, Request, RequestBuilder, Response, ResponseBuilder,
 };
 
 use crate::passage::Passage;
@@ -52,11 +52,7 @@ impl Call {
             (None, None) => NextHop::of(&request.uri()?, listener)?,
         };
         let local = node.locals.at(listener)?;
-        let transport = match local.transport {
-            Transport::Udp => "",
-            Transport::Tcp => ";transport=tcp",
-            Transport::Tls => ";transport=tls",
-        };
+        let transport = transport_parameter(local.transport);
         let from = request.header::<From<'_>>().ok().flatten();
         let contact = format!("<sip:{}{transport}>", local.sent_by);
         Some(Self {
