@@ -9,6 +9,7 @@
 //! | requests passed on, in chunks | `forward`, `passing` | RFC 4976 §6.4.1, §6.4.2 |
 //! | responses and reports | `back` | RFC 4976 §6.4.3 |
 //! | pairs (B2BUA) | `pair` | RFC 6714 §6.2 |
+//! | what waits for a side of one | `waiting` | |
 //! | the client of relays | [`RelayClient`] | RFC 4976 §5.1 |
 //!
 //! A grant is a URI that stands in front of a client: what comes from the client goes on to the
@@ -30,6 +31,7 @@ mod grant;
 mod pair;
 mod passing;
 mod route;
+mod waiting;
 
 use std::time::Instant;
 
@@ -58,6 +60,7 @@ pub use self::config::{NextHops, PeerRelays, RelayConfig};
 pub use self::pair::{
     Filter, PairConfig, PairCounts, PairKey, PairSide, Passage, PassageHead, SideCounts,
 };
+pub use self::waiting::HoldLimits;
 
 /// Something of the relay that the application has to know.
 #[derive(Debug)]

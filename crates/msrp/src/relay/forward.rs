@@ -117,6 +117,12 @@ impl Memory {
     }
 }
 
+/// What is told to the sender of a request from `source` that cannot be passed on; `None`: nothing.
+pub(super) fn remembered(memory: Memory, range: Passed, source: ConnectionId) -> Option<Forwarded> {
+    let is_send = matches!(memory, Memory::Send { .. });
+    is_send.then(|| Forwarded { source, sink: source, kind: memory.kind(range, 0) })
+}
+
 impl Relay {
     /// Passes one request on, or a part of one, and remembers it. What cannot be passed on is
     /// reported, if its sender wants to know.

@@ -7,31 +7,32 @@
 //! With `msrp-cema` in both descriptions a pair may stand between without being seen: then the
 //! session towards each peer has the URI of the other (§6.1), and `c=` and port lead here.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::header::ByteRange;
+use crate::node::Event as NodeEvent;
 use crate::node::cx::{Cx, Verdict};
 use crate::node::receive::{Chunk, More};
-use crate::node::{ConnectionId, Event as NodeEvent};
 use crate::pending::Fifo;
 use crate::relay::back::{Forwarded, Passed};
-use crate::relay::forward::{Leaving, Memory, Route};
+use crate::relay::forward::Route;
+use crate::relay::waiting::Waiting;
 use crate::relay::{Event, Relay};
 use crate::session::{LocalAddress, SessionKey, Usage};
 use crate::{Continuation, Head, Method, MsrpUri, Node, Start};
-
-/// Octets that wait for a peer that is not connected yet; more, and the other peer is not read
-/// from. Local limit.
-pub(super) const EARLY_OCTETS_MAX: usize = 64 * 1024;
 
 /// One pair of a node; unique while the node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PairKey {
     place: u32,
     generation: u32,
+}
+
+impl PairKey {
+    /// The number of one side among those of all pairs.
+    pub(super) fn number(self, side: PairSide) -> u32 {
+        2 * self.place + side.index()
+    }
 }
 
 /// A side of a pair, by who is there.
@@ -146,59 +147,12 @@ pub(super) struct Pair {
 /// What is kept of one side.
 #[derive(Debug)]
 pub(super) struct Side {
-    session: SessionKey,
+    pub(super) session: SessionKey,
     /// What was passed on to this side, and is not answered yet.
     pub(super) forwarded: Fifo<Forwarded>,
     counts: SideCounts,
-    /// What waits for this side to be connected.
-    early: VecDeque<Early>,
-    early_octets: usize,
-    /// Connections that are not read from meanwhile.
-    held: SmallVec<[ConnectionId; 1]>,
-}
-
-/// A request that waits.
-#[derive(Debug)]
-struct Early {
-    source: ConnectionId,
-    memory: (Option<Memory>, Passed),
-    method: Box<[u8]>,
-    before: Box<[u8]>,
-    range: Option<Passed>,
-    after: Box<[u8]>,
-    body: Option<Box<[u8]>>,
-    end: Continuation,
-}
-
-impl Early {
-    fn new(source: ConnectionId, memory: (Option<Memory>, Passed), leaving: &Leaving<'_>) -> Self {
-        Self {
-            source,
-            memory,
-            method: leaving.method.as_bytes().into(),
-            before: leaving.before.into(),
-            range: leaving.range,
-            after: leaving.after.into(),
-            body: leaving.body.map(|(held, new)| [held, new].concat().into()),
-            end: leaving.end,
-        }
-    }
-
-    fn octets(&self) -> usize {
-        self.before.len() + self.after.len() + self.body.as_ref().map_or(0, |body| body.len())
-    }
-
-    fn leaving(&self) -> Leaving<'_> {
-        Leaving {
-            method: Method::from_name(&self.method),
-            before: &self.before,
-            range: self.range,
-            after: &self.after,
-            body: self.body.as_deref().map(|body| (body, &[][..])),
-            octets: None,
-            end: self.end,
-        }
-    }
+    /// What waits for this side.
+    pub(super) waiting: Waiting,
 }
 
 impl Node {
@@ -260,15 +214,16 @@ impl Node {
         Some(PairCounts { offerer: offerer.counts, answerer: answerer.counts })
     }
 
-    /// Ends a pair, both sessions with it; what has passed. `None`: it has ended.
+    /// Ends a pair, both sessions with it; what has passed. What waits for a side has failed with
+    /// 408. `None`: it has ended.
     pub fn end_pair(&mut self, now: std::time::Instant, pair: PairKey) -> Option<PairCounts> {
         let counts = self.pair_counts(pair)?;
         self.command(now, |roles| {
+            for side in [PairSide::Offerer, PairSide::Answerer] {
+                roles.relay.give_up_waiting(&mut roles.cx, pair.number(side), 408);
+            }
             let Some(pair) = roles.relay.pairs.try_remove(pair.place as usize) else { return };
             for side in pair.sides {
-                for source in side.held {
-                    roles.cx.let_go(source);
-                }
                 roles.cx.end(side.session);
             }
         });
@@ -294,15 +249,13 @@ impl Relay {
             session,
             forwarded: Fifo::default(),
             counts: SideCounts::default(),
-            early: VecDeque::new(),
-            early_octets: 0,
-            held: SmallVec::new(),
+            waiting: Waiting::default(),
         });
         let place = self.pairs.insert(Pair { generation, config, sides });
         PairKey { place: u32::try_from(place).unwrap_or(u32::MAX), generation }
     }
 
-    fn pair(&self, key: PairKey) -> Option<&Pair> {
+    pub(super) fn pair(&self, key: PairKey) -> Option<&Pair> {
         self.pairs.get(key.place as usize).filter(|pair| pair.generation == key.generation)
     }
 
@@ -313,12 +266,6 @@ impl Relay {
     /// The session of the other side.
     pub(super) fn other_key(&self, number: u32) -> Option<SessionKey> {
         self.pairs.get(number as usize / 2)?.side(number ^ 1).map(|side| side.session)
-    }
-
-    /// Whether the other side can be written to.
-    pub(super) fn is_other_bound(&self, cx: &Cx, number: u32) -> bool {
-        let session = self.other_key(number).and_then(|key| cx.sessions.get(key));
-        session.is_some_and(|session| session.connection.is_some() && session.peer().is_some())
     }
 
     /// The head of a request of one side; the common checks have been made.
@@ -347,7 +294,7 @@ impl Relay {
             return Verdict::Refuse(code);
         }
         self.copy_head(cx, number, chunk);
-        if chunk.end.is_some() && !self.is_other_bound(cx, number) {
+        if chunk.end.is_some() && !self.may_leave(cx, number, method) {
             return self.keep_head(cx, number, chunk, method);
         }
         self.pass_head(cx, chunk, route, Some(number))
@@ -440,75 +387,6 @@ impl Relay {
         let Some(session) = pair.side(number).map(|side| side.session) else { return };
         let passage = Passage { pair: key, side, session, message: message(), body, end };
         cx.event(NodeEvent::Relay(Event::Passed(Box::new(passage))));
-    }
-
-    /// Keeps a whole request until the other side is connected.
-    fn keep_head(
-        &mut self,
-        cx: &mut Cx,
-        number: u32,
-        chunk: &Chunk<'_>,
-        method: Method<'_>,
-    ) -> Verdict {
-        let head = chunk.head;
-        let leaving = Leaving {
-            method,
-            before: head.rest,
-            range: None,
-            after: b"",
-            body: head.has_body.then_some((&[], chunk.body)),
-            octets: None,
-            end: chunk.end.unwrap_or(Continuation::Last),
-        };
-        let memory = (Memory::of(head), Passed::of(head, chunk.body.len()));
-        self.keep_early(cx, number, chunk.connection, memory, &leaving);
-        super::forward::accepted(method)
-    }
-
-    /// Keeps a request of side `number` until the other side is connected.
-    pub(super) fn keep_early(
-        &mut self,
-        cx: &mut Cx,
-        number: u32,
-        source: ConnectionId,
-        memory: (Option<Memory>, Passed),
-        leaving: &Leaving<'_>,
-    ) {
-        let Some(side) = self.pair_side_mut(number ^ 1) else { return };
-        let early = Early::new(source, memory, leaving);
-        side.early_octets += early.octets();
-        side.early.push_back(early);
-        if side.early_octets > EARLY_OCTETS_MAX && !side.held.contains(&source) {
-            side.held.push(source);
-            cx.hold(source);
-        }
-    }
-
-    /// A side is connected: it gets what waits.
-    pub(super) fn pair_bound(&mut self, cx: &mut Cx, number: u32) {
-        let Some(key) = self.pair_side_mut(number).map(|side| side.session) else { return };
-        let Some(side) = self.pair_side_mut(number) else { return };
-        let early = std::mem::take(&mut side.early);
-        let held = std::mem::take(&mut side.held);
-        side.early_octets = 0;
-        let route = Route { key, own: None, path: 0 };
-        for early in early {
-            let memory = early.memory.clone();
-            // What cannot be written is reported.
-            let _ = self.pass(cx, early.source, &route, memory, &early.leaving());
-        }
-        for source in held {
-            cx.let_go(source);
-        }
-    }
-
-    /// A side is gone. The application ends the pair; until then the other side is answered 481.
-    pub(super) fn pair_lost(&mut self, cx: &mut Cx, number: u32) {
-        let Some(side) = self.pair_side_mut(number) else { return };
-        side.early = VecDeque::new();
-        for source in std::mem::take(&mut side.held) {
-            cx.let_go(source);
-        }
     }
 }
 

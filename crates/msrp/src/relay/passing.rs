@@ -6,6 +6,7 @@
 //! what that takes).
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::node::ConnectionId;
 use crate::node::cx::{Cx, Unsent, Verdict};
@@ -31,6 +32,7 @@ pub(super) struct Passing {
     /// Where in them the line of `Byte-Range` is.
     line: (usize, usize),
     memory: Option<Memory>,
+    message_id: SmallVec<[u8; 32]>,
     /// The position of the first octet that was not passed on, from 1.
     start: u64,
     total: Option<u64>,
@@ -56,6 +58,7 @@ impl Passing {
             rest: head.rest.into(),
             line: range_line(head),
             memory: Memory::of(head),
+            message_id: head.message_id.unwrap_or_default().into(),
             start: range.start,
             total: range.total,
             is_cut: false,
@@ -200,9 +203,9 @@ impl Relay {
         let (range, leaving) = passing.leaving(&held, body, octets, end, is_whole);
         let memory = (passing.memory.clone(), range);
         if let Some(number) = passing.pair
-            && !self.is_other_bound(cx, number)
+            && !self.may_leave(cx, number, leaving.method)
         {
-            self.keep_early(cx, number, passing.source, memory, &leaving);
+            self.keep(cx, number, passing.source, memory, &passing.message_id, &leaving)?;
         } else {
             self.pass(cx, passing.source, &passing.route, memory, &leaving)?;
         }

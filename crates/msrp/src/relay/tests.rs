@@ -4,6 +4,7 @@ mod auth;
 mod examples;
 
 mod forward;
+mod hold;
 mod pair;
 mod stream;
 

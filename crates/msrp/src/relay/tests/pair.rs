@@ -6,18 +6,18 @@ use super::*;
 use crate::relay::{PairConfig, PairCounts, PairKey, PairSide, SideCounts};
 use crate::{Continuation, FromRule, Hop, Lost, Path, SessionKey};
 
-const ALICE: &str = "msrp://alice.example:7777/a1;tcp";
-const BOB: &str = "msrp://bob.example:8888/b1;tcp";
+pub(super) const ALICE: &str = "msrp://alice.example:7777/a1;tcp";
+pub(super) const BOB: &str = "msrp://bob.example:8888/b1;tcp";
 
-struct Two {
-    world: World,
-    pair: PairKey,
+pub(super) struct Two {
+    pub(super) world: World,
+    pub(super) pair: PairKey,
     sessions: [SessionKey; 2],
     /// Our URIs, as Alice and Bob see us.
-    own: [String; 2],
+    pub(super) own: [String; 2],
 }
 
-fn open(config: PairConfig) -> Two {
+pub(super) fn open(config: PairConfig) -> Two {
     let mut world = World::new();
     let here = |port| address(Scheme::Msrp, "im.example", port);
     let pair = world.node.open_pair(world.now, &here(1000), &here(2000), config);
@@ -33,7 +33,7 @@ fn open(config: PairConfig) -> Two {
 
 impl Two {
     /// Both peers connect, and bind their sessions.
-    fn bound(&mut self) -> [ConnectionId; 2] {
+    pub(super) fn bound(&mut self) -> [ConnectionId; 2] {
         let connections = [(); 2].map(|()| self.world.accept(None));
         for (index, path) in [ALICE, BOB].into_iter().enumerate() {
             self.bind(connections[index], index, path);
@@ -41,7 +41,7 @@ impl Two {
         connections
     }
 
-    fn bind(&mut self, connection: ConnectionId, index: usize, path: &str) {
+    pub(super) fn bind(&mut self, connection: ConnectionId, index: usize, path: &str) {
         let to = self.own[index].clone();
         let lines =
             format!("To-Path: {to}\nFrom-Path: {path}\nMessage-ID: e0{index}\nByte-Range: 1-0/0");
@@ -55,7 +55,7 @@ impl Two {
         self.alices_as("a001", more, body)
     }
 
-    fn alices_as(&self, id: &str, more: &str, body: &str) -> String {
+    pub(super) fn alices_as(&self, id: &str, more: &str, body: &str) -> String {
         let lines = format!(
             "To-Path: {}\nFrom-Path: {ALICE}\nMessage-ID: m1\n{more}\nContent-Type: text/plain",
             self.own[0]
