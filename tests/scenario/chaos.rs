@@ -2,7 +2,8 @@
 //! fail. A seed says who does what.
 //!
 //! `CHAOS_SEED=7 cargo test -p parlance-tests --test scenario chaos` plays one seed alone, which
-//! is what a failure names.
+//! is what a failure names; `CHAOS_SEED=21-60` plays these. Without it the seeds from 1 on are
+//! played, with `PARLANCE_LONG=1` more of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,6 +23,7 @@ const ROOM: &str = "sip:im-group-tea@ims.test";
 
 const USERS: usize = 50;
 const SEEDS: u64 = 20;
+const SEEDS_LONG: u64 = 200;
 const STEPS: usize = 150;
 
 /// Something that was said and taken.
@@ -260,26 +262,39 @@ async fn play(seed: u64) {
     assert!(chaos.said.iter().filter(|said| !said.owed.is_empty()).count() > 10, "it was quiet");
 }
 
-/// Every other seed from `first` on, or the one that the environment names.
-fn seeds(first: u64) -> impl Iterator<Item = u64> {
-    let one: Option<u64> = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok());
-    (first..=SEEDS).step_by(2).filter(move |seed| one.is_none_or(|one| one == *seed))
+/// The seeds that the environment names, or the usual ones; of those the odd or the even ones.
+fn seeds(rest: u64) -> impl Iterator<Item = u64> {
+    let number = |text: &str| text.trim().parse().expect("CHAOS_SEED is a number, or two as 3-9");
+    let seeds = match std::env::var("CHAOS_SEED") {
+        Ok(named) => match named.split_once('-') {
+            Some((first, last)) => number(first)..=number(last),
+            None => number(&named)..=number(&named),
+        },
+        Err(_) if long() => 1..=SEEDS_LONG,
+        Err(_) => 1..=SEEDS,
+    };
+    seeds.filter(move |seed| seed % 2 == rest)
+}
+
+fn long() -> bool {
+    std::env::var("PARLANCE_LONG").is_ok_and(|long| !matches!(&*long, "" | "0"))
+}
+
+async fn play_all(seeds: impl Iterator<Item = u64>) {
+    for seed in seeds {
+        println!("CHAOS_SEED={seed} cargo test -p parlance-tests --test scenario chaos");
+        story(async || play(seed).await).await;
+    }
 }
 
 // Covers: MSRP-060, MSRP-067, SEC-011
 #[tokio::test(start_paused = true)]
 async fn odd_seeds() {
-    for seed in seeds(1) {
-        println!("CHAOS_SEED={seed} cargo test -p parlance-tests --test scenario chaos");
-        story(async || play(seed).await).await;
-    }
+    play_all(seeds(1)).await;
 }
 
 // Covers: MSRP-060, MSRP-067, SEC-011
 #[tokio::test(start_paused = true)]
 async fn even_seeds() {
-    for seed in seeds(2) {
-        println!("CHAOS_SEED={seed} cargo test -p parlance-tests --test scenario chaos");
-        story(async || play(seed).await).await;
-    }
+    play_all(seeds(0)).await;
 }
