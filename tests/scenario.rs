@@ -21,6 +21,8 @@ mod isc;
 mod large;
 #[path = "scenario/loss.rs"]
 mod loss;
+#[path = "scenario/nodes.rs"]
+mod nodes;
 #[path = "scenario/pager.rs"]
 mod pager;
 #[path = "scenario/session.rs"]

@@ -45,6 +45,16 @@ pub const CORE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 
 /// The host of the server under test; its ports are the documented ones.
 pub const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 20));
 
+/// The host of the other server, where there are two.
+pub const CONFERENCES: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 21));
+
+/// The names of the two hosts.
+const SERVER_NAME: &str = "im.ims.test";
+const CONFERENCES_NAME: &str = "conf.ims.test";
+
+/// What makes a server that has no conferences of its own.
+const WITHOUT_CONFERENCES: &str = "[controlling]\nenabled = false\n";
+
 /// Why a world cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
@@ -74,6 +84,8 @@ pub struct Builder {
     shards: u8,
     core: CoreConfig,
     configuration: String,
+    /// The configuration of the other server.
+    conferences: Option<String>,
     users: Vec<String>,
     provisioned: bool,
     groups: Vec<String>,
@@ -89,6 +101,8 @@ pub struct World {
     pub core: Core,
     /// The server under test.
     pub server: Served,
+    /// The other server, see [`Builder::conferences`].
+    pub conferences: Option<Served>,
     users: BTreeMap<String, Ue>,
     memory: Arc<Memory>,
     builder: Builder,
@@ -106,6 +120,7 @@ impl World {
             shards: 1,
             core: CoreConfig::default(),
             configuration: String::new(),
+            conferences: None,
             users: Vec::new(),
             provisioned: true,
             groups: Vec::new(),
@@ -200,7 +215,7 @@ impl World {
         let store = self.server.store.clone();
         self.server.kill();
         let run = self.server.run + 1;
-        self.server = Served::start(&self.network, self.builder.setup(store, run))?;
+        self.server = Served::start(&self.network, self.builder.setup(SERVER, store, run))?;
         Ok(())
     }
 }
@@ -279,6 +294,21 @@ impl Builder {
         self
     }
 
+    /// Has the controlling function on a server of its own, with a store of its own, and with this
+    /// configuration: whole sections other than `[sip]` and `[controlling]`. The first server has
+    /// none then; the core sends to the second what is for services, and the two meet only over
+    /// SIP and MSRP.
+    #[must_use]
+    pub fn conferences(mut self, toml: &str) -> Self {
+        let sessions = format!("[controlling]\nsession_domain = \"{DOMAIN}\"\n");
+        self.conferences = Some(format!("{sessions}{toml}\n"));
+        self.configuration(WITHOUT_CONFERENCES).core(|core| {
+            core.services_at = format!("sip:im-term@{CONFERENCES_NAME}:5081;transport=tcp");
+            // The identities of its sessions lead there as well.
+            core.services.push("im-sess-".to_owned());
+        })
+    }
+
     /// Adds a user.
     #[must_use]
     pub fn user(mut self, name: &str) -> Self {
@@ -326,12 +356,18 @@ impl Builder {
         }
         let mut core = self.core.clone();
         core.seed = self.seed;
-        core.names.insert("im.ims.test".to_owned(), SERVER);
+        core.names.insert(SERVER_NAME.to_owned(), SERVER);
+        core.names.insert(CONFERENCES_NAME.to_owned(), CONFERENCES);
         if self.isc == Transport::Udp && core.criteria == SHIPPED_CRITERIA {
             core.criteria = SHIPPED_CRITERIA.replace(";transport=tcp", "");
         }
         let core = Core::start(network.attach(CORE), core)?;
-        let server = Served::start(&network, self.setup(store, 0))?;
+        let server = Served::start(&network, self.setup(SERVER, store, 0))?;
+        let other = self.conferences.as_ref().map(|_| {
+            let store = Store::of(Arc::new(Memory::new()));
+            Served::start(&network, self.setup(CONFERENCES, store, 0))
+        });
+        let conferences = other.transpose()?;
         let mut users = BTreeMap::new();
         for (place, name) in self.users.iter().enumerate() {
             core.subscribe(subscription(name, place));
@@ -342,7 +378,7 @@ impl Builder {
             let ue = Ue::start(network.attach(address(place)), config).with_msrp(streams)?;
             users.insert(name.clone(), ue);
         }
-        Ok(World { network, core, server, users, memory, builder: self })
+        Ok(World { network, core, server, conferences, users, memory, builder: self })
     }
 
     /// Puts the groups where the server reads them.
@@ -355,17 +391,24 @@ impl Builder {
             std::fs::write(directory.path().join(format!("{number}.xml")), document)?;
         }
         let groups = format!("[controlling]\ngroups = {:?}\n", directory.path());
-        self.configuration = match self.configuration.contains("[controlling]\n") {
-            true => self.configuration.replacen("[controlling]\n", &groups, 1),
-            false => format!("{groups}{}", self.configuration),
+        let hosting = self.conferences.as_mut().unwrap_or(&mut self.configuration);
+        *hosting = match hosting.contains("[controlling]\n") {
+            true => hosting.replacen("[controlling]\n", &groups, 1),
+            false => format!("{groups}{hosting}"),
         };
         self.directory = Some(Arc::new(directory));
         Ok(())
     }
 
-    fn setup(&self, store: Store, run: u64) -> ServerSetup {
+    fn setup(&self, host: IpAddr, store: Store, run: u64) -> ServerSetup {
+        let (name, configuration) = match (&self.conferences, host == CONFERENCES) {
+            (Some(other), true) => (CONFERENCES_NAME, other),
+            _ => (SERVER_NAME, &self.configuration),
+        };
         ServerSetup {
-            configuration: self.configuration.clone(),
+            host,
+            name,
+            configuration: configuration.clone(),
             shards: self.shards,
             store,
             seed: self.seed,

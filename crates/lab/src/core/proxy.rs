@@ -353,10 +353,11 @@ impl State {
         }
     }
 
-    /// Whether a request comes from an application server of the criteria.
+    /// Whether a request comes from an application server of the criteria or of the services.
     fn is_server(&self, peer: Peer) -> bool {
-        self.criteria.iter().any(|criterion| {
-            let server = self.peer_of(&criterion.application_server.server_name);
+        let servers = self.criteria.iter().map(|one| one.application_server.server_name.as_str());
+        servers.chain([self.config.services_at.as_str()]).any(|server| {
+            let server = self.peer_of(server);
             server.is_some_and(|server| same_host(peer.address, server.address.ip()))
         })
     }

@@ -23,7 +23,6 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::SERVER;
 use crate::network::{Connection, Listener, Network};
 use crate::transaction;
 
@@ -39,12 +38,14 @@ const RETRY: Duration = Duration::from_millis(1);
 /// The way to the core; what a role's handles have.
 #[derive(Debug)]
 struct Cores {
+    host: IpAddr,
     mailbox: mpsc::UnboundedSender<Command>,
     waiting: Arc<AtomicUsize>,
 }
 
 /// The receiving end, to be run.
 pub(super) struct Core {
+    host: IpAddr,
     mailbox: mpsc::UnboundedReceiver<Command>,
     waiting: Arc<AtomicUsize>,
     load: Load,
@@ -53,13 +54,13 @@ pub(super) struct Core {
 /// Connections and sessions that a core has.
 pub(super) type Load = Rc<Cell<(usize, usize)>>;
 
-/// MSRP of a server whose URIs say `SERVER` and [`PORT`], and its core.
-pub(super) fn core() -> (Media, Core, Load) {
+/// MSRP of a server whose URIs say `host` and [`PORT`], and its core.
+pub(super) fn core(host: IpAddr) -> (Media, Core, Load) {
     let (sender, mailbox) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let cores = Cores { mailbox: sender, waiting: Arc::clone(&waiting) };
+    let cores = Cores { host, mailbox: sender, waiting: Arc::clone(&waiting) };
     let load = Load::default();
-    let core = Core { mailbox, waiting, load: Rc::clone(&load) };
+    let core = Core { host, mailbox, waiting, load: Rc::clone(&load) };
     (Media::new(Arc::new(cores), TlsRules::default()), core, load)
 }
 
@@ -71,7 +72,7 @@ impl MediaCores for Cores {
     fn address(&self, secure: bool) -> Option<LocalAddress> {
         (!secure).then(|| LocalAddress {
             scheme: Scheme::Msrp,
-            host: SERVER.to_string().into(),
+            host: self.host.to_string().into(),
             port: PORT,
             transport: "tcp",
         })
@@ -195,6 +196,7 @@ impl Takers {
 }
 
 struct Running {
+    host: IpAddr,
     node: Node,
     network: Network,
     takers: Takers,
@@ -207,14 +209,15 @@ struct Running {
 impl Core {
     /// Runs the core on `network`. Must be called on a `LocalSet`.
     pub(super) async fn run(mut self, network: Network, seed: u64) {
-        let mut listener = network.listen(SocketAddr::new(SERVER, PORT));
+        let mut listener = network.listen(SocketAddr::new(self.host, PORT));
         let mut random = StdRng::seed_from_u64(seed);
         let entropy = Box::new(move || random.random::<u64>());
         let node = Node::new(0, 1, now(), NodeConfig::default(), entropy);
         let (happened, mut happens) = mpsc::unbounded_channel();
         let takers = Takers::default();
         let (links, held) = (BTreeMap::new(), BTreeMap::new());
-        let mut running = Running { node, network, takers, links, held, happened };
+        let host = self.host;
+        let mut running = Running { host, node, network, takers, links, held, happened };
         loop {
             let due = running.due();
             tokio::select! {
@@ -383,9 +386,10 @@ impl Running {
 
     fn connect(&self, id: ConnectionId, hop: Hop) {
         let (network, happened) = (self.network.clone(), self.happened.clone());
+        let host = self.host;
         tokio::task::spawn_local(async move {
             let connection = match address(&hop) {
-                Some(to) => network.connect(SERVER, to).await,
+                Some(to) => network.connect(host, to).await,
                 None => None,
             };
             let outcome = connection.map_or(Happened::Failed, Happened::Connected);

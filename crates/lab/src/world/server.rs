@@ -22,7 +22,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
 
-use super::{CORE, SERVER, WorldError, media};
+use super::{CONFERENCES, CONFERENCES_NAME, CORE, SERVER, SERVER_NAME, WorldError, media};
 use crate::network::{Link, Network, Outlet, Packet};
 
 /// The wall clock says this when a world begins: 2026-09-21T14:13:20Z.
@@ -31,6 +31,10 @@ const EPOCH: Duration = Duration::from_secs(1_790_000_000);
 /// What a server is started from.
 #[derive(Clone)]
 pub struct ServerSetup {
+    /// Where it is: its ports are the documented ones.
+    pub host: IpAddr,
+    /// The name of the host, which the server knows for its own.
+    pub name: &'static str,
     /// Sections of the configuration, as TOML, without `[sip]`.
     pub configuration: String,
     /// How many shards.
@@ -81,7 +85,9 @@ impl Served {
             (0..setup.shards).map(|_| mpsc::channel(capacity)).unzip();
         let mut secret = [7; 32];
         secret[0] = u8::try_from(setup.seed % 251).unwrap_or(0);
-        let (msrp, core, load) = media::core();
+        // Each node has a secret of its own.
+        secret[1] ^= u8::from(setup.host == CONFERENCES);
+        let (msrp, core, load) = media::core(setup.host);
         let parts = Parts {
             plans,
             locals,
@@ -140,13 +146,14 @@ fn clock() -> Clock {
 
 fn configuration(setup: &ServerSetup) -> String {
     let core = CORE.ip();
+    let ServerSetup { host, name, .. } = setup;
     let listen = |port: u16, side: &str| {
         format!(
-            "[[sip.listen]]\naddress = \"{SERVER}:{port}\"\ntransports = [\"udp\", \"tcp\"]\n\
+            "[[sip.listen]]\naddress = \"{host}:{port}\"\ntransports = [\"udp\", \"tcp\"]\n\
              side = \"{side}\"\n"
         )
     };
-    let mut text = format!("[sip]\nnext_hop = \"sip:{CORE};lr\"\n");
+    let mut text = format!("[sip]\nnames = [\"{name}\"]\nnext_hop = \"sip:{CORE};lr\"\n");
     text.push_str(&listen(5080, "originating"));
     text.push_str(&listen(5081, "terminating"));
     text.push_str(&listen(5082, "registration"));
@@ -298,11 +305,12 @@ impl Wire for SimulatedWire {
         true
     }
 
-    /// The only names there are: the core's and the server's own.
+    /// The only names there are: the core's and those of the servers.
     fn lookup(&self, hop: &NextHop) -> Lookup {
         let ip: Option<IpAddr> = match hop.host.as_str() {
             "core.ims.test" => Some(CORE.ip()),
-            "im.ims.test" => Some(SERVER),
+            SERVER_NAME => Some(SERVER),
+            CONFERENCES_NAME => Some(CONFERENCES),
             _ => None,
         };
         let port = hop.port.unwrap_or(5060);
