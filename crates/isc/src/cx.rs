@@ -16,7 +16,7 @@ use parlance_sip::{
 use parlance_store::Millis;
 
 use crate::forward::{self, Forwarding, Outcome};
-use crate::shard::Inner;
+use crate::shard::{Counted, Inner};
 use crate::wire::{Locals, NextHop, Targets};
 use crate::{Incoming, Node, Task};
 
@@ -62,7 +62,16 @@ impl Cx {
 
     /// Runs a task on this shard beside the others.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        tokio::task::spawn_local(task);
+        let counted = Counted::new(&self.0.tasks);
+        tokio::task::spawn_local(async move {
+            task.await;
+            drop(counted);
+        });
+    }
+
+    /// How many tasks of this shard have not ended.
+    pub fn tasks(&self) -> usize {
+        self.0.tasks.get()
     }
 
     /// Runs a task on the shard that owns `user`'s lane, which may be another one.

@@ -118,7 +118,25 @@ pub(crate) struct Inner {
     /// When the loop will look at the timers next.
     sleeping: Cell<Option<std::time::Instant>>,
     wake: Notify,
+    /// How many tasks run.
+    pub(crate) tasks: Rc<Cell<usize>>,
     meter: Meter,
+}
+
+/// A task that is counted until this is dropped, however it ends.
+pub(crate) struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    pub(crate) fn new(tasks: &Rc<Cell<usize>>) -> Self {
+        tasks.set(tasks.get() + 1);
+        Self(Rc::clone(tasks))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 impl Inner {
@@ -297,6 +315,7 @@ impl Shard {
             peer_names: RefCell::new(Arc::from([])),
             sleeping: Cell::new(None),
             wake: Notify::new(),
+            tasks: Rc::default(),
             meter: Meter::new(),
         });
         let made = dispatch(&Cx(Rc::clone(&inner)));

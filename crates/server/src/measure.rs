@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub(crate) const TRANSACTIONS: &str = "parlance_transactions";
 pub(crate) const DIALOGS: &str = "parlance_dialogs";
+pub(crate) const TASKS: &str = "parlance_tasks";
 pub(crate) const QUEUED: &str = "parlance_shard_queue";
 pub(crate) const WAITING: &str = "parlance_store_waiting";
 const SESSIONS: &str = "parlance_controlling_sessions";
@@ -78,6 +79,7 @@ fn describe() {
     }
     describe_gauge!(TRANSACTIONS, Unit::Count, "Transactions, by shard and kind");
     describe_gauge!(DIALOGS, Unit::Count, "Dialogs in which the server is a user agent, by shard");
+    describe_gauge!(TASKS, Unit::Count, "Tasks that run, by shard; each request is one at first");
     describe_gauge!(SESSIONS, Unit::Count, "Sessions of groups and conferences that run");
     describe_gauge!(PARTICIPANTS, Unit::Count, "Participants that are in them");
     describe_gauge!(EXPLOSIONS, Unit::Count, "Messages that are being sent to a list or group");

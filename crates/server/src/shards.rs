@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use crate::assembly::Assembly;
-use crate::measure::{DIALOGS, QUEUED, TRANSACTIONS};
+use crate::measure::{DIALOGS, QUEUED, TASKS, TRANSACTIONS};
 use crate::wire::NetWire;
 
 /// How long a shard may take to say that it lives; local value.
@@ -113,7 +113,7 @@ pub(crate) async fn pulse(node: &Node) -> Option<Vec<Load>> {
         let (answer, answered) = oneshot::channel();
         let ask = ShardInput::Run(Box::new(move |cx| {
             // Nobody waits any more after the time for the answer.
-            let _ = answer.send((cx.load(), cx.dialogs()));
+            let _ = answer.send((cx.load(), cx.dialogs(), cx.tasks()));
             Box::pin(std::future::ready(()))
         }));
         let shard = number.to_string();
@@ -123,13 +123,14 @@ pub(crate) async fn pulse(node: &Node) -> Option<Vec<Load>> {
             queue.send(ask).await.ok()?;
             answered.await.ok()
         };
-        let ((servers, unanswered, clients), dialogs) =
+        let ((servers, unanswered, clients), dialogs, tasks) =
             timeout(PULSE, asked).await.ok().flatten()?;
         for (kind, count) in [("server", servers), ("unanswered", unanswered), ("client", clients)]
         {
             gauge!(TRANSACTIONS, "shard" => shard.clone(), "kind" => kind).set(count as f64);
         }
-        gauge!(DIALOGS, "shard" => shard).set(dialogs as f64);
+        gauge!(DIALOGS, "shard" => shard.clone()).set(dialogs as f64);
+        gauge!(TASKS, "shard" => shard).set(tasks as f64);
         loads.push(Load { unanswered, dialogs });
     }
     Some(loads)
