@@ -10,6 +10,7 @@
 //! | responses and reports | `back` | RFC 4976 §6.4.3 |
 //! | pairs (B2BUA) | `pair` | RFC 6714 §6.2 |
 //! | what waits for a side of one | `waiting` | |
+//! | pairs whose peers change | `renew` | |
 //! | the client of relays | [`RelayClient`] | RFC 4976 §5.1 |
 //!
 //! A grant is a URI that stands in front of a client: what comes from the client goes on to the
@@ -30,6 +31,7 @@ mod forward;
 mod grant;
 mod pair;
 mod passing;
+mod renew;
 mod route;
 mod waiting;
 

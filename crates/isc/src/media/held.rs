@@ -1,7 +1,7 @@
 //! What a handle holds at a core, and ends when it is dropped.
 
 use parlance_msrp::SessionKey;
-use parlance_msrp::relay::PairKey;
+use parlance_msrp::relay::{PairCounts, PairKey, PairSide};
 use parlance_msrp::switch::RoomId;
 
 use super::{AtCore, Place};
@@ -10,7 +10,7 @@ use super::{AtCore, Place};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
     Endpoint(SessionKey),
-    Pair(PairKey, [SessionKey; 2]),
+    Pair(PairKey),
     Room(RoomId),
     Leg(SessionKey),
 }
@@ -22,11 +22,8 @@ impl What {
                 at.node.end_endpoint(at.now, session);
                 at.sinks.unsubscribe(session);
             }
-            Self::Pair(pair, sessions) => {
-                at.node.end_pair(at.now, pair);
-                for session in sessions {
-                    at.sinks.unsubscribe(session);
-                }
+            Self::Pair(pair) => {
+                end_pair(at, pair);
             }
             // Its legs are handles of their own.
             Self::Room(room) => at.node.close_room(at.now, room),
@@ -36,6 +33,16 @@ impl What {
             }
         }
     }
+}
+
+/// Ends a pair with the sessions that it has by now; what has passed.
+pub(super) fn end_pair(at: &mut AtCore<'_>, pair: PairKey) -> Option<PairCounts> {
+    let sides = [PairSide::Offerer, PairSide::Answerer];
+    let sessions = sides.map(|side| at.node.pair_session(pair, side));
+    for session in sessions.into_iter().flatten() {
+        at.sinks.unsubscribe(session);
+    }
+    at.node.end_pair(at.now, pair)
 }
 
 /// Ends what is open when dropped.

@@ -6,15 +6,18 @@ use parlance_msrp::{Event, LocalAddress, Lost, MsrpUri, Scheme, SessionKey};
 use parlance_sip::sdp::{Direction, MediaRanges};
 use tokio::sync::mpsc;
 
-use super::held::{Held, What};
-use super::{EVENTS_MAX, MediaError, Place, Told, Towards};
+use super::held::{Held, What, end_pair};
+use super::{AtCore, EVENTS_MAX, MediaError, Place, Told, Towards};
 
 /// One pair. Dropped: both sessions end.
 #[derive(Debug)]
 pub struct Pair {
     held: Held,
     key: PairKey,
-    sessions: Towards<SessionKey>,
+    /// The sessions whose events count; `None` where nobody is.
+    sessions: Towards<Option<SessionKey>>,
+    /// Where they come from; held by the core alone, whose end so is noticed.
+    sink: mpsc::WeakSender<Event>,
     uris: Towards<MsrpUri>,
     max_size: Option<u64>,
     events: mpsc::Receiver<Event>,
@@ -27,7 +30,8 @@ pub struct Pair {
 pub enum PairEvent {
     /// The connection of a side stands.
     Connected(PairSide),
-    /// A side has failed and is gone: the role ends both dialogs and drops the pair.
+    /// A side has failed and is gone: the role ends both dialogs and drops the pair, or gives the
+    /// side to somebody else.
     Lost(PairSide, Lost),
     /// A chunk has passed, when [`PairConfig::copies`] asks for them.
     Passed(Box<Passage>),
@@ -43,6 +47,7 @@ impl Pair {
     ) -> Result<Self, MediaError> {
         let (sink, events) = mpsc::channel(EVENTS_MAX);
         let (at_place, max_size) = (place.clone(), config.max_size);
+        let own_sink = sink.downgrade();
         let opened = place.run(move |at| {
             let Towards { offerer, answerer } = &addresses;
             let key = at.node.open_pair(at.now, offerer, answerer, config);
@@ -53,7 +58,7 @@ impl Pair {
             for session in [sessions.offerer, sessions.answerer] {
                 at.sinks.subscribe(session, sink.clone());
             }
-            let held = at_place.hold(What::Pair(key, [sessions.offerer, sessions.answerer]));
+            let held = at_place.hold(What::Pair(key));
             let uri = |session| at.node.uri(session).cloned();
             let uris =
                 Towards { offerer: uri(sessions.offerer)?, answerer: uri(sessions.answerer)? };
@@ -63,7 +68,11 @@ impl Pair {
         Ok(Self {
             held,
             key,
-            sessions,
+            sessions: Towards {
+                offerer: Some(sessions.offerer),
+                answerer: Some(sessions.answerer),
+            },
+            sink: own_sink,
             uris,
             max_size,
             events,
@@ -109,11 +118,59 @@ impl Pair {
     /// # Errors
     /// [`MediaError`]; nothing has changed then.
     pub async fn agree(&mut self, side: PairSide, agreement: &Agreement) -> Result<(), MediaError> {
-        let (session, told) = (*self.sessions.of(side), Told::new(agreement));
+        let session = self.sessions.of(side).ok_or(MediaError::Gone)?;
+        let told = Told::new(agreement);
         let before = self.agreed.of(side).as_ref();
         let again = before.is_some_and(|before| agreement.continues(before));
         self.held.place().run(move |at| told.tell(at, session, again)).await?;
         *self.agreed.of_mut(side) = Some(agreement.clone());
+        Ok(())
+    }
+
+    /// Ends the session of a side; the other side stays as it is, and what it sends is answered 403
+    /// until [`Pair::renew`]. Without either side the pair is [`PairEvent::Gone`].
+    pub fn vacate(&mut self, side: PairSide) {
+        *self.sessions.of_mut(side) = None;
+        *self.agreed.of_mut(side) = None;
+        let (key, place) = (self.key, self.held.place());
+        let vacate = move |at: &mut AtCore<'_>| {
+            if let Some(session) = at.node.pair_session(key, side) {
+                at.sinks.unsubscribe(session);
+            }
+            at.node.vacate_pair_side(at.now, key, side);
+        };
+        place.cores.run_always(place.core, Box::new(vacate));
+    }
+
+    /// Gives a side a new session with a new URI, with TLS or without: for another peer, or for
+    /// another path of the same one. The session before it ends.
+    ///
+    /// # Errors
+    /// [`MediaError`]; whoever had the side has lost it then, as when it is dropped before it is
+    /// ready.
+    pub async fn renew(
+        &mut self,
+        side: PairSide,
+        secure: bool,
+        media: &super::Media,
+    ) -> Result<(), MediaError> {
+        *self.sessions.of_mut(side) = None;
+        *self.agreed.of_mut(side) = None;
+        let address = media.address(secure).ok_or(MediaError::NoListener)?;
+        let key = self.key;
+        let sink = self.sink.upgrade().ok_or(MediaError::Gone)?;
+        let renewed = self.held.place().run(move |at| {
+            let before = at.node.pair_session(key, side);
+            let session = at.node.renew_pair_side(at.now, key, side, &address)?;
+            at.sinks.subscribe(session, sink);
+            if let Some(before) = before {
+                at.sinks.unsubscribe(before);
+            }
+            Some((session, at.node.uri(session).cloned()?))
+        });
+        let (session, uri) = renewed.await?.ok_or(MediaError::Gone)?;
+        *self.sessions.of_mut(side) = Some(session);
+        *self.uris.of_mut(side) = uri;
         Ok(())
     }
 
@@ -132,7 +189,7 @@ impl Pair {
     /// [`MediaError`]: what has passed is not known. The pair ends all the same.
     pub async fn end(self) -> Result<Option<PairCounts>, MediaError> {
         let key = self.key;
-        self.held.place().run(move |at| at.node.end_pair(at.now, key)).await
+        self.held.place().run(move |at| end_pair(at, key)).await
     }
 
     /// The next event; after [`PairEvent::Gone`] none comes. Cancel-safe.
@@ -142,9 +199,15 @@ impl Pair {
                 return std::future::pending().await;
             }
             match self.events.recv().await {
-                Some(Event::Bound { session }) => return PairEvent::Connected(self.side(session)),
+                Some(Event::Bound { session }) => {
+                    if let Some(side) = self.side(session) {
+                        return PairEvent::Connected(side);
+                    }
+                }
                 Some(Event::Lost { session, why }) => {
-                    return PairEvent::Lost(self.side(session), why);
+                    if let Some(side) = self.side(session) {
+                        return PairEvent::Lost(side, why);
+                    }
                 }
                 Some(Event::Relay(relay::Event::Passed(passage))) => {
                     return PairEvent::Passed(passage);
@@ -159,8 +222,10 @@ impl Pair {
         }
     }
 
-    fn side(&self, session: SessionKey) -> PairSide {
-        if session == self.sessions.offerer { PairSide::Offerer } else { PairSide::Answerer }
+    /// The side that has this session now; what was said of one before counts no more.
+    fn side(&self, session: SessionKey) -> Option<PairSide> {
+        let sides = [PairSide::Offerer, PairSide::Answerer];
+        sides.into_iter().find(|side| *self.sessions.of(*side) == Some(session))
     }
 }
 

@@ -194,6 +194,49 @@ async fn a_pair_passes_between_its_peers_and_counts() {
     assert_eq!(bench.load(), (0, 0));
 }
 
+// Covers: PF-065
+#[tokio::test(start_paused = true)]
+async fn one_side_of_a_pair_can_be_given_to_others() {
+    let bench = Bench::new();
+    let towards = Towards { offerer: false, answerer: false };
+    let mut pair = bench.done(bench.media.pair(towards, PairConfig::default())).await.unwrap();
+    let [offerer, answerer] = [PairSide::Offerer, PairSide::Answerer];
+    let (to_alice, to_bob) = (pair.uri(offerer).clone(), pair.uri(answerer).clone());
+    bench.done(pair.agree(offerer, &agreement(&to_alice, ALICE, false))).await.unwrap();
+    pair.vacate(answerer);
+    bench.work();
+    assert_eq!(bench.load(), (1, 1));
+    let refused = bench.done(pair.agree(answerer, &agreement(&to_bob, BOB, false))).await;
+    assert_eq!(refused, Err(MediaError::Gone), "nobody is there");
+    let alice = bench.accept(0);
+    let idle = bench.octets(0, alice, &send(&to_alice, ALICE));
+    assert!(start(&idle).contains(" 403 "), "{idle}");
+    assert!(matches!(pair.next().await, PairEvent::Connected(PairSide::Offerer)));
+    for _ in 0..2 {
+        bench.done(pair.renew(answerer, false, &bench.media)).await.unwrap();
+        let own = pair.uri(answerer).clone();
+        assert_ne!(own, to_bob);
+        bench.done(pair.agree(answerer, &agreement(&own, BOB, false))).await.unwrap();
+        let bob = bench.accept(0);
+        bench.octets(0, bob, &request("SEND", &own, BOB, "Message-ID: m0\r\n"));
+        assert!(matches!(pair.next().await, PairEvent::Connected(PairSide::Answerer)));
+        bench.octets(0, alice, &send(&to_alice, ALICE));
+        assert!(bench.written(0, bob).contains("\r\n\r\nhello\r\n"));
+        // He is lost, which counts while he has the side.
+        bench.lose(0, bob);
+    }
+    assert!(matches!(pair.next().await, PairEvent::Lost(PairSide::Answerer, _)));
+    let none = bench.done(pair.renew(answerer, true, &bench.media)).await;
+    assert_eq!(none, Err(MediaError::NoListener));
+    bench.done(pair.renew(answerer, false, &bench.media)).await.unwrap();
+    drop(pair);
+    bench.work();
+    assert_eq!(bench.load(), (0, 0));
+    let mut pair = bench.done(bench.media.pair(towards, PairConfig::default())).await.unwrap();
+    bench.end(1);
+    assert!(matches!(pair.next().await, PairEvent::Gone));
+}
+
 /// A message of `from` to the whole room.
 fn said(to: &MsrpUri, path: &str, from: &str) -> String {
     let body =

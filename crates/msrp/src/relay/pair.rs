@@ -16,6 +16,7 @@ use crate::node::receive::{Chunk, More};
 use crate::pending::Fifo;
 use crate::relay::back::{Forwarded, Passed};
 use crate::relay::forward::Route;
+use crate::relay::renew::Begun;
 use crate::relay::waiting::Waiting;
 use crate::relay::{Event, Relay};
 use crate::session::{LocalAddress, SessionKey, Usage};
@@ -153,6 +154,8 @@ pub(super) struct Side {
     counts: SideCounts,
     /// What waits for this side.
     pub(super) waiting: Waiting,
+    /// What was begun towards its session, once others have had this side.
+    pub(super) begun: Option<Begun>,
 }
 
 impl Node {
@@ -250,6 +253,7 @@ impl Relay {
             forwarded: Fifo::default(),
             counts: SideCounts::default(),
             waiting: Waiting::default(),
+            begun: None,
         });
         let place = self.pairs.insert(Pair { generation, config, sides });
         PairKey { place: u32::try_from(place).unwrap_or(u32::MAX), generation }
@@ -285,8 +289,11 @@ impl Relay {
         }
         let Some(key) = self.other_key(number) else { return Verdict::Refuse(481) };
         if cx.sessions.get(key).is_none() {
-            // Its peer is gone, and with it what this was for.
-            return Verdict::Refuse(481);
+            // Its peer is gone, and with it what this was for, unless another one may come.
+            return Verdict::Refuse(if self.may_be_renewed(number ^ 1) { 403 } else { 481 });
+        }
+        if !self.has_begun(number ^ 1, chunk) {
+            return Verdict::Refuse(413);
         }
         let route = Route { key, own: None, path: 0 };
         if let Err(code) = self.check_head(number, chunk) {

@@ -12,8 +12,8 @@ use crate::node::ConnectionId;
 use crate::node::cx::{Cx, Unsent, Verdict};
 use crate::node::receive::{Chunk, More};
 use crate::relay::Relay;
-use crate::relay::back::Passed;
-use crate::relay::forward::{Leaving, Memory, Route, accepted};
+use crate::relay::back::{Forwarded, Passed};
+use crate::relay::forward::{Leaving, Memory, Route, accepted, remembered};
 use crate::{Continuation, Head, Method, Start};
 
 /// Octets of a chunk that is not the last, at least (RFC 4975 §7.1: SHOULD NOT be shorter).
@@ -81,6 +81,14 @@ impl Passing {
     #[cfg(test)]
     pub(super) fn held_octets(&self) -> usize {
         self.held.len()
+    }
+
+    /// What its sender is told of when it fails now.
+    fn given_up(&mut self) -> Option<Forwarded> {
+        let memory = self.memory.take().filter(|_| !self.failed)?;
+        let octets = self.held.len() as u64;
+        let range = Passed { start: self.start, octets, total: self.total };
+        remembered(memory, range, self.source)
     }
 
     /// As it leaves when `body` is put after what is held.
@@ -226,6 +234,25 @@ impl Relay {
         passing.held.clear();
         // Nobody waits for an answer to it.
         let _ = self.emit(cx, passing, (&[], None), Continuation::Abort, false);
+    }
+
+    /// The peer on side `number` of a pair goes: what it was sending is aborted, what was being sent
+    /// to it has failed.
+    pub(super) fn stop_passing(&mut self, cx: &mut Cx, number: u32) {
+        let is_of = |passing: &Passing| passing.pair.is_some_and(|pair| pair / 2 == number / 2);
+        let under_way = self.passing.iter().filter(|(_, passing)| is_of(passing));
+        let connections: Vec<ConnectionId> = under_way.map(|(connection, _)| *connection).collect();
+        for connection in connections {
+            let Some(mut passing) = self.passing.remove(&connection) else { continue };
+            if passing.pair == Some(number) {
+                self.abort(cx, &mut passing);
+            } else if let Some(failed) = passing.given_up() {
+                self.report(cx, passing.route.key, &failed, 481);
+            }
+            passing.failed = true;
+            passing.held.clear();
+            self.passing.insert(connection, passing);
+        }
     }
 
     /// The same for a message whose next chunk is refused with its head.

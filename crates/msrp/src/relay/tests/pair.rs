@@ -410,3 +410,106 @@ fn an_unseen_pair_has_the_uris_of_its_peers() {
     assert!(read.contains(&send("~", ALICE, BOB, "first")), "{read}");
     assert!(world.read(bob).contains(&send("~", BOB, ALICE, "second")));
 }
+
+impl Two {
+    /// Another peer takes Bob's side.
+    fn renew(&mut self, path: &str) -> ConnectionId {
+        let (now, side) = (self.world.now, PairSide::Answerer);
+        let here = address(Scheme::Msrp, "im.example", 2000);
+        let session = self.world.node.renew_pair_side(now, self.pair, side, &here).unwrap();
+        self.sessions[1] = session;
+        self.own[1] = self.world.node.uri(session).unwrap().to_string();
+        let peer = Path::new(path.as_bytes());
+        self.world.node.set_peer(now, session, peer, FromRule::Whole);
+        let connection = self.world.accept(None);
+        self.bind(connection, 1, path);
+        connection
+    }
+}
+
+const CAROL: &str = "msrp://carol.example:8888/c1;tcp";
+
+// Covers: PF-062, PF-064, PF-065
+#[test]
+fn one_side_stays_while_the_other_changes() {
+    let mut two = open(PairConfig::default());
+    let [alice, bob] = two.bound();
+    let own = two.own.clone();
+    two.world.text(alice, &two.alices_as("a001", "", "to Bob"));
+    assert!(two.world.read(bob).contains("to Bob"));
+    two.world.octets(alice);
+    two.world.node.vacate_pair_side(two.world.now, two.pair, PairSide::Answerer);
+    two.world.drain();
+    // What Bob had not answered has failed.
+    let report = two.world.read(alice);
+    assert!(report.contains(" REPORT") && report.contains("Status: 000 481"), "{report}");
+    two.world.text(alice, &two.alices_as("a002", "", "to nobody"));
+    assert_eq!(two.world.read(alice), response("a002", "403 Forbidden", ALICE, &two.own[0]));
+    let carol = two.renew(CAROL);
+    assert_eq!((&two.own[0], &two.own[1] != &own[1]), (&own[0], true));
+    two.world.text(alice, &two.alices_as("a003", "", "to Carol"));
+    assert!(two.world.read(carol).contains("to Carol"));
+    let lines = format!(
+        "To-Path: {}\nFrom-Path: {CAROL}\nMessage-ID: c2\nContent-Type: text/plain",
+        two.own[1]
+    );
+    two.world.text(carol, &request("c002", "SEND", &lines, Some("of Carol")));
+    assert!(two.world.read(alice).contains("of Carol"));
+    // Bob is not let back in.
+    let lines = format!("To-Path: {}\nFrom-Path: {BOB}\nMessage-ID: b2", own[1]);
+    two.world.text(bob, &request("b002", "SEND", &lines, Some("me too")));
+    assert!(two.world.read(bob).contains(" 481"));
+    assert_eq!(two.world.node.load().1, 2);
+    two.world.node.end_pair(two.world.now, two.pair).unwrap();
+    assert_eq!(two.world.node.load().1, 0);
+}
+
+// Covers: PF-065
+#[test]
+fn half_a_message_does_not_reach_the_next_peer() {
+    let mut two = open(PairConfig::default());
+    let [alice, _bob] = two.bound();
+    let carol = two.renew(CAROL);
+    let part = |two: &Two, id: &str, range: &str, end: char| {
+        let text = two.alices_as(id, &format!("Byte-Range: {range}"), "part");
+        text.replace("$\r\n", &format!("{end}\r\n"))
+    };
+    let first = part(&two, "a001", "1-4/8", '+');
+    two.world.text(alice, &first);
+    assert!(two.world.read(carol).contains("part"));
+    two.world.octets(alice);
+    let dave = two.renew(BOB);
+    two.world.octets(alice);
+    let second = part(&two, "a002", "5-8/8", '$');
+    two.world.text(alice, &second);
+    assert_eq!(two.world.read(alice), response("a002", "413 Stop Sending", ALICE, &two.own[0]));
+    assert_eq!(two.world.read(dave), "");
+    // The same within one chunk of which the end has not come.
+    let whole = two.alices_as("a003", "Byte-Range: 1-8000/8000", &"x".repeat(8_000));
+    let (head, tail) = whole.split_at(5_000);
+    two.world.text(alice, head);
+    assert!(two.world.read(dave).contains("xxx"));
+    let erin = two.renew(CAROL);
+    let report = two.world.read(alice);
+    assert!(report.contains("Status: 000 481"), "{report}");
+    two.world.text(alice, tail);
+    assert_eq!(two.world.read(erin), "");
+    // And in the other direction: Alice hears that there is no more.
+    two.world.octets(alice);
+    let lines = format!(
+        "To-Path: {}\nFrom-Path: {CAROL}\nMessage-ID: e9\nByte-Range: 1-8000/8000\n\
+         Content-Type: text/plain",
+        two.own[1]
+    );
+    let whole = request("e001", "SEND", &lines, Some(&"y".repeat(8_000)));
+    let (head, tail) = whole.split_at(5_000);
+    two.world.text(erin, head);
+    let begun = two.world.read(alice);
+    assert!(begun.contains("yyy"), "{begun} {}", two.world.read(erin));
+    two.world.node.vacate_pair_side(two.world.now, two.pair, PairSide::Answerer);
+    two.world.drain();
+    let aborted = two.world.read(alice);
+    assert!(aborted.ends_with("#\r\n"), "{aborted}");
+    two.world.text(erin, tail);
+    assert_eq!(two.world.read(alice), "");
+}
