@@ -1,1 +1,3 @@
-//! Scenario helpers shared by the integration tests.
+//! What the scenarios across the crates have in common: the server as a process of its own.
+
+pub mod process;
