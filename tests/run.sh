@@ -3,7 +3,8 @@
 #
 # usage: tests/run.sh [--long]
 #
-# --long sets PARLANCE_LONG=1: tests that read it take longer (the kill loop, fuzzing, the chaos).
+# --long sets PARLANCE_LONG=1: tests that read it take longer (the kill loop, fuzzing, the chaos), and
+# the soak an hour, or SOAK_MINUTES.
 # One line a stage with its time; the last line is `N passed, N failed`, which counts the Rust
 # tests, the cases of the real trial, and each other stage as one. Exit status 1 when one failed.
 set -euo pipefail

@@ -172,6 +172,8 @@ struct State {
     /// When a branch to the application server has been silent for too long.
     waits: BinaryHeap<Reverse<(Instant, u64, usize)>>,
     number: u64,
+    /// The number of the last context when something was forgotten last.
+    forgotten: u64,
     third_party: Vec<ThirdParty>,
     trace: VecDeque<Traced>,
     counts: Counts,
@@ -199,6 +201,7 @@ impl Core {
             invites: HashMap::new(),
             waits: BinaryHeap::new(),
             number: 0,
+            forgotten: 0,
             third_party: Vec::new(),
             trace: VecDeque::new(),
             counts: Counts::default(),
@@ -256,6 +259,19 @@ impl Core {
         let state = self.0.borrow();
         let (retransmitted, absorbed) = state.transactions.repeats();
         Counts { retransmitted, absorbed, ..state.counts }
+    }
+
+    /// Forgets what is over: INVITEs that were answered before the last time something was
+    /// forgotten, and third-party REGISTERs. For runs of hours; others want to look back.
+    pub fn forget(&self) {
+        let state = &mut *self.0.borrow_mut();
+        let before = std::mem::replace(&mut state.forgotten, state.number);
+        state.contexts.retain(|number, context| *number > before || !context.answered);
+        let contexts = &state.contexts;
+        state.invites.retain(|_, number| contexts.contains_key(number));
+        if state.third_party.iter().all(|told| told.status.is_some()) {
+            state.third_party.clear();
+        }
     }
 
     /// Requests that have no final answer yet.

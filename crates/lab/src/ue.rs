@@ -266,6 +266,12 @@ impl Ue {
         self.0.borrow().received.iter().filter(took).map(Received::text).collect()
     }
 
+    /// Forgets what is over: requests that were answered, sessions that have ended. What a script
+    /// has in its hands stays as it is. For runs of hours; others want to look back.
+    pub fn forget(&self) {
+        self.0.borrow_mut().forget();
+    }
+
     /// What `rsip` could not read.
     pub fn unreadable(&self) -> Vec<Bytes> {
         self.0.borrow().unreadable.clone()

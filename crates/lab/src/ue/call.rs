@@ -55,6 +55,11 @@ impl Leg {
 }
 
 impl Leg {
+    /// Whether a BYE came.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
+    }
+
     pub(super) fn dialog(&self, call_id: &str) -> Dialog {
         Dialog {
             call_id: call_id.to_owned(),

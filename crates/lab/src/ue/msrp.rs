@@ -107,6 +107,11 @@ impl Client {
         self.0.hearing.notify_waiters();
     }
 
+    /// Forgets the requests to which nobody awaits a response.
+    pub(super) fn forget(&self) {
+        self.0.waiting.borrow_mut().retain(|_, waiting| !waiting.is_closed());
+    }
+
     /// A session with a URI of its own.
     pub(super) fn open(&self) -> Rc<Session> {
         let (address, id) = (self.0.address, self.token() + &self.token());

@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) local: SocketAddr,
     pub(super) transactions: Transactions<ClientId>,
     pub(super) sent: HashMap<ClientId, Sent>,
+    /// Those of `sent` that were answered when something was forgotten last.
+    old: Vec<ClientId>,
     pub(super) received: Vec<Received>,
     pub(super) behaviour: Behaviour,
     pub(super) script: VecDeque<Behaviour>,
@@ -94,6 +96,7 @@ impl State {
             local: outlet.local(),
             transactions: Transactions::new(outlet),
             sent: HashMap::new(),
+            old: Vec::new(),
             received: Vec::new(),
             behaviour: Behaviour::Answer(200),
             script: VecDeque::new(),
@@ -108,6 +111,27 @@ impl State {
             cseq: 0,
             registration,
             changed: Rc::new(Notify::new()),
+        }
+    }
+
+    /// Forgets what is over. What was sent is kept until the second time, since what follows an
+    /// answer may still be to come.
+    pub(super) fn forget(&mut self) {
+        for id in std::mem::take(&mut self.old) {
+            self.sent.remove(&id);
+        }
+        let answered = self.sent.iter().filter(|(_, sent)| sent.first.is_some());
+        self.old = answered.map(|(id, _)| id.clone()).collect();
+        if self.later.is_empty() && self.received.iter().all(|one| one.status.is_some()) {
+            self.received.clear();
+            self.places.clear();
+        }
+        for chat in self.chats.extract_if(.., |chat| chat.ended.get()) {
+            self.legs.remove(&chat.call_id);
+        }
+        self.legs.retain(|_, leg| !leg.is_over());
+        if let Some(client) = &self.msrp {
+            client.forget();
         }
     }
 
