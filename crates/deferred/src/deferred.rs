@@ -286,8 +286,12 @@ fn identities(decision: &Decision) -> Vec<Aor> {
 }
 
 impl Deferral for Deferred {
-    fn pending<'a>(&'a self, user: &'a UserId) -> Local<'a, bool> {
-        Box::pin(self.is_pending(user))
+    fn pending<'a>(&'a self, cx: &'a Cx, user: &'a UserId) -> Local<'a, bool> {
+        Box::pin(self.is_pending(cx, user))
+    }
+
+    fn changed(&self, cx: &Cx, user: &UserId) {
+        Deferred::changed(self, cx, user);
     }
 
     fn offer<'a>(

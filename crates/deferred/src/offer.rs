@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parlance_isc::registration::{Availability, availability};
 use parlance_isc::{Cause, Cx, Offered};
 use parlance_sip::Request;
-use parlance_sip::header::RequestDisposition;
+use parlance_sip::header::{Expires, RequestDisposition};
 use parlance_store::{
     Accepted, Cached, Millis, NewItem, Profile, Profiles, Registration, Seq, StoreError, UserId,
 };
@@ -34,11 +34,14 @@ pub(crate) fn decide(request: &Request, about: &Circumstances<'_>) -> Result<Mil
         return Err(Refusal::Rules);
     }
     // Who has his messages stored first wants them stored.
-    if !profile.offline_delivery && *cause != Cause::Setting {
+    let wanted = match profile.settings(*received).offline_delivery {
+        _ if *cause == Cause::Setting => Some(true),
+        wanted => wanted,
+    };
+    if wanted == Some(false) {
         return Err(Refusal::Settings);
     }
-    let mut wishes = request.list::<RequestDisposition<'_>>().filter_map(Result::ok);
-    if wishes.any(|wish| wish == RequestDisposition::NoQueue) {
+    if wishes(request, RequestDisposition::NoQueue) {
         return Err(Refusal::Sender);
     }
     let expires = match Lifetime::of(request, *received, policy.age_max) {
@@ -49,10 +52,25 @@ pub(crate) fn decide(request: &Request, about: &Circumstances<'_>) -> Result<Mil
     if !policy.enabled || !profile.rights.deferred {
         return Err(Refusal::Off);
     }
+    // Nobody said anything (OMA-TS-SIMPLE_IM §6.1.12.8).
+    if wanted.is_none() && !policy.keep_unasked && !asks_for_storage(request) {
+        return Err(Refusal::Off);
+    }
     if request.body().len() > policy.message_octets_max {
         return Err(Refusal::TooLarge);
     }
     Ok(expires)
+}
+
+/// Whether the sender wants `wish` (RFC 3841 §9.1).
+fn wishes(request: &Request, wish: RequestDisposition<'_>) -> bool {
+    request.list::<RequestDisposition<'_>>().filter_map(Result::ok).any(|said| said == wish)
+}
+
+/// Whether the sender wants the message stored for who is away (OMA-TS-SIMPLE_IM §6.1.12.8.2).
+fn asks_for_storage(request: &Request) -> bool {
+    let expires = request.header::<Expires>().ok().flatten();
+    expires.is_some_and(|expires| expires.0 > 0) || wishes(request, RequestDisposition::Queue)
 }
 
 /// Whether what is kept for a user can be sent to him now: he is available, and not barred.
@@ -162,7 +180,7 @@ impl Deferred {
         let shared = self.shared();
         let is_there = async {
             let profile = profile(&*shared.profiles, user).await?;
-            if shared.delivery(&profile) == Delivery::None {
+            if shared.delivery(&profile, cx.now()) == Delivery::None {
                 return Ok(false);
             }
             Ok::<_, StoreError>(present(cx, user, &profile).await?.is_some())
@@ -183,8 +201,8 @@ impl Deferred {
     ///
     /// What waits for him to fetch it (he was told, or wants nothing sent) is no queue: new
     /// messages then reach him directly. When the store cannot say, delivery goes first.
-    pub(crate) async fn is_pending(&self, user: &UserId) -> bool {
-        let found = self.shared().waits(user).await;
+    pub(crate) async fn is_pending(&self, cx: &Cx, user: &UserId) -> bool {
+        let found = self.shared().waits(user, cx.now()).await;
         found.unwrap_or_else(|error| {
             tracing::warn!(%error, "the store cannot say whether messages wait");
             false
@@ -193,15 +211,15 @@ impl Deferred {
 }
 
 impl Shared {
-    /// How messages reach a user with this profile; what needs a session falls back.
-    pub(crate) fn delivery(&self, profile: &Profile) -> Delivery {
-        match self.policy().delivery.of(profile.deferral) {
+    /// How messages reach a user with this profile at `now`; what needs a session falls back.
+    pub(crate) fn delivery(&self, profile: &Profile, now: Millis) -> Delivery {
+        match self.policy().delivery.of(profile.settings(now).deferral) {
             Delivery::PushMsrp => Delivery::Notify,
             other => other,
         }
     }
 
-    async fn waits(&self, user: &UserId) -> Result<bool, StoreError> {
+    async fn waits(&self, user: &UserId, now: Millis) -> Result<bool, StoreError> {
         if self.inboxes.waiting() == 0 || self.inboxes.counts(user).await?.items == 0 {
             return Ok(false);
         }
@@ -209,7 +227,7 @@ impl Shared {
             return Ok(false);
         }
         let profile = profile(&*self.profiles, user).await?;
-        Ok(self.delivery(&profile) == Delivery::PushMessage)
+        Ok(self.delivery(&profile, now) == Delivery::PushMessage)
     }
 
     /// When the inbox must be looked at for a new message, should the word of it get lost: at once
@@ -222,7 +240,7 @@ impl Shared {
         profile: &Profile,
         cause: Cause,
     ) -> Result<Option<Millis>, StoreError> {
-        let is_silent = self.delivery(profile) == Delivery::None;
+        let is_silent = self.delivery(profile, cx.now()) == Delivery::None;
         if is_silent || present(cx, user, profile).await?.is_none() {
             return Ok(None);
         }
@@ -233,7 +251,11 @@ impl Shared {
             }
             (
                 Rest::Ready | Rest::Told,
-                Cause::Unregistered | Cause::Invisible | Cause::Setting | Cause::Behind,
+                Cause::Unregistered
+                | Cause::Invisible
+                | Cause::Inactive
+                | Cause::Setting
+                | Cause::Behind,
             ) => Some(cx.now()),
         })
     }
@@ -265,14 +287,16 @@ mod tests {
         decide(&request, &Circumstances { policy, profile, sender: &sender, cause, received: T0 })
     }
 
-    // Covers: DF-002, DF-007, CORE-052
+    // Covers: DF-002, DF-007, CORE-052, CLI-031, CLI-032, CLI-033
     #[test]
     fn recipient_sender_and_operator_have_their_say() {
         const AWAY: Cause = Cause::Unregistered;
         let (open, keeps) = (Profile::default(), Policy::default());
         let blocks =
             Profile { reject: vec![Entry::Domain("ims.test".into())], ..Profile::default() };
-        let online_only = Profile { offline_delivery: false, ..Profile::default() };
+        let with = |wanted| Profile { offline_delivery: Some(wanted), ..Profile::default() };
+        let (wanted, online_only) = (with(true), with(false));
+        let unasked = Policy { keep_unasked: false, ..Policy::default() };
         let unpaid =
             Profile { rights: Rights { deferred: false, ..Rights::default() }, ..open.clone() };
         let off = Policy { enabled: false, ..Policy::default() };
@@ -292,6 +316,13 @@ mod tests {
             ("Request-Disposition: queue",    &open,        &keeps, AWAY, Ok(week)),
             ("Expires: 0",                    &open,        &keeps, AWAY, Err(Refusal::Sender)),
             (old,                             &open,        &keeps, AWAY, Err(Refusal::Expired)),
+            ("Subject: x",                    &open,        &unasked, AWAY, Err(Refusal::Off)),
+            ("Request-Disposition: queue",    &open,        &unasked, AWAY, Ok(week)),
+            ("Expires: 9",                    &open,        &unasked, AWAY, Ok(Millis(T0.0 + 9000))),
+            ("Subject: x",                    &open,        &unasked, Cause::Setting, Ok(week)),
+            ("Subject: x",                    &wanted,      &unasked, AWAY, Ok(week)),
+            ("Request-Disposition: queue",    &online_only, &unasked, AWAY, Err(Refusal::Settings)),
+            ("Request-Disposition: no-queue", &wanted,      &keeps, AWAY, Err(Refusal::Sender)),
             ("Subject: x",                    &open,        &off,   AWAY, Err(Refusal::Off)),
             ("Subject: x",                    &unpaid,      &keeps, AWAY, Err(Refusal::Off)),
             ("Subject: x",                    &open,        &small, AWAY, Err(Refusal::TooLarge)),

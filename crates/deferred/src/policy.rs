@@ -41,6 +41,10 @@ pub struct Policy {
     /// Whether messages are stored at all. Default true. False: what would be stored is answered
     /// 480; what is stored already is still delivered.
     pub enabled: bool,
+    /// Whether a message is stored about which neither recipient nor sender says anything
+    /// (OMA-TS-SIMPLE_IM §6.1.12.8.3). Default true. False: it must be the recipient's setting, or
+    /// the sender must ask with `Request-Disposition: queue` or with `Expires`.
+    pub keep_unasked: bool,
     /// Most messages kept for one user. Default 500. One more is answered 480 "mailbox full".
     pub items_max: u64,
     /// Most octets kept for one user. Default 2 MiB. At the bound as `items_max`.
@@ -125,6 +129,7 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             enabled: true,
+            keep_unasked: true,
             items_max: 500,
             octets_max: 2 * 1024 * 1024,
             message_octets_max: 65_536,

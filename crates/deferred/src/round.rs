@@ -146,7 +146,7 @@ impl Round<'_> {
     async fn delivery(&self) -> Result<Delivery, Fault> {
         let shared = &self.keeper.shared;
         let profile = offer::profile(&*shared.profiles, &self.lane.user).await?;
-        Ok(shared.delivery(&profile))
+        Ok(shared.delivery(&profile, self.cx().now()))
     }
 
     /// Sends what can be sent, in order (DF-012), and tells of the rest.

@@ -370,7 +370,7 @@ impl World {
     }
 
     pub(crate) async fn pending(&self) -> bool {
-        self.deferred.pending(&BOB.into()).await
+        self.deferred.pending(&self.cx, &BOB.into()).await
     }
 
     pub(crate) fn quota(&self) -> parlance_store::Quota {

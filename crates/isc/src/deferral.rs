@@ -19,6 +19,8 @@ pub enum Cause {
     Unregistered,
     /// The user's visibility is off (PF-004).
     Invisible,
+    /// The user switched the service off (PF-056).
+    Inactive,
     /// The user's setting "store pager-mode messages" is on (DF-084).
     Setting,
     /// Older messages still wait; this one queues behind them (DF-083).
@@ -32,6 +34,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Self::Unregistered => "the recipient is not registered",
             Self::Invisible => "the recipient is set to offline",
+            Self::Inactive => "the recipient switched the service off",
             Self::Setting => "the recipient has messages stored first",
             Self::Behind => "older messages wait for the recipient",
             Self::Unanswered => "the client did not take the message",
@@ -54,7 +57,7 @@ pub enum Offered {
 /// The deferred messaging function, towards the participating one.
 pub trait Deferral {
     /// Whether messages wait for `user`, so that a new one must queue behind them.
-    fn pending<'a>(&'a self, user: &'a UserId) -> Local<'a, bool>;
+    fn pending<'a>(&'a self, cx: &'a Cx, user: &'a UserId) -> Local<'a, bool>;
 
     /// Offers a MESSAGE for `user`. Dropped before it is ready: the message may be stored or not.
     fn offer<'a>(
@@ -75,6 +78,11 @@ pub trait Deferral {
         invite: Invite,
         cause: Cause,
     ) -> Local<'a, ()>;
+
+    /// Looks at what waits for `user` anew, since his settings changed. Nothing follows by default.
+    fn changed(&self, cx: &Cx, user: &UserId) {
+        let _ = (cx, user);
+    }
 
     /// Takes a stored message back, because the client has it after all.
     fn withdraw<'a>(&'a self, cx: &'a Cx, user: &'a UserId, seq: Seq) -> Local<'a, ()>;

@@ -1,12 +1,13 @@
 //! The participating IM function (OMA-TS-SIMPLE_IM §7.2) for messages and sessions, for who sends
-//! or invites and for who receives or is invited, and the passing through of every other request
-//! of a served user.
+//! or invites and for who receives or is invited, the settings that users publish, and the passing
+//! through of every other request of a served user.
 //!
 //! Start from [`Participating`], which is a role of `parlance-isc`. [`Policy`] is the operator's
 //! configuration; [`welcome`] tells a user about his new profile.
 //!
 //! Covers OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4, §7.2.2.6 and §7.2.4.1 for MESSAGE, §7.2.3 and
-//! §7.2.4.2 for sessions, with RFC 3428, RFC 3323, RFC 3325, RFC 4028 and RFC 5079. Left out:
+//! §7.2.4.2 for sessions, §7.2.3.16, with RFC 3428, RFC 3323, RFC 3325, RFC 3903, RFC 4028 and
+//! RFC 5079. Left out:
 //! pre-established sessions; presence; the answers of the deferred function, which it gives itself.
 //!
 //! **Invariant:** no state is kept between messages but how much each user has sent lately
@@ -27,6 +28,7 @@ mod policy;
 mod refusal;
 mod role;
 mod session;
+mod settings;
 mod target;
 mod terminating;
 mod welcome;
@@ -39,9 +41,10 @@ pub use content::{ContentFilter, Part, Verdict};
 pub use event::{Event, EventSink, Step};
 pub use policy::{AnonymousAnswer, ExcessAnswer, Notice, Policy, PolicyMistake, SessionMedia};
 pub use policy::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
-pub use policy::{SessionPolicy, SizeAnswer, Warnings};
+pub use policy::{SessionPolicy, SettingsPolicy, SizeAnswer, Warnings};
 pub use refusal::{Refusal, refusal, stored};
 pub use role::Participating;
 pub use session::Seats;
+pub use settings::end_published;
 pub use target::{TargetError, TargetPattern};
 pub use welcome::welcome;

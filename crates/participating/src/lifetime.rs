@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use parlance_sip::Request;
-use parlance_sip::header::{Date, Expires};
+use parlance_sip::header::{Date, Expires, RequestDisposition};
 use parlance_store::Millis;
 
 /// How long a message may be delivered.
@@ -37,6 +37,13 @@ impl Lifetime {
     pub(crate) fn is_over(self, now: Millis) -> bool {
         matches!(self, Self::Until(end) if end <= now)
     }
+}
+
+/// Whether the sender wants a message delivered now or never, whatever its lifetime (RFC 3841 §9.1;
+/// OMA-TS-SIMPLE_IM §6.1.12.8.1).
+pub(crate) fn must_not_queue(request: &Request) -> bool {
+    let mut wishes = request.list::<RequestDisposition<'_>>().filter_map(Result::ok);
+    wishes.any(|wish| wish == RequestDisposition::NoQueue)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use parlance_sip::grammar::is_token;
+use parlance_sip::publication;
 use parlance_sip::session_timer::Policy as Timer;
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +186,42 @@ impl Default for Notice {
     }
 }
 
+/// How settings are published (OMA-TS-SIMPLE_IM §6.1.2, §7.2.3.16; RFC 3903).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SettingsPolicy {
+    /// The event package. Default `im-settings`; OMA-TS-SIMPLE_IM leaves the name open.
+    pub event: String,
+    /// Seconds a publication lasts that asks for no time. Default 3600.
+    pub expires_default_s: u32,
+    /// A shorter time is answered 423 with this many seconds. Default 60.
+    pub expires_min_s: u32,
+    /// A longer time becomes this many seconds. Default 86,400.
+    pub expires_max_s: u32,
+}
+
+impl Default for SettingsPolicy {
+    fn default() -> Self {
+        Self {
+            event: "im-settings".to_owned(),
+            expires_default_s: 3_600,
+            expires_min_s: 60,
+            expires_max_s: 86_400,
+        }
+    }
+}
+
+impl SettingsPolicy {
+    pub(crate) fn limits(&self) -> publication::Limits {
+        publication::Limits {
+            expires_default: self.expires_default_s,
+            expires_min: self.expires_min_s,
+            expires_max: self.expires_max_s,
+            ..publication::Limits::default()
+        }
+    }
+}
+
 /// The usual content type of a group advertisement.
 pub const GROUP_ADVERTISEMENT: &str = "application/vnd.poc.group-advertisement+xml";
 
@@ -262,6 +300,8 @@ pub struct Policy {
     pub notice: Notice,
     /// How sessions are treated.
     pub session: SessionPolicy,
+    /// How settings are published.
+    pub settings: SettingsPolicy,
 }
 
 impl Default for Policy {
@@ -291,6 +331,7 @@ impl Default for Policy {
             ioi: None,
             notice: Notice::default(),
             session: SessionPolicy::default(),
+            settings: SettingsPolicy::default(),
         }
     }
 }
@@ -336,6 +377,7 @@ impl Policy {
         let one_word = |text: &str| {
             !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
         };
+        let is_name = |text: &str| !text.is_empty() && text.bytes().all(is_token);
         #[rustfmt::skip]
         let rules = [
             ("warning_host", one_word(&self.warning_host), "must be a host name"),
@@ -364,6 +406,14 @@ impl Policy {
             ("session.interval_s", self.session.interval_s >= self.session.min_se_s,
                 "must be at least min_se_s"),
             ("session.lost_after_s", self.session.lost_after_s > 0, "must be at least 1"),
+            ("settings.event", is_name(&self.settings.event), "must be the name of an event package"),
+            ("settings.expires_min_s", self.settings.expires_min_s > 0, "must be at least 1"),
+            ("settings.expires_default_s",
+                self.settings.expires_default_s >= self.settings.expires_min_s,
+                "must be at least expires_min_s"),
+            ("settings.expires_max_s",
+                self.settings.expires_max_s >= self.settings.expires_default_s,
+                "must be at least expires_default_s"),
         ];
         let wrong = rules.into_iter().filter(|(_, holds, _)| !holds);
         wrong.map(|(key, _, fault)| PolicyMistake { key, fault }).collect()
@@ -384,7 +434,7 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
-    use super::{Notice, Policy, SessionPolicy, Warnings};
+    use super::{Notice, Policy, SessionPolicy, SettingsPolicy, Warnings};
 
     #[test]
     fn an_empty_section_is_the_default() {
@@ -435,6 +485,12 @@ mod tests {
                 lost_after_s: 0,
                 ..SessionPolicy::default()
             },
+            settings: SettingsPolicy {
+                event: "im settings".into(),
+                expires_min_s: 0,
+                expires_default_s: 100,
+                expires_max_s: 99,
+            },
             ..Policy::default()
         };
         let keys: Vec<_> = policy.mistakes().iter().map(|mistake| mistake.key).collect();
@@ -457,8 +513,14 @@ mod tests {
             "session.min_se_s",
             "session.interval_s",
             "session.lost_after_s",
+            "settings.event",
+            "settings.expires_min_s",
+            "settings.expires_max_s",
         ];
         assert_eq!(keys, expected);
+        let settings = SettingsPolicy { expires_default_s: 59, ..SettingsPolicy::default() };
+        let [mistake] = &Policy { settings, ..Policy::default() }.mistakes()[..] else { panic!() };
+        assert_eq!(mistake.key, "settings.expires_default_s");
         let at_limit = Policy { deliver_wait_s: 30, rate_per_user: 1000, ..Policy::default() };
         assert_eq!(at_limit.mistakes(), []);
     }

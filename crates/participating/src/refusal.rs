@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use parlance_content::im_settings;
 use parlance_isc::{Reply, SessionCase};
-use parlance_sip::HeaderName;
+use parlance_sip::{HeaderName, publication};
 use parlance_store::RejectAnswer;
 
 use crate::policy::{AnonymousAnswer, ExcessAnswer, Policy, SizeAnswer};
@@ -58,6 +59,18 @@ pub enum Refusal {
     NotSubscribable,
     /// The session description cannot pass.
     Description,
+    /// Somebody else's settings are published.
+    SettingsOfAnother,
+    /// Who publishes them is nobody known, so far.
+    NotRegistered,
+    /// A publication is refused for what its head asks for (RFC 3903 §6).
+    Publication(publication::Refusal),
+    /// The published document is in a coding that is not read.
+    SettingsCoding,
+    /// The published document is none; what is wrong with it.
+    SettingsDocument(String),
+    /// The store failed.
+    Fault,
 }
 
 impl Refusal {
@@ -86,6 +99,11 @@ impl Refusal {
             Self::ReferMethod => "refer-method",
             Self::NotSubscribable => "subscription",
             Self::Description => "description",
+            Self::SettingsOfAnother => "foreign-settings",
+            Self::NotRegistered => "not-registered",
+            Self::Publication(_) => "publication",
+            Self::SettingsCoding | Self::SettingsDocument(_) => "settings",
+            Self::Fault => "fault",
         }
     }
 }
@@ -140,6 +158,36 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         Refusal::ReferMethod => warned(403, &texts.function_not_allowed, 0),
         Refusal::NotSubscribable => warned(403, &texts.subscription, 0),
         Refusal::Description => Reply::new(488),
+        Refusal::SettingsOfAnother => Reply::new(403),
+        Refusal::NotRegistered | Refusal::Fault => retry(policy.retry_after_s.into()),
+        Refusal::Publication(refused) => published(refused, policy),
+        Refusal::SettingsCoding => Reply::new(415).with(HeaderName::AcceptEncoding, "identity"),
+        Refusal::SettingsDocument(fault) => warned(400, fault, 0),
+    }
+}
+
+/// What a publication that is refused is answered (RFC 3903 §6, §11.2, §11.3).
+fn published(refused: &publication::Refusal, policy: &Policy) -> Reply {
+    let reply = Reply::new(refused.status());
+    match refused {
+        publication::Refusal::Stale => reply,
+        publication::Refusal::Malformed => {
+            reply.with(HeaderName::Warning, policy.warning(&refused.to_string(), 0))
+        }
+        publication::Refusal::BadEvent => {
+            reply.with(HeaderName::AllowEvents, &policy.settings.event)
+        }
+        publication::Refusal::TooBrief { min_expires } => {
+            reply.with(HeaderName::MinExpires, min_expires)
+        }
+        publication::Refusal::UnsupportedBody => {
+            reply.with(HeaderName::Accept, im_settings::MEDIA_TYPE)
+        }
+        // Not said of one publication for one user, and a 503 would make the S-CSCF go on without
+        // the server.
+        publication::Refusal::Full => {
+            Reply::new(480).with(HeaderName::RetryAfter, policy.retry_after_s)
+        }
     }
 }
 
@@ -178,6 +226,7 @@ mod tests {
     use std::time::Duration;
 
     use parlance_sip::HeaderName::{self, Accept, MinSe, RetryAfter, Warning};
+    use parlance_sip::publication;
     use parlance_store::RejectAnswer;
 
     use parlance_isc::SessionCase::{Originating, Terminating};
@@ -185,13 +234,15 @@ mod tests {
     use super::{Fate, Refusal, defers, fate, refusal, stored};
     use crate::policy::{AnonymousAnswer, Policy, SizeAnswer, Warnings};
 
-    // Covers: PF-012, PF-013, PF-070, PF-082, PF-083, PF-086, SEC-032, CORE-063
+    // Covers: PF-012, PF-013, PF-055, PF-070, PF-082, PF-083, PF-086, SEC-032, CORE-063
     #[test]
     fn refusals_have_their_codes() {
+        use HeaderName::{AcceptEncoding, AllowEvents, MinExpires};
+        use publication::Refusal::{BadEvent, Malformed, Stale, TooBrief, UnsupportedBody};
         let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         #[rustfmt::skip]
-        let table: [Row<'_>; 26] = [
+        let table: [Row<'_>; 36] = [
             (Refusal::NotAuthorised, 403,
                 &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
             (Refusal::SizeExceeded(1300), 403,
@@ -227,6 +278,19 @@ mod tests {
             (Refusal::NotSubscribable, 403, &[(Warning,
                 "399 im.ims.test \"105 Subscription of conference state not allowed\"")]),
             (Refusal::Description, 488, &[]),
+            (Refusal::SettingsOfAnother, 403, &[]),
+            (Refusal::NotRegistered, 480, &[(RetryAfter, "10")]),
+            (Refusal::Fault, 480, &[(RetryAfter, "10")]),
+            (Refusal::SettingsCoding, 415, &[(AcceptEncoding, "identity")]),
+            (Refusal::SettingsDocument("active is there twice".into()), 400,
+                &[(Warning, "399 im.ims.test \"active is there twice\"")]),
+            (Refusal::Publication(BadEvent), 489, &[(AllowEvents, "im-settings")]),
+            (Refusal::Publication(Malformed), 400,
+                &[(Warning, "399 im.ims.test \"malformed publication\"")]),
+            (Refusal::Publication(Stale), 412, &[]),
+            (Refusal::Publication(TooBrief { min_expires: 60 }), 423, &[(MinExpires, "60")]),
+            (Refusal::Publication(UnsupportedBody), 415,
+                &[(Accept, "application/vnd.oma.im.service-settings+xml")]),
         ];
         for (refused, status, headers) in table {
             let reply = refusal(&refused, &policy);

@@ -21,7 +21,7 @@ use crate::passage::{Passage, profile_of};
 use crate::policy::Policy;
 use crate::refusal::{Refusal, refusal};
 use crate::session::{Asked, Seats};
-use crate::{amend, originating, session, terminating};
+use crate::{amend, originating, session, settings, terminating};
 
 /// The participating IM function of one shard.
 pub struct Participating {
@@ -142,6 +142,11 @@ impl Participating {
         let Function::Participating(case) = incoming.decision().role else {
             return Box::pin(pass(cx, incoming)).await;
         };
+        if method == Method::Publish {
+            // In a box, as what follows: most are messages, and need no room for it.
+            let policy = (self.policy)();
+            return Box::pin(settings::serve(&self.functions, &cx, &policy, incoming)).await;
+        }
         if !is_message && !is_session {
             let edits = amend::untouched(incoming.request());
             return Box::pin(pass_with(cx, incoming, edits)).await;
@@ -161,7 +166,7 @@ impl Participating {
 }
 
 impl Role for Participating {
-    /// Serves a MESSAGE, an INVITE, and what is asked of a focus; every other method passes
+    /// Serves a MESSAGE, an INVITE, what is asked of a focus, and settings; every other method passes
     /// through, with nothing changed but P-Preferred-Identity.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
         Box::pin(self.serve(cx, request))

@@ -9,7 +9,7 @@ use crate::access::{self, Sender};
 use crate::amend;
 use crate::content::{self, Limits};
 use crate::event::Step;
-use crate::lifetime::Lifetime;
+use crate::lifetime::{Lifetime, must_not_queue};
 use crate::passage::{Passage, note};
 use crate::refusal::{Refusal, defers};
 
@@ -80,8 +80,11 @@ pub(crate) fn away(passage: &Passage<'_>) -> Option<Cause> {
     let decision = passage.decision();
     let registration = decision.subscriber.registration();
     let has_client = registration.is_none_or(|registration| has_im_contact(registration));
-    if passage.profile.visibility == Visibility::Offline {
+    let settings = passage.profile.settings(passage.received);
+    if settings.visibility == Visibility::Offline {
         Some(Cause::Invisible)
+    } else if !settings.active {
+        Some(Cause::Inactive)
     } else if !decision.is_registered() || !has_client {
         Some(Cause::Unregistered)
     } else {
@@ -92,14 +95,14 @@ pub(crate) fn away(passage: &Passage<'_>) -> Option<Cause> {
 /// Why a message to a user who can be reached is stored all the same. What must not be stored does
 /// not wait for anything: it is delivered now or never.
 async fn waits(passage: &Passage<'_>) -> Option<Cause> {
-    if passage.lifetime() == Lifetime::Immediate {
+    if passage.lifetime() == Lifetime::Immediate || must_not_queue(passage.request()) {
         return None;
     }
     if passage.profile.store_pager_mode {
         return Some(Cause::Setting);
     }
     let deferral = passage.functions.deferral.as_deref()?;
-    deferral.pending(&passage.user).await.then_some(Cause::Behind)
+    deferral.pending(passage.cx, &passage.user).await.then_some(Cause::Behind)
 }
 
 /// Sends the message to the client and decides within `deliver_wait`, before the sender's Timer F

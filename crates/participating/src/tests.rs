@@ -4,6 +4,7 @@ mod anchored;
 mod deferring;
 mod media;
 mod originating;
+mod publishing;
 mod sessions;
 mod terminating;
 mod welcoming;

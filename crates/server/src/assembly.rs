@@ -18,7 +18,7 @@ use parlance_isc::{
     Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, Media, NextHop, Node, Rates,
     RegEventPolicy, RegistrationEvents, Role, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
 };
-use parlance_participating::{Participating, Policy, Seats, welcome};
+use parlance_participating::{Participating, Policy, Seats, end_published, welcome};
 use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
 use parlance_sip::uri::Uri;
 use parlance_sip::{Endpoint, EndpointConfig, Entropy, ListenerId, Timers, Transport};
@@ -31,7 +31,8 @@ use crate::event_file::EventFile;
 use crate::sockets::Plan;
 use conferences::Conferences;
 
-/// How often registrations that ran out are looked for, and how many end at a time; local values.
+/// How often registrations and settings that ran out are looked for, and how many of each end at a
+/// time; local values.
 const LAPSE_INTERVAL: Duration = Duration::from_secs(1);
 const LAPSE_BATCH: usize = 500;
 
@@ -127,7 +128,7 @@ impl Assembly {
             store,
             marks,
             rules: Arc::new(ArcSwap::from_pointee(rules)),
-            policy: Arc::new(ArcSwap::from_pointee(config.participating.policy(&config.sip))),
+            policy: Arc::new(ArcSwap::from_pointee(config.participating_policy())),
             rates: Arc::new(Rates::new()),
             seats: Arc::new(Seats::new()),
             conferences,
@@ -220,7 +221,7 @@ impl Assembly {
         let served = services(config, &self.plans, &self.node.locals, conferences);
         let rules = rules(config, served, &self.store, &self.marks, nonce_seed)?;
         self.rules.store(Arc::new(rules));
-        self.policy.store(Arc::new(config.participating.policy(&config.sip)));
+        self.policy.store(Arc::new(config.participating_policy()));
         self.deferred.reload(config.deferred.policy(&config.sip));
         Ok(())
     }
@@ -313,7 +314,7 @@ impl RegistrationEvents for Events {
     }
 }
 
-/// Ends registrations that ran out; no S-CSCF tells of those.
+/// Ends registrations and published settings that ran out; no S-CSCF tells of those.
 async fn end_lapsed(cx: Cx, rules: Arc<ArcSwap<Rules>>, events: Rc<Events>) {
     loop {
         cx.after(LAPSE_INTERVAL).await;
@@ -324,6 +325,10 @@ async fn end_lapsed(cx: Cx, rules: Arc<ArcSwap<Rules>>, events: Rc<Events>) {
                 pass_on(&cx, event);
             }),
             Err(error) => tracing::warn!(%error, "registrations that ran out could not be ended"),
+        }
+        match end_published(&*cx.node().profiles, cx.now(), LAPSE_BATCH).await {
+            Ok(users) => users.iter().for_each(|user| events.deferred.changed(&cx, user)),
+            Err(error) => tracing::warn!(%error, "settings that ran out could not be ended"),
         }
     }
 }
@@ -357,7 +362,7 @@ fn rules(
         trust,
         services,
         marks: marks.clone(),
-        filter: config.sip.filter().map_err(AssemblyError)?,
+        filter: config.sip.filter(&config.settings.event).map_err(AssemblyError)?,
         policy: config.registration.decisions(config.participating.from_must_match),
         profiles: Arc::clone(&store.profiles),
         registrations: Arc::clone(&store.registrations),
@@ -372,6 +377,8 @@ fn services(
     conferences: Option<&Conferences>,
 ) -> Services {
     let mut services = Services::new();
+    services.running.settings = config.settings.enabled;
+    services.settings_event.clone_from(&config.settings.event);
     if let Some(conferences) = conferences {
         conferences.serve(config, &mut services);
     }

@@ -14,6 +14,7 @@ mod operation;
 mod roles;
 mod secret;
 pub(crate) mod section;
+mod settings;
 mod sip;
 mod store;
 
@@ -31,6 +32,7 @@ pub use operation::{Events, Format, Http, Log, Shards};
 pub use roles::{Deferred, Participating, ProvisioningName, Registration, UnknownUserName};
 pub use secret::Secret;
 pub use section::Tables;
+pub use settings::Settings;
 pub use sip::{Authentication, Kind, Listen, PeerTable, Side, Sip, TransportName};
 pub use store::Store;
 
@@ -98,6 +100,8 @@ sections! {
     registration: Registration,
     /// What users may send and get.
     participating: Participating,
+    /// What users publish about their service.
+    settings: Settings,
     /// Groups and conferences.
     controlling: Controlling,
     /// One message to many.

@@ -54,6 +54,49 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What a PUBLISH does, and for how many seconds what it leaves behind lasts (§6 steps 2 to 5).
+    /// `is_current` says whether an entity-tag is one in force.
+    ///
+    /// # Errors
+    /// Every [`Refusal`] but [`Refusal::Full`].
+    pub fn judge(
+        &self,
+        request: &Publish<'_>,
+        is_current: impl FnOnce(&str) -> bool,
+    ) -> Result<(Operation, u32), Refusal> {
+        if request.event.is_none() {
+            return Err(Refusal::BadEvent);
+        }
+        let has_current = match *request.if_match {
+            [] => false,
+            [etag] if is_current(etag) => true,
+            [_] => return Err(Refusal::Stale),
+            [_, _, ..] => return Err(Refusal::Malformed),
+        };
+        let expires = self.grant(request.expires)?;
+        if request.body.is_some_and(|body| !body.supported) {
+            return Err(Refusal::UnsupportedBody);
+        }
+        let operation = match (has_current, request.body.is_some()) {
+            (false, false) => return Err(Refusal::Malformed),
+            (false, true) if expires > 0 => Operation::Initial,
+            (true, false) if expires > 0 => Operation::Refresh,
+            (true, true) if expires > 0 => Operation::Modify,
+            (false, true) | (true, false | true) => Operation::Remove,
+        };
+        Ok((operation, expires))
+    }
+
+    fn grant(&self, expires: Option<u32>) -> Result<u32, Refusal> {
+        let asked = expires.unwrap_or(self.expires_default);
+        if expires.is_some() && asked > 0 && asked < self.expires_min {
+            return Err(Refusal::TooBrief { min_expires: self.expires_min });
+        }
+        Ok(asked.min(self.expires_max))
+    }
+}
+
 /// The facts of one PUBLISH for a resource we compose (another is 404, or forwarded).
 #[derive(Clone, Copy, Debug)]
 pub struct Publish<'a> {
@@ -190,25 +233,12 @@ impl Publications {
     ) -> Result<Published, Refusal> {
         let event = request.event.ok_or(Refusal::BadEvent)?;
         let key = Key { resource: request.resource.into(), event: event.into() };
-        let current = match *request.if_match {
-            [] => None,
-            [etag] => Some(self.find(now, &key, etag).ok_or(Refusal::Stale)?),
-            [_, _, ..] => return Err(Refusal::Malformed),
-        };
-        let expires = self.grant(request.expires)?;
-        let state = match request.body {
-            Some(body) if !body.supported => return Err(Refusal::UnsupportedBody),
-            Some(body) => Some(Bytes::copy_from_slice(body.octets)),
-            None => None,
-        };
-        let operation = match (&current, &state) {
-            (None, None) => return Err(Refusal::Malformed),
-            (None, Some(_)) if expires == 0 => Operation::Remove,
-            (None, Some(_)) => Operation::Initial,
-            (Some(_), Some(_) | None) if expires == 0 => Operation::Remove,
-            (Some(_), None) => Operation::Refresh,
-            (Some(_), Some(_)) => Operation::Modify,
-        };
+        let mut current = None;
+        let (operation, expires) = self.limits.judge(request, |etag| {
+            current = self.find(now, &key, etag);
+            current.is_some()
+        })?;
+        let state = request.body.map(|body| Bytes::copy_from_slice(body.octets));
         if operation == Operation::Initial && !self.has_room(&key) {
             return Err(Refusal::Full);
         }
@@ -253,15 +283,6 @@ impl Publications {
     /// Whether none is kept.
     pub fn is_empty(&self) -> bool {
         self.deadlines.is_empty()
-    }
-
-    fn grant(&self, expires: Option<u32>) -> Result<u32, Refusal> {
-        let Limits { expires_default, expires_min, expires_max, .. } = self.limits;
-        let asked = expires.unwrap_or(expires_default);
-        if expires.is_some() && asked > 0 && asked < expires_min {
-            return Err(Refusal::TooBrief { min_expires: expires_min });
-        }
-        Ok(asked.min(expires_max))
     }
 
     fn has_room(&self, key: &Key) -> bool {

@@ -8,6 +8,7 @@
 pub mod explosions;
 pub mod inbox;
 pub mod people;
+pub mod settings;
 pub mod trail;
 
 use std::fmt::Debug;
@@ -32,6 +33,7 @@ macro_rules! conformance_suite {
                 keeps_what_a_refresh_does_not_tell, numbers_registrations, resolves_aliases,
                 creates_the_default_profile_once, puts_with_a_revision, lists_profiles,
                 removes_everything_of_a_user, answers_at_once;
+            settings: keeps_what_is_published, ends_with_the_registration, runs_out_once;
             explosions: keeps_what_it_accepted, settles_each_recipient_once,
                 recognises_an_explosion, bounds_the_explosions, refuses_an_explosion_too_large;
             trail: keeps_the_audit_trail, bounds_the_audit_trail;

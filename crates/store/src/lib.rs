@@ -31,6 +31,7 @@ mod memory;
 mod names;
 mod profile;
 mod registration;
+mod settings;
 mod time;
 
 pub use audit::{Access, Audit, AuditEntry, AuditLimits};
@@ -54,4 +55,5 @@ pub use registration::{
     Binding, Bound, ChargingAddresses, Contact, LIST_MAX, Registration, RegistrationId,
     Registrations,
 };
+pub use settings::{Publication, PublishedSettings, Settings};
 pub use time::Millis;

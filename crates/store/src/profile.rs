@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::identity::check_identity;
-use crate::{Cached, LIST_MAX, Millis, Pending, StoreError, UserId};
+use crate::{Cached, LIST_MAX, Millis, Pending, Publication, StoreError, UserId};
 
 /// Most entries in one access list of a profile; local limit.
 const ENTRIES_MAX: usize = 1024;
@@ -58,6 +58,8 @@ pub enum Visibility {
     /// He does, when registered.
     #[default]
     Visible,
+    /// He does, but others are not told that he is there.
+    Hidden,
     /// He counts as away.
     Offline,
 }
@@ -91,12 +93,20 @@ pub struct Rights {
     pub session: bool,
     /// Messages kept while he is away.
     pub deferred: bool,
+    /// Sending group advertisements.
+    pub group_advertisement: bool,
 }
 
 impl Default for Rights {
     /// Everything.
     fn default() -> Rights {
-        Rights { pager: true, large: true, session: true, deferred: true }
+        Rights {
+            pager: true,
+            large: true,
+            session: true,
+            deferred: true,
+            group_advertisement: true,
+        }
     }
 }
 
@@ -132,8 +142,9 @@ pub struct Profile {
     pub anonymous: AnonymousPolicy,
     /// Whether he takes part.
     pub visibility: Visibility,
-    /// Whether messages are kept while he is away (`offline-delivery`).
-    pub offline_delivery: bool,
+    /// Whether messages are kept while he is away (`offline-delivery`); `None`: as the operator
+    /// decides for all, or the sender for one.
+    pub offline_delivery: Option<bool>,
     /// How kept messages reach him.
     pub deferral: Deferral,
     /// Keep pager-mode messages even while he is there.
@@ -144,6 +155,9 @@ pub struct Profile {
     pub always_anonymous: bool,
     /// Inviters whose sessions his client may accept without asking him.
     pub auto_answer: Vec<Entry>,
+    /// Inviters who may have his client answer at once whatever he set there
+    /// (`allow-manual-answer-override`).
+    pub answer_override: Vec<Entry>,
     /// Content types he does not want, `type/subtype` or `type/*`, lower case.
     pub blocked_content: Vec<String>,
     /// He wants no group advertisements (`block-group-advertisement`).
@@ -154,6 +168,13 @@ pub struct Profile {
     pub message_octets_max: Option<u32>,
     /// He is told in the end how a message to a list or group went.
     pub explosion_reports: bool,
+    /// Whether sessions are kept in his history.
+    pub session_history: bool,
+    /// Whether pager-mode and large messages are kept in his history.
+    pub pager_large_history: bool,
+    /// What he published; [`Profile::settings`] says what holds. [`Profiles::publish`] alone
+    /// changes it: [`Profiles::put`] keeps what is there.
+    pub published: Option<Publication>,
     /// Fields a later version wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -174,17 +195,21 @@ impl Default for Profile {
             reject_answer: RejectAnswer::default(),
             anonymous: AnonymousPolicy::default(),
             visibility: Visibility::default(),
-            offline_delivery: true,
+            offline_delivery: None,
             deferral: Deferral::default(),
             store_pager_mode: false,
             offline_storage: None,
             always_anonymous: false,
             auto_answer: Vec::new(),
+            answer_override: Vec::new(),
             blocked_content: Vec::new(),
             block_group_advertisements: false,
             block_personal_alerts: false,
             message_octets_max: None,
             explosion_reports: false,
+            session_history: false,
+            pager_large_history: false,
+            published: None,
             other: Map::new(),
         }
     }
@@ -203,9 +228,10 @@ impl Profile {
         let storage = self.offline_storage.as_ref().map_or(0, Vec::len);
         if self.aliases.len() > LIST_MAX
             || self.blocked_content.len() > LIST_MAX
-            || [self.accept.len(), self.reject.len(), self.auto_answer.len(), storage]
+            || storage > ENTRIES_MAX
+            || [&self.accept, &self.reject, &self.auto_answer, &self.answer_override]
                 .into_iter()
-                .any(|length| length > ENTRIES_MAX)
+                .any(|entries| entries.len() > ENTRIES_MAX)
         {
             return Err(StoreError::Invalid("list too long"));
         }
@@ -219,6 +245,7 @@ impl Profile {
             return Err(StoreError::Conflict);
         }
         self.revision = revision.saturating_add(1);
+        self.published = known.and_then(|profile| profile.published.clone());
         Ok(self)
     }
 
@@ -257,6 +284,28 @@ pub trait Profiles: Send + Sync {
     /// [`StoreError::Conflict`] when the revision is neither 0 nor that of the record there.
     fn put(&self, profile: Profile) -> Pending<'_, Arc<Profile>>;
 
+    /// Puts `publication`, or nothing, in the place of what `user` published before, and gives him
+    /// the default profile if there is none. Where `over` is given, it is the entity-tag that must
+    /// be in force at `now`. The revision stays. Ends with the registration in which it was made.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when another entity-tag is in force, or none.
+    fn publish<'a>(
+        &'a self,
+        user: &'a UserId,
+        publication: Option<Publication>,
+        over: Option<&'a str>,
+        now: Millis,
+    ) -> Pending<'a, Arc<Profile>>;
+
+    /// Users whose publication has run out by `now`, the longest first, at most `limit`. The caller
+    /// ends each with [`Profiles::end_publication`].
+    fn lapsed_publications(&self, now: Millis, limit: usize) -> Pending<'_, Vec<UserId>>;
+
+    /// Forgets what `user` published if it has run out by `now`, and says whether it had. When
+    /// several nodes sweep, one of them is told so.
+    fn end_publication<'a>(&'a self, user: &'a UserId, now: Millis) -> Pending<'a, bool>;
+
     /// Removes everything kept about `user`: profile, registration, names, stored messages and
     /// what is remembered of them. The audit trail stays. Says whether there was anything.
     fn remove<'a>(&'a self, user: &'a UserId) -> Pending<'a, bool>;
@@ -284,7 +333,8 @@ mod tests {
     fn an_empty_record_is_the_default() {
         let read: Profile = serde_json::from_str("{}").unwrap();
         assert_eq!(read, Profile::default());
-        assert!(read.provisioned && read.offline_delivery && read.rights == Rights::default());
+        assert!(read.provisioned && read.offline_delivery.is_none());
+        assert_eq!(read.rights, Rights::default());
     }
 
     #[test]

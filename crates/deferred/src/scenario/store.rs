@@ -145,7 +145,7 @@ async fn nobody_is_made_to_keep_what_he_does_not_want() {
         assert_eq!(refused(world.offer(ALICE, "x", Cause::Unregistered).await), (480, vec![]));
         world.profile(|bob| bob.offline_storage = Some(vec![])).await;
         assert_eq!(refused(world.offer(ALICE, "x", Cause::Unregistered).await), (480, vec![]));
-        world.profile(|bob| bob.offline_delivery = false).await;
+        world.profile(|bob| bob.offline_delivery = Some(false)).await;
         assert_eq!(refused(world.offer(ALICE, "x", Cause::Unregistered).await), (480, vec![]));
         assert_eq!(world.kept().await, 0);
         world.profile(|_| {}).await;

@@ -61,7 +61,7 @@ pub enum Refusal {
     /// Max-Breadth is used up.
     TooBroad,
     /// The event package is not served; these are.
-    BadEvent(Vec<&'static str>),
+    BadEvent(Vec<Cow<'static, str>>),
     /// A REGISTER with a Call-ID seen before and a CSeq that is not higher.
     StaleRegister,
     /// The store did not answer.
@@ -225,7 +225,7 @@ mod tests {
             (Refusal::Privacy, 500, "Server Internal Error", &[]),
             (Refusal::TooManyHops, 483, "Too Many Hops", &[]),
             (Refusal::TooBroad, 440, "Max-Breadth Exceeded", &[]),
-            (Refusal::BadEvent(vec!["conference"]), 489, "Bad Event",
+            (Refusal::BadEvent(vec!["conference".into()]), 489, "Bad Event",
                 &[(AllowEvents, "conference")]),
             (Refusal::StoreUnavailable, 480, "Temporarily Unavailable", &[(RetryAfter, "10")]),
         ];

@@ -1,5 +1,7 @@
 //! Requests addressed to the server itself.
 
+use std::borrow::Cow;
+
 use parlance_sip::{Method, Request};
 
 use super::{Choice, Facts, Function, Reason, Refusal, uas};
@@ -34,6 +36,11 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>) -> Choice {
         | Method::Update
         | Method::Info
         | Method::Notify => Refusal::NoDialog,
+        // No state of its own can be published to it, whatever the event (RFC 3903 §6 steps 1, 2).
+        Method::Publish if facts.services.running.settings => match uas::event_name(request) {
+            Some(event) if event == facts.services.settings_event => Refusal::NotFound,
+            Some(_) | None => Refusal::BadEvent(vec![facts.services.settings_event.clone().into()]),
+        },
         Method::Register | Method::Publish | Method::Refer | Method::Other(_) => {
             let refusal = uas::method(request, METHODS);
             refusal.unwrap_or(Refusal::NotFound)
@@ -43,9 +50,9 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>) -> Choice {
 }
 
 /// Every event package that is served somewhere here.
-fn served_events(facts: &Facts<'_>) -> Vec<&'static str> {
+fn served_events(facts: &Facts<'_>) -> Vec<Cow<'static, str>> {
     let running = &facts.services.running;
     let conference = running.controlling.then_some("conference");
     let summary = running.deferred.then_some("message-summary");
-    conference.into_iter().chain(summary).collect()
+    conference.into_iter().chain(summary).map(Cow::Borrowed).collect()
 }

@@ -310,6 +310,10 @@ fn what_is_no_instant_messaging_is_passed_on_unchanged() {
     }
     let settings = alice("PUBLISH", "sip:alice@ims.test", "Event: im-settings");
     assert_eq!(World::new().role(&settings), Function::PassThrough);
+    let elsewhere = role("PUBLISH", "sip:bob@elsewhere.test", "Event: im-settings");
+    assert_eq!(elsewhere, Function::PassThrough, "another server's user");
+    let received = World { listener: 1, ..World::full() };
+    assert_eq!(received.role(&settings), Function::PassThrough, "to a user, not of him");
 }
 
 // Covers: CORE-031
@@ -353,7 +357,9 @@ fn subscribe_is_decided_by_its_event() {
     let role = |uri: &str, event: &str| {
         running.role(&alice("SUBSCRIBE", uri, &format!("{IM}\r\nEvent: {event}")))
     };
-    let bad = |events: &[&'static str]| refused(Refusal::BadEvent(events.to_vec()));
+    let bad = |events: &[&'static str]| {
+        refused(Refusal::BadEvent(events.iter().map(|event| (*event).into()).collect()))
+    };
     const SESSION: &str = "sip:s1@sessions.ims.test";
     assert_eq!(role(SESSION, "conference"), Function::Controlling(Service::Session));
     assert_eq!(role(SESSION, "presence"), bad(&["conference"]));

@@ -33,11 +33,16 @@ pub(super) fn extensions(request: &Request, understood: &[&str]) -> Option<Refus
     (!unknown.is_empty()).then_some(Refusal::BadExtension(unknown))
 }
 
+/// The event package a request names.
+pub(super) fn event_name(request: &Request) -> Option<&str> {
+    let event = request.header::<Event<'_>>().ok().flatten()?;
+    Some(event.name())
+}
+
 /// The event package of a SUBSCRIBE is served (RFC 6665 §4.2.1.1).
 pub(super) fn event(request: &Request, events: &[&'static str]) -> Option<Refusal> {
-    let event = request.header::<Event<'_>>().ok().flatten();
-    let served = event.is_some_and(|event| events.contains(&event.name()));
-    (!served).then(|| Refusal::BadEvent(events.to_vec()))
+    let served = event_name(request).is_some_and(|event| events.contains(&event));
+    (!served).then(|| Refusal::BadEvent(events.iter().map(|event| (*event).into()).collect()))
 }
 
 /// The body can be read, as far as it must be (§8.2.3): parts with `handling=optional` are passed

@@ -92,6 +92,7 @@ fn event_served_here(
     let reason = match request.method() {
         Method::Publish
             if running.settings
+                && is_local
                 && facts.served.case == SessionCase::Originating
                 && event.name() == facts.services.settings_event =>
         {

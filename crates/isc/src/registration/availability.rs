@@ -11,11 +11,14 @@ pub enum Availability {
     NotRegistered,
     /// He set his visibility to offline.
     Invisible,
+    /// He switched the service off.
+    Inactive,
     /// His presence says closed.
     Closed,
 }
 
-/// Whether a user can be reached: registered with the feature tag, not invisible, and, where
+/// Whether a user can be reached: registered with the feature tag, neither invisible nor
+/// inactive, and, where
 /// presence is used, not closed (OMA-TS-SIMPLE_IM §7.2.1).
 ///
 /// `presence` is whether his presence says open; `None` when it is not used or says nothing.
@@ -26,10 +29,13 @@ pub fn availability(
     now: Millis,
 ) -> Availability {
     let live = registration.filter(|registration| !registration.has_lapsed(now));
+    let settings = profile.map(|profile| profile.settings(now));
     if !live.is_some_and(has_im_contact) {
         Availability::NotRegistered
-    } else if profile.is_some_and(|profile| profile.visibility == Visibility::Offline) {
+    } else if settings.is_some_and(|settings| settings.visibility == Visibility::Offline) {
         Availability::Invisible
+    } else if settings.is_some_and(|settings| !settings.active) {
+        Availability::Inactive
     } else if presence == Some(false) {
         Availability::Closed
     } else {
@@ -46,11 +52,12 @@ pub fn has_im_contact(registration: &Registration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use parlance_store::{Contact, Millis, Profile, Registration, Visibility};
+    use parlance_store::{Contact, Millis, Profile, Publication, PublishedSettings};
+    use parlance_store::{Registration, Visibility};
 
     use super::{Availability, availability};
 
-    // Covers: PF-004, CORE-022
+    // Covers: PF-004, PF-056, CORE-022
     #[test]
     fn a_user_is_available_when_everything_says_so() {
         let contact = |has_im_tag| Contact { has_im_tag, ..Contact::default() };
@@ -61,7 +68,16 @@ mod tests {
         };
         let visible = Profile::default();
         let offline = Profile { visibility: Visibility::Offline, ..Profile::default() };
-        use Availability::{Available, Closed, Invisible, NotRegistered};
+        let publication = |settings| {
+            let expires_at = Millis(60);
+            Some(Publication { expires_at, settings, ..Publication::default() })
+        };
+        let inactive = PublishedSettings { active: Some(false), ..PublishedSettings::default() };
+        let inactive = Profile { published: publication(inactive), ..Profile::default() };
+        let hidden = Some(Visibility::Hidden);
+        let hidden = PublishedSettings { visibility: hidden, ..PublishedSettings::default() };
+        let hidden = Profile { published: publication(hidden), ..offline.clone() };
+        use Availability::{Available, Closed, Inactive, Invisible, NotRegistered};
         #[rustfmt::skip]
         let table = [
             (Some(registration(&[true])),        &visible, None,        50, Available),
@@ -72,6 +88,10 @@ mod tests {
             (None,                               &visible, None,        50, NotRegistered),
             (Some(registration(&[true])),        &offline, None,        50, Invisible),
             (Some(registration(&[true])),        &visible, Some(false), 50, Closed),
+            (Some(registration(&[true])),        &inactive, None,       59, Inactive),
+            (Some(registration(&[true])),        &inactive, None,       60, Available),
+            (Some(registration(&[true])),        &hidden,  None,        59, Available),
+            (Some(registration(&[true])),        &hidden,  None,        60, Invisible),
         ];
         for (registration, profile, presence, now, expected) in table {
             let found = availability(registration.as_ref(), Some(profile), presence, Millis(now));

@@ -64,6 +64,8 @@ pub(crate) struct Script {
     /// INVITEs it took; answered 480.
     pub(crate) taken: RefCell<Vec<(UserId, Cause)>>,
     pub(crate) withdrawn: RefCell<Vec<(UserId, Seq)>>,
+    /// Whose settings it was told to have changed.
+    pub(crate) changed: RefCell<Vec<UserId>>,
 }
 
 impl Script {
@@ -78,7 +80,7 @@ impl Script {
 }
 
 impl Deferral for Script {
-    fn pending<'a>(&'a self, _: &'a UserId) -> Local<'a, bool> {
+    fn pending<'a>(&'a self, _: &'a Cx, _: &'a UserId) -> Local<'a, bool> {
         Box::pin(async { self.pending.get() })
     }
 
@@ -109,6 +111,10 @@ impl Deferral for Script {
         let response = invite.response(480);
         invite.refuse(response);
         Box::pin(async {})
+    }
+
+    fn changed(&self, _: &Cx, user: &UserId) {
+        self.changed.borrow_mut().push(user.clone());
     }
 
     fn withdraw<'a>(&'a self, _: &'a Cx, user: &'a UserId, seq: Seq) -> Local<'a, ()> {
@@ -436,6 +442,7 @@ fn rules(store: &Store, marks: &Marks, policy: DecisionPolicy) -> Rules {
     services.domain("ims.test");
     services.identity("sip:im-conf@ims.test".parse().unwrap(), Service::ConferenceFactory);
     services.running.controlling = true;
+    services.running.settings = true;
     services.listener(ListenerId(0), SessionCase::Originating);
     services.listener(ListenerId(1), SessionCase::Terminating);
     let decider = Decider {

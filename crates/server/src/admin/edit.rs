@@ -3,11 +3,12 @@
 use parlance_store::{Entry, Profile};
 use serde_json::{Map, Value};
 
-/// Keys that the store sets itself.
-const FIXED: [&str; 3] = ["user", "revision", "created"];
+/// Keys that the store sets itself, or the user.
+const FIXED: [&str; 4] = ["user", "revision", "created", "published"];
 
 /// Keys that hold access lists, whose entries have a short form.
-const ENTRIES: [&str; 3] = ["accept", "reject", "offline_storage"];
+const ENTRIES: [&str; 5] =
+    ["accept", "reject", "offline_storage", "auto_answer", "answer_override"];
 
 /// Applies `changes` to `profile`, in order.
 ///
@@ -170,11 +171,15 @@ mod tests {
             "reject-=domain:spam.test",
             "accept+=list:friends",
             "offline_storage+=sip:bob@ims.test",
+            "auto_answer=anonymous",
+            "answer_override+=sip:boss@ims.test",
         ]);
         let expected = Profile {
             reject: vec![Entry::Identity("sip:eve@ims.test".to_owned()), Entry::Anonymous],
             accept: vec![Entry::List("friends".to_owned())],
             offline_storage: Some(vec![Entry::Identity("sip:bob@ims.test".to_owned())]),
+            auto_answer: vec![Entry::Anonymous],
+            answer_override: vec![Entry::Identity("sip:boss@ims.test".to_owned())],
             ..alice()
         };
         assert_eq!(changed, Ok(expected.clone()));
@@ -190,6 +195,7 @@ mod tests {
             ("barred", "not key=value"),
             ("user=sip:eve@ims.test", "cannot be changed"),
             ("revision=0", "cannot be changed"),
+            ("published=null", "cannot be changed"),
             ("colour=red", "unknown key; known are "),
             ("rights.fly=true", "unknown key; known in rights are "),
             ("barred.x=1", "barred has no parts"),

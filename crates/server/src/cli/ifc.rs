@@ -78,7 +78,7 @@ impl IfcArgs {
             originating: of(&self.originating, Side::Originating, "im-orig")?,
             terminating: of(&self.terminating, Side::Terminating, "im-term")?,
             registration: of(&self.registration, Side::Registration, "im-reg")?,
-            ..Addresses::default()
+            settings_event: config.settings.event.clone(),
         })
     }
 }
@@ -126,6 +126,16 @@ mod tests {
         let udp = IfcArgs { transport: TransportArg::Udp, ..args() };
         let found = servers(&udp, &Config::default());
         assert!(found.contains(&"sip:im-reg@127.0.0.1:5060;transport=udp".to_owned()), "{found:?}");
+    }
+
+    // Covers: CLI-006
+    #[test]
+    fn the_criteria_name_the_event_of_the_settings() {
+        let (config, _) =
+            Config::parse("[settings]\nevent = \"my.settings\"\n", std::iter::empty());
+        let text = args().render(&config).unwrap();
+        assert!(text.contains(r"^my\.settings([ ;]|$)"), "{text}");
+        assert!(text.contains("<Method>PUBLISH</Method>"), "{text}");
     }
 
     #[test]

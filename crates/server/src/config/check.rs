@@ -144,9 +144,7 @@ impl Config {
     }
 
     fn check_roles(&self, mistakes: &mut Mistakes) {
-        for mistake in self.participating.policy(&self.sip).mistakes() {
-            mistakes.add(&format!("participating.{}", mistake.key), mistake.fault.to_owned());
-        }
+        self.check_participating(mistakes);
         self.controlling.check(&self.sip, mistakes);
         self.explode.check(&self.sip, &self.controlling, mistakes);
         for mistake in self.deferred.policy(&self.sip).mistakes() {
@@ -159,7 +157,7 @@ impl Config {
             let what = format!("{identity:?} is no SIP URI");
             mistakes.add("registration.reg_event_identity", what);
         }
-        if let Err(why) = self.sip.filter() {
+        if let Err(why) = self.sip.filter(&self.settings.event) {
             mistakes.add("sip.filter_file", why);
         }
     }

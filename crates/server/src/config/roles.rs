@@ -10,7 +10,7 @@ use parlance_isc::registration::{RegistrationPolicy, UnknownUser};
 use parlance_isc::{RefusalPolicy, RegEventPolicy};
 use parlance_participating::{AnonymousAnswer, ExcessAnswer, Notice, SessionMedia, SessionPolicy};
 use parlance_participating::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
-use parlance_participating::{SizeAnswer, TargetPattern, Warnings};
+use parlance_participating::{SettingsPolicy, SizeAnswer, TargetPattern, Warnings};
 use parlance_sip::ListenerId;
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -136,6 +136,10 @@ section! {
         /// Whether messages are stored; otherwise they are answered 480. What is stored already is
         /// still delivered.
         pub enabled: bool = true;
+        /// Whether a message is stored about which neither recipient nor sender says anything;
+        /// otherwise the recipient's `offline_delivery` must say so, or the sender with
+        /// `Request-Disposition: queue` or `Expires` (OMA-TS-SIMPLE_IM §6.1.12.8).
+        pub keep_unasked: bool = true;
         /// Messages kept for one user at most; one more is answered 480.
         pub items_max: u64 = 500, in 1..=1_000_000;
         /// Octets kept for one user at most.
@@ -305,6 +309,8 @@ impl Participating {
                 min_se_s: self.session_min_se_s,
                 lost_after_s: self.session_lost_after_s,
             },
+            // Of a section of its own.
+            settings: SettingsPolicy::default(),
         }
     }
 
@@ -324,6 +330,7 @@ impl Deferred {
     pub(crate) fn policy(&self, sip: &Sip) -> parlance_deferred::Policy {
         parlance_deferred::Policy {
             enabled: self.enabled,
+            keep_unasked: self.keep_unasked,
             items_max: self.items_max,
             octets_max: self.octets_max,
             message_octets_max: size(self.message_octets_max),

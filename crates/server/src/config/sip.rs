@@ -209,13 +209,21 @@ impl Sip {
         format!("sip:{user}@{}", self.domain())
     }
 
-    /// The criteria applied for peers that have none.
+    /// The criteria applied for peers that have none; `settings_event` is the package of the
+    /// settings that clients publish.
     ///
     /// # Errors
     /// Why the file cannot be used.
-    pub(crate) fn filter(&self) -> Result<Vec<InitialFilterCriteria>, String> {
+    pub(crate) fn filter(
+        &self,
+        settings_event: &str,
+    ) -> Result<Vec<InitialFilterCriteria>, String> {
         let text = match &self.filter_file {
-            None => render_user(&Addresses::default(), &["sip:user@ims.test"]),
+            None => {
+                let settings_event = settings_event.to_owned();
+                let addresses = Addresses { settings_event, ..Addresses::default() };
+                render_user(&addresses, &["sip:user@ims.test"])
+            }
             Some(file) => std::fs::read_to_string(file)
                 .map_err(|error| format!("{}: {error}", file.display()))?,
         };

@@ -19,6 +19,8 @@ pub(super) enum Agenda {
     Due = 3,
     /// An item expires.
     Expire = 4,
+    /// What a user published runs out.
+    Publication = 5,
 }
 
 /// `user NUL kind rest`.

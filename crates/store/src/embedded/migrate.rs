@@ -6,6 +6,7 @@
 //! | 2       | the agenda: what lapses, is due, expires and ages out, in the order of time      |
 //! | 3       | the journal, in a file beside: an older program would lose what is in it         |
 //! | 4       | explosions: an older program would not go on with them                            |
+//! | 5       | published settings: an older program would not end them                          |
 //!
 //! A file of a later version than ours is refused: an older program would not keep what it does
 //! not know. Fields added to JSON records need no new version.
@@ -15,19 +16,19 @@ use redb::{ReadableTable, WriteTransaction};
 use super::OpenError;
 use super::inbox_records::{Head, State};
 use super::keys::{self, Agenda};
-use super::people::REGISTRATION;
+use super::people::{PROFILE, REGISTRATION};
 use super::tables::{META, Tables};
-use crate::{Millis, Registration, Seq, StoreError};
+use crate::{Millis, Profile, Registration, Seq, StoreError};
 
 /// The version this program writes.
-pub(super) const SCHEMA: u32 = 4;
+pub(super) const SCHEMA: u32 = 5;
 
 /// One step from a version to the next.
 type Step = fn(&mut Tables<'_>) -> Result<(), StoreError>;
 
 /// From version 1 to 2, and so on.
 const STEPS: [Step; SCHEMA as usize - 1] =
-    [|tables| tables.rebuild_agenda().map(|_| ()), |_| Ok(()), |_| Ok(())];
+    [|tables| tables.rebuild_agenda().map(|_| ()), |_| Ok(()), |_| Ok(()), |_| Ok(())];
 
 /// The version of the file; a new file has none.
 fn found(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<u32>, OpenError> {
@@ -72,6 +73,17 @@ impl Tables<'_> {
             let record: Registration = serde_json::from_slice(&json)
                 .map_err(|error| StoreError::Corrupt(format!("registration: {error}")))?;
             entries.push((Agenda::Lapse, record.lapses_at, user.value().to_owned(), None));
+        }
+        for row in self.profiles.iter()? {
+            let (user, row) = row?;
+            let context: [&[u8]; 2] = [PROFILE.as_bytes(), user.value().as_bytes()];
+            let json = self.seal.open_record(&context, row.value())?;
+            let record: Profile = serde_json::from_slice(&json)
+                .map_err(|error| StoreError::Corrupt(format!("profile: {error}")))?;
+            if let Some(published) = record.published {
+                let user = user.value().to_owned();
+                entries.push((Agenda::Publication, published.expires_at, user, None));
+            }
         }
         for row in self.inbox.iter()? {
             let (key, row) = row?;

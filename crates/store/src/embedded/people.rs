@@ -17,9 +17,10 @@ use super::tables::{
 use crate::identity::check_identity;
 use crate::names::{claim, claim_own, forget, learn};
 use crate::registration::told_names;
+use crate::settings::End;
 use crate::{
-    Binding, Bound, Cached, Creation, Millis, PAGE_MAX, Pending, Profile, Profiles, Registration,
-    RegistrationId, Registrations, StoreError, UserId,
+    Binding, Bound, Cached, Creation, Millis, PAGE_MAX, Pending, Profile, Profiles, Publication,
+    Registration, RegistrationId, Registrations, StoreError, UserId,
 };
 
 /// The record of `user` in a table of sealed JSON.
@@ -87,6 +88,9 @@ impl Tables<'_> {
         }
         if let Some(known) = known {
             self.strike(Agenda::Lapse, known.lapses_at, user.as_str(), None)?;
+            if record.id == id {
+                self.end_published(user, &End::Lapsed(&known))?;
+            }
         }
         self.note(Agenda::Lapse, record.lapses_at, user.as_str(), None)?;
         save(&mut self.registrations, self.seal, REGISTRATION, user.as_str(), &**record)?;
@@ -108,6 +112,7 @@ impl Tables<'_> {
         self.registrations.remove(user.as_str())?;
         self.strike(Agenda::Lapse, known.lapses_at, user.as_str(), None)?;
         self.changes.push(Change::Registration(user.clone(), None));
+        self.end_published(user, &End::Deregistered(&known))?;
         Ok(Some(Arc::new(known)))
     }
 
@@ -141,9 +146,45 @@ impl Tables<'_> {
         Ok(Creation::Created(self.write_profile(profile)?))
     }
 
+    fn publish(
+        &mut self,
+        user: &UserId,
+        publication: Option<&Publication>,
+        over: Option<&str>,
+        now: Millis,
+    ) -> Result<Arc<Profile>, StoreError> {
+        check_identity(user.as_str())?;
+        let known: Option<Profile> = load(&*self.profiles, self.seal, PROFILE, user.as_str())?;
+        let profile = Profile::publish(known.as_ref(), user, publication, over, now)?;
+        match &known {
+            Some(known) => self.strike_published(known)?,
+            None => claim_own(self, user)?,
+        }
+        if let Some(publication) = publication {
+            self.note(Agenda::Publication, publication.expires_at, user.as_str(), None)?;
+        }
+        self.write_profile(profile)
+    }
+
+    /// Forgets what `user` published, if that is ended so; whether it is.
+    fn end_published(&mut self, user: &UserId, end: &End<'_>) -> Result<bool, StoreError> {
+        let known: Option<Profile> = load(&*self.profiles, self.seal, PROFILE, user.as_str())?;
+        let Some(known) = known else { return Ok(false) };
+        let Some(profile) = known.without_published(end) else { return Ok(false) };
+        self.strike_published(&known)?;
+        self.write_profile(profile)?;
+        Ok(true)
+    }
+
+    fn strike_published(&mut self, profile: &Profile) -> Result<(), StoreError> {
+        let Some(published) = &profile.published else { return Ok(()) };
+        self.strike(Agenda::Publication, published.expires_at, profile.user.as_str(), None)
+    }
+
     fn remove(&mut self, user: &UserId) -> Result<bool, StoreError> {
         let registration = self.unbind(user, None)?;
         let profile: Option<Profile> = load(&*self.profiles, self.seal, PROFILE, user.as_str())?;
+        profile.as_ref().map_or(Ok(()), |profile| self.strike_published(profile))?;
         self.profiles.remove(user.as_str())?;
         self.changes.push(Change::Profile(user.clone(), None));
         let learnt = self.learnt_names(user)?;
@@ -229,6 +270,34 @@ impl Profiles for Embedded {
 
     fn put(&self, profile: Profile) -> Pending<'_, Arc<Profile>> {
         Box::pin(self.shared.change(4096, move |tables| tables.put(profile.clone())))
+    }
+
+    fn publish<'a>(
+        &'a self,
+        user: &'a UserId,
+        publication: Option<Publication>,
+        over: Option<&'a str>,
+        now: Millis,
+    ) -> Pending<'a, Arc<Profile>> {
+        let (user, over) = (user.clone(), over.map(str::to_owned));
+        Box::pin(self.shared.change(1024, move |tables| {
+            tables.publish(&user, publication.as_ref(), over.as_deref(), now)
+        }))
+    }
+
+    fn lapsed_publications(&self, now: Millis, limit: usize) -> Pending<'_, Vec<UserId>> {
+        Box::pin(self.shared.read((), move |reading, ()| {
+            let agenda = reading.transaction.open_table(AGENDA)?;
+            let due = due_entries(&agenda, Agenda::Publication, now, limit.min(PAGE_MAX))?;
+            Ok(due.into_iter().map(|(user, _)| user).collect())
+        }))
+    }
+
+    fn end_publication<'a>(&'a self, user: &'a UserId, now: Millis) -> Pending<'a, bool> {
+        let user = user.clone();
+        Box::pin(
+            self.shared.change(64, move |tables| tables.end_published(&user, &End::RanOut(now))),
+        )
     }
 
     fn remove<'a>(&'a self, user: &'a UserId) -> Pending<'a, bool> {

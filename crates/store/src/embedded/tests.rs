@@ -17,7 +17,7 @@ use super::{Embedded, EmbeddedConfig, OpenError, SealKey};
 use crate::conformance::{binding, explosion, item, quota};
 use crate::{
     Accepted, Access, Audit, AuditEntry, Begun, Bound, Cached, ExplosionId, Explosions, Inboxes,
-    Millis, NewItem, Profile, Profiles, Registrations, Seq, Store, StoreError,
+    Millis, NewItem, Profile, Profiles, Publication, Registrations, Seq, Store, StoreError,
 };
 
 const ALICE: &str = "sip:alice@ims.test";
@@ -165,6 +165,8 @@ async fn version_1_is_brought_to_the_present() {
         let due = NewItem { due: Some(Millis(7)), expires: Millis(9), ..item(ALICE, 1) };
         store.accept(due, quota(), Millis(0)).await.unwrap();
         store.bind(binding(ALICE), Millis(0)).await.unwrap();
+        let publication = Publication { etag: "e".into(), ..Publication::default() };
+        store.publish(&ALICE.into(), Some(publication), None, Millis(0)).await.unwrap();
     }
     let path = config(directory.path()).path;
     tamper(&path, |transaction| {
@@ -175,10 +177,11 @@ async fn version_1_is_brought_to_the_present() {
     assert_eq!(store.due(Millis(7), 9).await.unwrap(), [ALICE.into()]);
     assert_eq!(store.expired(Millis(9), 9).await.unwrap().len(), 1);
     assert_eq!(store.lapsed(Millis::MAX, 9).await.unwrap().len(), 1);
+    assert_eq!(store.lapsed_publications(Millis(0), 9).await.unwrap(), [ALICE.into()]);
     drop(store);
     tamper(&path, |transaction| {
-        // Registration, due, expiry, dedup keys.
-        assert_eq!(transaction.open_table(AGENDA).unwrap().len().unwrap(), 4);
+        // Registration, due, expiry, dedup keys, publication.
+        assert_eq!(transaction.open_table(AGENDA).unwrap().len().unwrap(), 5);
     });
 }
 
@@ -190,7 +193,7 @@ fn a_later_version_is_refused() {
     let path = config(directory.path()).path;
     tamper(&path, |transaction| set_schema(transaction, 99));
     let refused = error(config(directory.path()));
-    assert!(matches!(refused, OpenError::Newer { found: 99, known: 4 }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 99, known: 5 }), "{refused:?}");
     assert!(refused.to_string().contains("run the later version"), "{refused}");
     tamper(&path, |transaction| set_schema(transaction, 0));
     assert!(matches!(error(config(directory.path())), OpenError::Corrupt(_)));

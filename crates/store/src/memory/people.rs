@@ -7,9 +7,10 @@ use super::{Memory, State};
 use crate::identity::check_identity;
 use crate::names::{claim, claim_own, forget, learn};
 use crate::registration::told_names;
+use crate::settings::End;
 use crate::{
-    Binding, Bound, Cached, Creation, Millis, PAGE_MAX, Pending, Profile, Profiles, Registration,
-    RegistrationId, Registrations, StoreError, UserId,
+    Binding, Bound, Cached, Creation, Millis, PAGE_MAX, Pending, Profile, Profiles, Publication,
+    Registration, RegistrationId, Registrations, StoreError, UserId,
 };
 
 impl State {
@@ -31,6 +32,9 @@ impl State {
         self.learnt.insert(user.clone(), told);
         if let Some(known) = known {
             self.lapses.remove(&(known.lapses_at, user.clone()));
+            if record.id == id {
+                self.end_published(user, &End::Lapsed(&known));
+            }
         }
         self.lapses.insert((record.lapses_at, user.clone()));
         self.registrations.insert(user.clone(), record.clone());
@@ -44,7 +48,36 @@ impl State {
         }
         let ended = self.registrations.remove(user)?;
         self.lapses.remove(&(ended.lapses_at, user.clone()));
+        self.end_published(user, &End::Deregistered(&ended));
         Some(ended)
+    }
+
+    fn publish(
+        &mut self,
+        user: &UserId,
+        publication: Option<&Publication>,
+        over: Option<&str>,
+        now: Millis,
+    ) -> Result<Arc<Profile>, StoreError> {
+        check_identity(user.as_str())?;
+        let known = self.profiles.get(user).cloned();
+        let profile = Profile::publish(known.as_deref(), user, publication, over, now)?;
+        if known.is_none() {
+            claim_own(self, user)?;
+        }
+        let profile = Arc::new(profile);
+        self.profiles.insert(user.clone(), profile.clone());
+        Ok(profile)
+    }
+
+    /// Forgets what `user` published, if that is ended so; whether it is.
+    fn end_published(&mut self, user: &UserId, end: &End<'_>) -> bool {
+        let known = self.profiles.get(user);
+        let Some(profile) = known.and_then(|known| known.without_published(end)) else {
+            return false;
+        };
+        self.profiles.insert(user.clone(), Arc::new(profile));
+        true
     }
 
     fn put(&mut self, profile: Profile) -> Result<Arc<Profile>, StoreError> {
@@ -134,6 +167,33 @@ impl Profiles for Memory {
 
     fn put(&self, profile: Profile) -> Pending<'_, Arc<Profile>> {
         self.run(move |state| state.put(profile))
+    }
+
+    fn publish<'a>(
+        &'a self,
+        user: &'a UserId,
+        publication: Option<Publication>,
+        over: Option<&'a str>,
+        now: Millis,
+    ) -> Pending<'a, Arc<Profile>> {
+        self.run(move |state| state.publish(user, publication.as_ref(), over, now))
+    }
+
+    fn lapsed_publications(&self, now: Millis, limit: usize) -> Pending<'_, Vec<UserId>> {
+        self.run(move |state| {
+            let published = state.profiles.values().filter_map(|profile| {
+                let expires_at = profile.published.as_ref()?.expires_at;
+                (expires_at <= now).then(|| (expires_at, profile.user.clone()))
+            });
+            let mut due: Vec<_> = published.collect();
+            due.sort();
+            due.truncate(limit.min(PAGE_MAX));
+            Ok(due.into_iter().map(|(_, user)| user).collect())
+        })
+    }
+
+    fn end_publication<'a>(&'a self, user: &'a UserId, now: Millis) -> Pending<'a, bool> {
+        self.run(move |state| Ok(state.end_published(user, &End::RanOut(now))))
     }
 
     fn remove<'a>(&'a self, user: &'a UserId) -> Pending<'a, bool> {

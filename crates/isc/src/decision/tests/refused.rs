@@ -36,7 +36,14 @@ fn a_uas_refuses_what_it_cannot_serve() {
     let only = refused(Refusal::MethodNotAllowed(vec!["MESSAGE", "OPTIONS"]));
     assert_eq!(role("INVITE", "sip:im-exploder@ims.test", ""), only);
     let server = refused(Refusal::MethodNotAllowed(vec!["OPTIONS", "REGISTER"]));
-    assert_eq!(role("PUBLISH", "sip:127.0.0.20", "Event: x"), server);
+    assert_eq!(role("REFER", "sip:127.0.0.20", ""), server);
+    let event = refused(Refusal::BadEvent(vec!["im-settings".into()]));
+    assert_eq!(role("PUBLISH", "sip:127.0.0.20", "Event: x"), event);
+    assert_eq!(role("PUBLISH", "sip:127.0.0.20", ""), event);
+    let nowhere = refused(Refusal::NotFound);
+    assert_eq!(role("PUBLISH", "sip:127.0.0.20", "Event: im-settings"), nowhere);
+    let publish = alice("PUBLISH", "sip:127.0.0.20", "Event: im-settings");
+    assert_eq!(World::new().role(&publish), server, "where nothing is published here");
     let unknown = vec!["nothing".to_owned(), "more".to_owned()];
     let require = "Require: timer, nothing\r\nSubject: x\r\nRequire: more";
     assert_eq!(role("INVITE", FACTORY, require), refused(Refusal::BadExtension(unknown)));
