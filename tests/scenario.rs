@@ -27,8 +27,6 @@ mod nodes;
 mod pager;
 #[path = "scenario/session.rs"]
 mod session;
-#[path = "scenario/settings.rs"]
-mod settings;
 
 use std::time::Duration;
 

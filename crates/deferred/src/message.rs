@@ -229,7 +229,7 @@ mod tests {
         text(&make(&envelope).unwrap())
     }
 
-    // Covers: DF-060, DF-063, CORE-037, CORE-050, ROLE-013
+    // Covers: DF-060, DF-063, CORE-037, CORE-050, ROLE-013, SEC-007
     #[test]
     fn a_notification_comes_from_the_service() {
         let policy = Policy::default();

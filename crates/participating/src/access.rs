@@ -48,7 +48,7 @@ impl<'a> Sender<'a> {
 }
 
 /// Whether the sender asked that the recipient not learn who he is (RFC 3323 §4.2, RFC 3325 §7).
-fn hides_identity(request: &Request) -> bool {
+pub(crate) fn hides_identity(request: &Request) -> bool {
     let privacy = request.header::<Privacy<'_>>().ok().flatten();
     let asked = privacy.is_some_and(|privacy| {
         !privacy.is_none() && (privacy.has(PrivacyValue::Id) || privacy.has(PrivacyValue::User))

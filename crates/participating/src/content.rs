@@ -71,8 +71,7 @@ pub(crate) async fn check(
     if no_types && policy.blocked_words.is_empty() && filter.is_none() {
         return Ok(());
     }
-    let mut opened = Opened::default();
-    opened.open(content_type(request).trim().to_owned(), request.body_bytes(), 1);
+    let opened = Opened::of(request);
     for content_type in &opened.types {
         let media = MediaType::parse(content_type).ok();
         check_type(media.as_ref(), policy, blocked)?;
@@ -131,6 +130,22 @@ pub(crate) fn content_type(request: &Request) -> Cow<'_, str> {
     value.map_or(Cow::Borrowed("text/plain"), String::from_utf8_lossy)
 }
 
+/// Whether a message is of one of these types, or holds a part that is.
+pub(crate) fn holds(request: &Request, types: &[String]) -> bool {
+    Opened::of(request).types.iter().any(|content_type| {
+        let media = MediaType::parse(content_type);
+        media.is_ok_and(|media| types.iter().any(|known| media.is(known)))
+    })
+}
+
+/// The first part of a request that is of this type, or the whole body.
+pub(crate) fn part(request: &Request, wanted: &str) -> Option<Bytes> {
+    let parts = Opened::of(request).parts.into_iter();
+    let is_wanted =
+        |part: &Part| MediaType::parse(&part.content_type).is_ok_and(|media| media.is(wanted));
+    parts.filter(is_wanted).map(|part| part.body).next()
+}
+
 /// A message taken apart.
 #[derive(Debug, Default)]
 struct Opened {
@@ -144,6 +159,12 @@ struct Opened {
 const DEPTH_MAX: usize = 4;
 
 impl Opened {
+    fn of(request: &Request) -> Self {
+        let mut opened = Self::default();
+        opened.open(content_type(request).trim().to_owned(), request.body_bytes(), 1);
+        opened
+    }
+
     fn open(&mut self, content_type: String, body: Bytes, depth: usize) {
         self.types.push(content_type.clone());
         let inner = match MediaType::parse(&content_type) {

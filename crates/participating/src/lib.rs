@@ -26,6 +26,7 @@ mod originating;
 mod passage;
 mod policy;
 mod refusal;
+mod rights;
 mod role;
 mod session;
 mod settings;

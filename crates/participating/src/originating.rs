@@ -1,4 +1,4 @@
-//! A message of a served user on its way out (OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4).
+//! A message of a served user on its way out (OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4, §7.2.2.9).
 
 use parlance_isc::{Outcome, Rate};
 use parlance_sip::header::Privacy;
@@ -8,6 +8,7 @@ use crate::amend;
 use crate::content::{self, Limits};
 use crate::passage::Passage;
 use crate::refusal::Refusal;
+use crate::rights;
 
 /// Serves the sender: policy, then on towards the recipient, and his final response back.
 ///
@@ -35,6 +36,7 @@ async fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
     let Passage { policy, functions, user, .. } = passage;
     let request = passage.request();
     passage.check_rights()?;
+    rights::check(request, passage.decision(), policy, &passage.profile)?;
     let limits = Limits { policy, blocked: &[], octets_max: None };
     content::check(request, limits, functions.filter.as_deref()).await?;
     if policy.cpim_from_must_match && !content::cpim_from_is_his(request, passage.decision()) {

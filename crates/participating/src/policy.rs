@@ -134,7 +134,8 @@ pub struct Warnings {
     pub sessions_exceeded: String,
     /// The invited user did not answer. Default `No response`.
     pub no_answer: String,
-    /// A REFER is for a method that is not allowed. Default `100 Function not allowed`.
+    /// A REFER is for a method that is not allowed, or an inviter may not have a client answer
+    /// against its user's settings. Default `100 Function not allowed`.
     pub function_not_allowed: String,
     /// The state of a conference may not be subscribed to. Default
     /// `105 Subscription of conference state not allowed`.
@@ -250,7 +251,8 @@ pub struct Policy {
     pub accepted_content: Vec<String>,
     /// Content types not let through, whatever `accepted_content` says. Default empty.
     pub blocked_content: Vec<String>,
-    /// Content types of group advertisements, which a user may block (OMA-TS-SIMPLE_IM §7.2.4.7).
+    /// Content types of group advertisements, which need a right of their own and which a user may
+    /// block (OMA-TS-SIMPLE_IM §7.2.2.9, §7.2.4.7).
     /// Default `application/vnd.poc.group-advertisement+xml`.
     pub group_advertisement_types: Vec<String>,
     /// Content types of instant personal alerts, which a user may block (OMA-TS-SIMPLE_IM §6.2.4).

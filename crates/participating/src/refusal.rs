@@ -59,6 +59,8 @@ pub enum Refusal {
     NotSubscribable,
     /// The session description cannot pass.
     Description,
+    /// The inviter may not have the client answer against its user's settings.
+    AnswerOverride,
     /// Somebody else's settings are published.
     SettingsOfAnother,
     /// Who publishes them is nobody known, so far.
@@ -99,6 +101,7 @@ impl Refusal {
             Self::ReferMethod => "refer-method",
             Self::NotSubscribable => "subscription",
             Self::Description => "description",
+            Self::AnswerOverride => "answer-override",
             Self::SettingsOfAnother => "foreign-settings",
             Self::NotRegistered => "not-registered",
             Self::Publication(_) => "publication",
@@ -158,6 +161,7 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         Refusal::ReferMethod => warned(403, &texts.function_not_allowed, 0),
         Refusal::NotSubscribable => warned(403, &texts.subscription, 0),
         Refusal::Description => Reply::new(488),
+        Refusal::AnswerOverride => warned(403, &texts.function_not_allowed, 0),
         Refusal::SettingsOfAnother => Reply::new(403),
         Refusal::NotRegistered | Refusal::Fault => retry(policy.retry_after_s.into()),
         Refusal::Publication(refused) => published(refused, policy),
@@ -242,7 +246,7 @@ mod tests {
         let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         #[rustfmt::skip]
-        let table: [Row<'_>; 36] = [
+        let table: [Row<'_>; 37] = [
             (Refusal::NotAuthorised, 403,
                 &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
             (Refusal::SizeExceeded(1300), 403,
@@ -278,6 +282,8 @@ mod tests {
             (Refusal::NotSubscribable, 403, &[(Warning,
                 "399 im.ims.test \"105 Subscription of conference state not allowed\"")]),
             (Refusal::Description, 488, &[]),
+            (Refusal::AnswerOverride, 403,
+                &[(Warning, "399 im.ims.test \"100 Function not allowed\"")]),
             (Refusal::SettingsOfAnother, 403, &[]),
             (Refusal::NotRegistered, 480, &[(RetryAfter, "10")]),
             (Refusal::Fault, 480, &[(RetryAfter, "10")]),

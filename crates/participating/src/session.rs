@@ -6,7 +6,7 @@
 //! it becomes a conference of two.
 
 mod anchor;
-mod description;
+pub(crate) mod description;
 mod originating;
 mod proxy;
 mod refer;

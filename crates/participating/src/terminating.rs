@@ -1,6 +1,5 @@
 //! A message to a served user (OMA-TS-SIMPLE_IM §7.2.4.1, §7.2.2.6).
 
-use parlance_content::MediaType;
 use parlance_isc::registration::has_im_contact;
 use parlance_isc::{Cause, Forwarding, Outcome, SessionCase};
 use parlance_store::{RejectAnswer, Visibility};
@@ -57,12 +56,7 @@ async fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
 /// refused (§7.2.4.7), instant personal alerts with 403 (§6.2.4).
 fn unblocked(passage: &Passage<'_>) -> Result<(), Refusal> {
     let Passage { policy, profile, .. } = passage;
-    if !profile.block_group_advertisements && !profile.block_personal_alerts {
-        return Ok(());
-    }
-    let content_type = content::content_type(passage.request());
-    let Ok(media) = MediaType::parse(&content_type) else { return Ok(()) };
-    let is = |types: &[String]| types.iter().any(|known| media.is(known));
+    let is = |types: &[String]| content::holds(passage.request(), types);
     if profile.block_group_advertisements && is(&policy.group_advertisement_types) {
         return Err(Refusal::Rejected(profile.reject_answer));
     }

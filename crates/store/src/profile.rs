@@ -95,6 +95,18 @@ pub struct Rights {
     pub deferred: bool,
     /// Sending group advertisements.
     pub group_advertisement: bool,
+    /// Beginning a conference of more than two that is no group.
+    pub ad_hoc_group: bool,
+    /// Sending one message to a list.
+    pub exploder: bool,
+    /// Sending files in a session.
+    pub file_transfer: bool,
+    /// Keeping a history.
+    pub history: bool,
+    /// Hiding his identity.
+    pub anonymity: bool,
+    /// Taking others out of a session.
+    pub expel: bool,
 }
 
 impl Default for Rights {
@@ -106,6 +118,12 @@ impl Default for Rights {
             session: true,
             deferred: true,
             group_advertisement: true,
+            ad_hoc_group: true,
+            exploder: true,
+            file_transfer: true,
+            history: true,
+            anonymity: true,
+            expel: true,
         }
     }
 }

@@ -78,13 +78,15 @@ impl Profile {
     pub fn settings(&self, now: Millis) -> Settings {
         let said = self.publication(now).map(|publication| publication.settings);
         let said = said.unwrap_or_default();
+        let session_history = said.session_history.unwrap_or(self.session_history);
+        let pager_large_history = said.pager_large_history.unwrap_or(self.pager_large_history);
         Settings {
             active: said.active.unwrap_or(true),
             visibility: said.visibility.unwrap_or(self.visibility),
             offline_delivery: said.offline_delivery.or(self.offline_delivery),
             deferral: said.deferral.unwrap_or(self.deferral),
-            session_history: said.session_history.unwrap_or(self.session_history),
-            pager_large_history: said.pager_large_history.unwrap_or(self.pager_large_history),
+            session_history: session_history && self.rights.history,
+            pager_large_history: pager_large_history && self.rights.history,
         }
     }
 
@@ -147,7 +149,7 @@ impl Registration {
 #[cfg(test)]
 mod tests {
     use super::{Publication, PublishedSettings};
-    use crate::{Deferral, Millis, Profile, StoreError, Visibility};
+    use crate::{Deferral, Millis, Profile, Rights, StoreError, Visibility};
 
     // Covers: PF-055, PF-056
     #[test]
@@ -171,6 +173,9 @@ mod tests {
         assert_eq!((found.active, found.offline_delivery), (false, Some(false)));
         assert!(found.pager_large_history && found.session_history);
         assert_eq!((found.visibility, found.deferral), (Visibility::Hidden, Deferral::Notify));
+        let rights = Rights { history: false, ..Rights::default() };
+        let without = Profile { rights, ..profile.clone() }.settings(Millis(99));
+        assert!(!without.pager_large_history && !without.session_history);
         let after = profile.settings(Millis(100));
         assert_eq!(after, provisioned.settings(Millis(100)));
         assert!(after.active && after.offline_delivery.is_none() && !after.pager_large_history);

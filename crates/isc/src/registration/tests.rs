@@ -156,7 +156,7 @@ async fn a_refresh_is_no_new_registration() {
     assert_eq!(world.of("sip:alice@ims.test").await.unwrap().id, RegistrationId(2));
 }
 
-// Covers: CORE-021, CORE-065
+// Covers: CORE-021, CORE-065, CLI-005
 #[tokio::test]
 async fn registrations_end() {
     let world = World::new();

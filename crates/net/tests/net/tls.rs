@@ -120,7 +120,7 @@ async fn send(authority: &Authority, bench: &mut Bench, stem: Option<&str>) -> R
     received
 }
 
-// Covers: CORE-001, SEC-004
+// Covers: CORE-001, SEC-004, SEC-008
 #[tokio::test]
 async fn a_client_certificate_makes_a_peer_verified() {
     let authority = Authority::new();

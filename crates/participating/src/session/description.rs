@@ -28,6 +28,12 @@ pub(crate) fn size(sdp: &Sdp) -> Option<u64> {
     media.ok()?.file?.selector.size
 }
 
+/// Whether the session is for a file (RFC 5547 §6).
+pub(crate) fn is_file(sdp: &Sdp) -> bool {
+    let media = sdp.first_message().and_then(|(_, media)| media.ok());
+    media.is_some_and(|media| media.file.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::{of, size};

@@ -12,6 +12,7 @@ use super::{Seat, description, proxy, refer};
 use crate::passage::Passage;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
+use crate::rights;
 use crate::role::Functions;
 
 /// Serves the INVITE of a user to another user, or to a group or session elsewhere.
@@ -67,6 +68,19 @@ impl Asked<'_> {
         if barred || !granted { Err(Refusal::NotAuthorised) } else { Ok(()) }
     }
 
+    /// Whether he may make this request of his own.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAuthorised`].
+    pub(crate) fn check_request(&self) -> Result<(), Refusal> {
+        match self.case {
+            SessionCase::Originating => {
+                rights::check(self.request, self.decision, self.policy, self.profile)
+            }
+            SessionCase::Terminating => Ok(()),
+        }
+    }
+
     /// Refuses an immediate message whose description says that it is larger than it may be.
     ///
     /// # Errors
@@ -103,6 +117,7 @@ impl Asked<'_> {
     /// The refusal.
     pub(crate) fn begin(&self) -> Result<Seat, Refusal> {
         self.check_rights()?;
+        self.check_request()?;
         self.check_size()?;
         if let Some(target) = self.request.uri().and_then(|uri| Aor::from_uri(&uri))
             && self.policy.blocked_targets.iter().any(|pattern| pattern.covers(&target))
@@ -138,7 +153,10 @@ impl Asked<'_> {
     pub(crate) fn permit(&self) -> Result<Permit, Refusal> {
         match self.request.method() {
             Method::Invite => self.begin().map(|seat| Some(Box::new(seat) as Box<_>)),
-            Method::Message => self.check_rights().map(|()| None),
+            Method::Message => {
+                self.check_rights()?;
+                self.check_request().map(|()| None)
+            }
             _ => refer::check(self).map(|()| None),
         }
     }

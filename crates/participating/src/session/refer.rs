@@ -42,7 +42,8 @@ pub(crate) fn check(asked: &Asked<'_>) -> Result<(), Refusal> {
         Method::Subscribe => granted.map_err(|_| Refusal::NotSubscribable),
         Method::Refer => {
             granted?;
-            refer_to(asked)
+            refer_to(asked)?;
+            asked.check_request()
         }
         _ => granted,
     }

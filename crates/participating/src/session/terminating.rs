@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use parlance_isc::{Cause, Outcome};
-use parlance_sip::HeaderName;
+use parlance_sip::header::{AnswerMode, Header};
+use parlance_sip::{HeaderName, Request};
 use parlance_store::RejectAnswer;
 
 use super::{Seat, anchor, proxy};
@@ -40,7 +41,19 @@ async fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
     })?;
     let asked = passage.asked();
     asked.check_rights()?;
+    if asks_to_override(passage.request())
+        && !access::is_among(&sender, &profile.answer_override, profile, functions.lists.as_deref())
+            .await
+    {
+        return Err(Refusal::AnswerOverride);
+    }
     asked.check_size()
+}
+
+/// Whether the inviter wants the client to answer at once, whatever its user set (RFC 5373 §4).
+fn asks_to_override(request: &Request) -> bool {
+    let mode = request.named(b"Priv-Answer-Mode").map(AnswerMode::parse);
+    mode.is_some_and(|mode| mode.is_ok_and(|mode| mode.is_auto()))
 }
 
 /// Invites the user's clients, as long as they may take to answer.

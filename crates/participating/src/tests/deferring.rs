@@ -107,6 +107,18 @@ async fn a_message_queues_behind_those_that_wait() {
     assert_eq!(script.causes().len(), 1);
 }
 
+// Covers: CLI-031
+#[tokio::test(start_paused = true)]
+async fn what_must_not_queue_does_not_wait() {
+    let (world, script) = world(bob(|profile| profile.store_pager_mode = true)).await;
+    script.pending.set(true);
+    world.bob_gets("Request-Disposition: no-queue", "now").await;
+    assert_eq!(world.forwarded().body(), b"now");
+    world.bob_gets("Request-Disposition: queue", "whenever").await;
+    assert_eq!(status(&world.answered()), 202);
+    assert_eq!(script.causes(), [Cause::Setting]);
+}
+
 // Covers: PF-093, CORE-016, CORE-046, CORE-050
 #[tokio::test(start_paused = true)]
 async fn the_answer_says_what_became_of_it() {

@@ -133,6 +133,33 @@ async fn who_may_not_send_is_told_so() {
     assert_eq!(refusal(&world, "", "hi").await, unauthorised);
 }
 
+// Covers: PF-040
+#[tokio::test(start_paused = true)]
+async fn an_advertisement_of_a_group_needs_a_right_of_its_own() {
+    const TYPE: &str = "application/vnd.poc.group-advertisement+xml";
+    let plain = format!("Content-Type: {TYPE}");
+    let inside = format!("--b\r\nContent-Type: {TYPE}\r\n\r\n<a/>\r\n--b--\r\n");
+    let world = World::new(alice(|_| {})).await;
+    world.alice_sends(&plain, "<a/>").await;
+    assert_eq!(world.forwarded().body(), b"<a/>", "otherwise it is a message like others");
+
+    let rights = Rights { group_advertisement: false, ..Rights::default() };
+    let barred = |policy| Setup { policy, ..alice(|profile| profile.rights = rights) };
+    let world = World::new(barred(Policy::default())).await;
+    let refused = (403, vec!["399 im.invalid \"127 Service not authorised\"".to_owned()]);
+    assert_eq!(refusal(&world, &plain, "<a/>").await, refused);
+    let multipart = "Content-Type: multipart/mixed;boundary=b";
+    assert_eq!(refusal(&world, multipart, &inside).await, refused);
+    world.alice_sends("", "hi").await;
+    world.forwarded();
+
+    let group_advertisement_types = vec!["text/x-group".to_owned()];
+    let world = World::new(barred(Policy { group_advertisement_types, ..Policy::default() })).await;
+    world.alice_sends(&plain, "<a/>").await;
+    world.forwarded();
+    assert_eq!(refusal(&world, "Content-Type: text/x-group", "<a/>").await, refused);
+}
+
 // Covers: PF-010
 #[tokio::test(start_paused = true)]
 async fn the_first_step_that_fails_gives_the_answer() {

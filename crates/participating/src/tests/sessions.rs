@@ -236,7 +236,7 @@ async fn who_is_not_to_be_disturbed_is_not() {
     assert_eq!(status(&away.answered()), 480);
 }
 
-// Covers: PF-084, PF-085
+// Covers: PF-084, PF-085, CLI-035
 #[tokio::test(start_paused = true)]
 async fn the_invited_client_answers_by_itself_whom_the_user_named() {
     let world = World::new(bob(Profile::default())).await;
@@ -256,7 +256,33 @@ async fn the_invited_client_answers_by_itself_whom_the_user_named() {
     assert!(!world.forwarded().has(HeaderName::AnswerMode), "whom he may not see he cannot mean");
 }
 
-// Covers: PF-086, PF-036
+// Covers: CLI-035, CLI-037
+#[tokio::test(start_paused = true)]
+async fn what_a_user_set_is_overridden_by_whom_he_allows_it() {
+    let override_it = "Priv-Answer-Mode: auto;require";
+    let world = World::new(bob(Profile::default())).await;
+    invites(&world, Terminating, override_it).await;
+    let answer = world.answered();
+    assert_eq!(status(&answer), 403);
+    let warning = "399 im.invalid \"100 Function not allowed\"";
+    assert_eq!(lines(&answer, HeaderName::Warning), [warning]);
+    for (mode, name) in
+        [("Answer-Mode: Auto", "Answer-Mode"), ("Priv-Answer-Mode: Manual", "Priv-Answer-Mode")]
+    {
+        invites(&world, Terminating, mode).await;
+        let passed = world.forwarded();
+        assert!(passed.named(name.as_bytes()).is_some(), "{mode} is for the client to judge");
+    }
+    let answer_override = vec![Entry::Identity("sip:alice@ims.test".into())];
+    let world = World::new(bob(Profile { answer_override, ..Profile::default() })).await;
+    invites(&world, Terminating, override_it).await;
+    let passed = world.forwarded();
+    assert_eq!(passed.named(b"Priv-Answer-Mode"), Some(&b"auto;require"[..]));
+    invites(&world, Terminating, &format!("{override_it}\nPrivacy: id")).await;
+    assert_eq!(status(&world.answered()), 403, "whom he may not see he cannot mean");
+}
+
+// Covers: PF-086, PF-036, CLI-036
 #[tokio::test(start_paused = true)]
 async fn who_does_not_answer_in_time_is_unavailable() {
     let world = World::new(bob(Profile::default())).await;
@@ -274,10 +300,12 @@ async fn who_does_not_answer_in_time_is_unavailable() {
     assert_eq!(lines(answer, HeaderName::Warning), ["399 im.invalid \"No response\""]);
 }
 
-// Covers: PF-086, CORE-063
+// Covers: PF-086, CORE-063, CLI-036
 #[tokio::test(start_paused = true)]
 async fn what_the_client_answers_goes_back() {
-    for (answered, relayed) in [(486, 486), (603, 603), (408, 480), (500, 480), (404, 404)] {
+    for (answered, relayed) in
+        [(480, 480), (486, 486), (603, 603), (408, 480), (500, 480), (404, 404)]
+    {
         let world = World::new(bob(Profile::default())).await;
         invites(&world, Terminating, "").await;
         let invite = world.forwarded();
@@ -474,4 +502,85 @@ async fn the_originators_function_has_its_say_about_a_service() {
     invites(&world, Originating, factory).await;
     assert_eq!(status(&world.answered()), 403);
     assert!(conferences.0.borrow().is_empty());
+}
+
+// Covers: PF-040
+#[tokio::test(start_paused = true)]
+async fn an_advertisement_to_a_list_or_a_group_needs_the_same_right() {
+    const LIST: &str = "Request-URI: sip:im-exploder@ims.test\nRequire: recipient-list-message\n\
+                        Content-Type: multipart/mixed;boundary=b";
+    const GROUP: &str = "Request-URI: sip:im-group-7@ims.test\n\
+                         Content-Type: application/vnd.poc.group-advertisement+xml";
+    let parts = "--b\r\nContent-Type: application/resource-lists+xml\r\n\r\n<l/>\r\n--b\r\n\
+                 Content-Type: application/vnd.poc.group-advertisement+xml\r\n\r\n<a/>\r\n--b--";
+    let conferences = Rc::new(Conferences::default());
+    for may in [true, false] {
+        let rights = Rights { group_advertisement: may, ..Rights::default() };
+        let profile = Profile { rights, ..Profile::default() };
+        let setup = Setup { controlling: Some(conferences.clone()), ..alice(profile) };
+        let world = World::new(setup).await;
+        for (headers, body) in [(LIST, parts), (GROUP, "<a/>")] {
+            world.alice_sends(headers, body).await;
+            if may {
+                assert_eq!(conferences.0.borrow_mut().drain(..).count(), 1, "{headers}");
+                world.sent();
+            } else {
+                assert_eq!(status(&world.answered()), 403, "{headers}");
+                assert!(conferences.0.borrow().is_empty(), "{headers}");
+            }
+        }
+    }
+}
+
+// Covers: SEC-030
+#[tokio::test(start_paused = true)]
+async fn the_profile_says_what_a_user_may_do() {
+    let all = Rights::default();
+    let list = |count| {
+        let entries: String = (0..count).map(|n| format!("<entry uri=\"sip:u{n}@h\"/>")).collect();
+        format!(
+            "--b\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--b\r\n\
+             Content-Type: application/resource-lists+xml\r\n\
+             Content-Disposition: recipient-list\r\n\r\n\
+             <resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"><list>{entries}</list>\
+             </resource-lists>\r\n--b--\r\n"
+        )
+    };
+    let file = format!("{SDP}a=file-selector:name:\"a.png\" size:9\r\na=file-transfer-id:x\r\n");
+    let text = SDP.to_owned();
+    const FACTORY: &str = "Request-URI: sip:im-conf@ims.test\nRequire: recipient-list-invite\n\
+                           Content-Type: multipart/mixed;boundary=b";
+    const EXPLODER: &str = "Request-URI: sip:im-exploder@ims.test\n\
+                            Require: recipient-list-message\nContent-Type: multipart/mixed;boundary=b";
+    const ELSEWHERE: &str = "Request-URI: sip:bob@elsewhere.test";
+    const SESSION: &str = "Request-URI: sip:s1@elsewhere.test\n";
+    let expel = format!("{SESSION}Refer-To: <sip:carol@ims.test;method=BYE>");
+    let add = format!("{SESSION}Refer-To: <sip:carol@ims.test;method=INVITE>");
+    let private = format!("{ELSEWHERE}\nPrivacy: id");
+    #[rustfmt::skip]
+    let table = [
+        (Rights { ad_hoc_group: false, ..all },  "INVITE",  FACTORY,   list(2), false),
+        (Rights { ad_hoc_group: false, ..all },  "INVITE",  FACTORY,   list(1), true),
+        (Rights { exploder: false, ..all },      "MESSAGE", EXPLODER,  list(1), false),
+        (Rights { exploder: false, ..all },      "INVITE",  FACTORY,   list(2), true),
+        (Rights { file_transfer: false, ..all }, "INVITE",  ELSEWHERE, file,    false),
+        (Rights { file_transfer: false, ..all }, "INVITE",  ELSEWHERE, text.clone(), true),
+        (Rights { anonymity: false, ..all },     "INVITE",  &private,  text.clone(), false),
+        (Rights { anonymity: false, ..all },     "MESSAGE", &private,  text.clone(), false),
+        (Rights { anonymity: false, ..all },     "MESSAGE", ELSEWHERE, text,    true),
+        (Rights { expel: false, ..all },         "REFER",   &expel,    String::new(), false),
+        (Rights { expel: false, ..all },         "REFER",   &add,      String::new(), true),
+    ];
+    for (rights, method, headers, body, may) in table {
+        for granted in [all, rights] {
+            let setup = Setup {
+                controlling: Some(Rc::new(Conferences::default())),
+                ..alice(Profile { rights: granted, ..Profile::default() })
+            };
+            let world = World::new(setup).await;
+            world.asks(Originating, method, headers, &body).await;
+            let refused = world.sent().iter().any(|sent| status(sent) == 403);
+            assert_eq!(refused, granted != all && !may, "{method} {headers} {body}");
+        }
+    }
 }

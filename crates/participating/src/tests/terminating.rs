@@ -92,7 +92,7 @@ async fn a_rejected_sender_gets_the_answer_the_user_chose() {
     }
 }
 
-// Covers: PF-091, PF-092
+// Covers: PF-091, PF-092, CLI-040
 #[tokio::test(start_paused = true)]
 async fn advertisements_and_alerts_come_unless_the_user_blocks_them() {
     const ADVERTISEMENT: &str = "Content-Type: application/vnd.poc.group-advertisement+xml";
@@ -113,6 +113,10 @@ async fn advertisements_and_alerts_come_unless_the_user_blocks_them() {
         let world = World::new(bob(both(answer))).await;
         assert_eq!(status(&refused(&world, ADVERTISEMENT, "<a/>").await), advertised);
         assert_eq!(status(&refused(&world, ALERT, "<a/>").await), 403, "{answer:?}");
+        let kind = ADVERTISEMENT.trim_start_matches("Content-Type: ");
+        let inside = format!("--b\r\nContent-Type: {kind}\r\n\r\n<a/>\r\n--b--\r\n");
+        let part = refused(&world, "Content-Type: multipart/mixed;boundary=b", &inside).await;
+        assert_eq!(status(&part), advertised, "as a part, such as of a copy to a member");
         assert!(!world.events().iter().any(|(_, _, step)| *step == Step::Forwarded));
         world.bob_gets("", "hi").await;
         world.forwarded();

@@ -35,7 +35,7 @@ async fn registered(world: &World, scscf: &str) -> Arc<Registration> {
 
 const SHORT: Duration = Duration::from_millis(1);
 
-// Covers: PF-002, ROLE-013, CORE-016, CORE-037, CORE-050, CORE-051
+// Covers: PF-002, ROLE-013, CORE-016, CORE-037, CORE-050, CORE-051, SEC-007
 #[tokio::test(start_paused = true)]
 async fn he_is_told_that_his_profile_can_be_changed() {
     let world = World::new(Setup::default()).await;

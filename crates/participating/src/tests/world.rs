@@ -441,6 +441,8 @@ fn rules(store: &Store, marks: &Marks, policy: DecisionPolicy) -> Rules {
     services.own("127.0.0.20", None);
     services.domain("ims.test");
     services.identity("sip:im-conf@ims.test".parse().unwrap(), Service::ConferenceFactory);
+    services.identity("sip:im-exploder@ims.test".parse().unwrap(), Service::Exploder);
+    services.family("im-group-", "ims.test", Service::Group);
     services.running.controlling = true;
     services.running.settings = true;
     services.listener(ListenerId(0), SessionCase::Originating);

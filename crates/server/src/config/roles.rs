@@ -34,8 +34,9 @@ section! {
         pub accepted_content: Vec<String> = Vec::new();
         /// Content types not let through, whatever `accepted_content` says.
         pub blocked_content: Vec<String> = Vec::new();
-        /// Content types of group advertisements, which a user may block with
-        /// `block_group_advertisements` in his profile (OMA-TS-SIMPLE_IM §7.2.4.7).
+        /// Content types of group advertisements, which a user may send with
+        /// `rights.group_advertisement` in his profile and block with
+        /// `block_group_advertisements` (OMA-TS-SIMPLE_IM §7.2.2.9, §7.2.4.7).
         pub group_advertisement_types: Vec<String> = vec![GROUP_ADVERTISEMENT.to_owned()];
         /// Content types of instant personal alerts, which he may block with
         /// `block_personal_alerts` (OMA-TS-SIMPLE_IM §6.2.4).
@@ -122,7 +123,8 @@ section! {
         pub warning_sessions_exceeded: String = Warnings::default().sessions_exceeded;
         /// Text of Warning 399: the invited user did not answer.
         pub warning_no_answer: String = Warnings::default().no_answer;
-        /// Text of Warning 399: a REFER is for a method that is not allowed.
+        /// Text of Warning 399: a REFER is for a method that is not allowed, or an inviter may not
+        /// override how an invited user answers (RFC 5373).
         pub warning_function_not_allowed: String = Warnings::default().function_not_allowed;
         /// Text of Warning 399: the state of conferences may not be subscribed to.
         pub warning_subscription: String = Warnings::default().subscription;

@@ -231,7 +231,7 @@ mod tests {
         assert_ne!(again[0].nonce, challenges[0].nonce, "the realm is part of the nonce");
     }
 
-    // Covers: SEC-019
+    // Covers: SEC-008, SEC-019
     #[test]
     fn every_algorithm_and_qop_is_verified() {
         let algorithms =
