@@ -408,7 +408,7 @@ impl Policy {
             ("session.interval_s", self.session.interval_s >= self.session.min_se_s,
                 "must be at least min_se_s"),
             ("session.lost_after_s", self.session.lost_after_s > 0, "must be at least 1"),
-            ("settings.event", is_name(&self.settings.event), "must be the name of an event package"),
+            ("settings.event", is_name(&self.settings.event), "must name an event package"),
             ("settings.expires_min_s", self.settings.expires_min_s > 0, "must be at least 1"),
             ("settings.expires_default_s",
                 self.settings.expires_default_s >= self.settings.expires_min_s,

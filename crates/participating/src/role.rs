@@ -166,8 +166,8 @@ impl Participating {
 }
 
 impl Role for Participating {
-    /// Serves a MESSAGE, an INVITE, what is asked of a focus, and settings; every other method passes
-    /// through, with nothing changed but P-Preferred-Identity.
+    /// Serves a MESSAGE, an INVITE, what is asked of a focus, and settings; every other method
+    /// passes through, with nothing changed but P-Preferred-Identity.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
         Box::pin(self.serve(cx, request))
     }
