@@ -125,7 +125,7 @@ pub(super) async fn room(
     let address = service.address(0).ok_or_else(|| Failed::failure("no listener"))?;
     let (sink, events) = mpsc::channel(EVENTS_MAX);
     let mut seats = HashMap::new();
-    let mut rooms = Vec::with_capacity(args.rooms);
+    let mut rooms = String::new();
     for number in 0..args.rooms {
         let (core, address, size) = (core_of(&service, number), address.clone(), args.size);
         let sink = args.again.then(|| sink.clone());
@@ -135,25 +135,34 @@ pub(super) async fn room(
             open_room(at, &address, sink.as_ref(), number, size)
         });
         let (room, taken) = room.await.map_err(Failed::failure)?.map_err(Failed::Failure)?;
-        rooms.push(room);
+        put(&mut rooms, &room);
         seats.extend(taken);
     }
-    let mut pairs = Vec::with_capacity(args.pairs);
+    let mut pairs = String::new();
     for number in 0..args.pairs {
         let (core, address) = (core_of(&service, number), address.clone());
         let pair = service.msrp().run(core, move |at| pair(at, &address));
-        pairs.push(pair.await.map_err(Failed::failure)?);
+        put(&mut pairs, &pair.await.map_err(Failed::failure)?);
     }
-    super::print(&format!(
-        "{}\n",
-        json!({ "rooms": rooms, "pairs": pairs, "auth": auth(&service) })
-    ))?;
+    let auth = auth(&service);
+    super::print(&format!("{{\"rooms\":[{rooms}],\"pairs\":[{pairs}],\"auth\":{auth}}}\n"))?;
+    // What was said of the sessions must not weigh on each of them from now on.
+    drop((rooms, pairs));
     tokio::select! {
         told = until_told(file, |config| service.reload(config)) => told.map_err(Failed::failure)?,
         () = let_back(&service, seats, (sink, events)) => {}
     }
     service.drain().await;
     Ok(())
+}
+
+/// Appends a value to the elements of an array: as values, all of them together would be larger
+/// than the sessions they are about.
+fn put(elements: &mut String, value: &Value) {
+    if !elements.is_empty() {
+        elements.push(',');
+    }
+    elements.push_str(&value.to_string());
 }
 
 /// The place of a participant of a room, which is kept.
