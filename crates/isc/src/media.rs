@@ -216,9 +216,9 @@ impl Told {
     }
 
     /// Holds `session` to the path of the peer, and connects when that is for us to do. A session
-    /// that goes on with the URIs it had stays as it is (RFC 4975 §8.4).
+    /// that goes on with the URIs it had stays as it is while it has a connection (RFC 4975 §8.4).
     fn tell(&self, at: &mut AtCore<'_>, session: parlance_msrp::SessionKey, again: bool) {
-        if again {
+        if again && at.node.connection(session).is_some() {
             return;
         }
         let Agreement { from_rule, hop, .. } = &self.agreement;

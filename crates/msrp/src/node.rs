@@ -179,9 +179,13 @@ impl Node {
     }
 
     /// The path in the SDP of the peer of `session`, and how it is compared. A session that was
-    /// used before by another fails.
+    /// used before by another fails. One whose peer had another path in an earlier SDP leaves the
+    /// connection it had: it is a new session (RFC 4975 §5.4).
     pub fn set_peer(&mut self, now: Instant, session: SessionKey, path: Path<'_>, rule: FromRule) {
         self.command(now, |roles| {
+            if roles.cx.sessions.get(session).is_some_and(|known| known.is_replaced_by(path)) {
+                roles.cx.detach(session);
+            }
             if !roles.cx.sessions.set_peer(session, path, rule) {
                 roles.cx.fail(session, Lost::Path);
             }

@@ -175,6 +175,12 @@ impl Session {
         }
     }
 
+    /// Whether `path` in an SDP of the peer is another than the one in its SDP before.
+    pub(crate) fn is_replaced_by(&self, path: Path<'_>) -> bool {
+        let known = self.peer().filter(|_| !self.claimed);
+        known.is_some_and(|known| known != path && !self.is_from_peer(path))
+    }
+
     pub(crate) fn set_peer(&mut self, path: Path<'_>) {
         let own = self.own.as_bytes();
         let peer = path.as_bytes();

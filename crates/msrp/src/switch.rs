@@ -47,6 +47,7 @@ pub use self::room::{JoinError, RoomError, RoomId};
 
 use self::leg::Leg;
 use self::message::Message;
+use self::queue::Queue;
 use self::refusal::Refusal;
 use self::room::{Room, Target};
 use crate::node::cx::{Cx, Verdict};
@@ -109,6 +110,25 @@ impl Switch {
     /// The leg is bound: requests can go.
     pub(crate) fn bound(&mut self, cx: &mut Cx, at: u32) {
         self.welcome(cx, at);
+    }
+
+    /// The leg has failed: whether it stays in its room without a connection, as the policy of the
+    /// room has it. The messages that it has begun are aborted, and may come again.
+    pub(crate) fn suspend(&mut self, cx: &mut Cx, at: u32, why: Lost) -> bool {
+        let Some(leg) = self.legs.get_mut(at as usize) else { return false };
+        let Some(room) = self.rooms.get(leg.room as usize) else { return false };
+        if !room.policy.keeps_lost || !may_come_back(why) {
+            return false;
+        }
+        let room = RoomId { index: leg.room, generation: room.generation };
+        let session = leg.session;
+        (leg.running, leg.refused, leg.queue) = (None, None, Queue::default());
+        for message in std::mem::take(&mut leg.open) {
+            self.abort(cx, at, message);
+        }
+        cx.detach(session);
+        cx.event(node::Event::Switch(Event::Suspended { room, leg: session, why }));
+        true
     }
 
     /// The leg has failed, and its session is gone when this returns.
@@ -218,6 +238,15 @@ impl Switch {
         {
             cx.close(connection, CloseReason::Slow);
         }
+    }
+}
+
+/// Whether a session that failed so can be taken up again: there was no connection, or the peer
+/// did not know the session on it, which a description of the peer may change.
+fn may_come_back(why: Lost) -> bool {
+    match why {
+        Lost::Connection | Lost::Unconnected(_) | Lost::Unknown => true,
+        Lost::Elsewhere | Lost::Unanswered | Lost::Unreceived | Lost::Path | Lost::Role => false,
     }
 }
 

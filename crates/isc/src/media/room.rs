@@ -36,6 +36,9 @@ pub enum RoomEvent {
     Connected(SessionKey),
     /// A session has failed and is gone: its dialog is to be ended.
     Lost(SessionKey, Lost),
+    /// A session has no connection any more, or none could be made, and stays in the room without:
+    /// [`RoomLeg::reconnect`], or the peer, may give it another.
+    Suspended(SessionKey, Lost),
     /// Somebody has another nickname, or none (RFC 7701 §7).
     Nickname(SessionKey, Option<Nickname>),
     /// Somebody did not take its messages, and the session is gone: BYE with a Reason of 503
@@ -147,6 +150,9 @@ impl Room {
                 Event::Switch(switch::Event::Nickname { leg, nickname, .. }) => {
                     return RoomEvent::Nickname(leg, nickname);
                 }
+                Event::Switch(switch::Event::Suspended { leg, why, .. }) => {
+                    return RoomEvent::Suspended(leg, why);
+                }
                 Event::Switch(switch::Event::Slow { leg, .. }) => return RoomEvent::Slow(leg),
                 // Not of a room.
                 Event::Relay(_) | Event::Endpoint(_) => {}
@@ -186,6 +192,26 @@ impl RoomLeg {
             .await?;
         self.agreed = Some(agreement.clone());
         Ok(())
+    }
+
+    /// Whether it is for us to connect (RFC 4975 §5.4, RFC 6135).
+    pub fn is_active(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|agreement| agreement.hop.is_some())
+    }
+
+    /// Connects again, when that is for us to do and the session has no connection.
+    ///
+    /// # Errors
+    /// [`MediaError`]; it is not done then.
+    pub async fn reconnect(&self) -> Result<(), MediaError> {
+        let hop = self.agreed.as_ref().and_then(|agreement| agreement.hop.clone());
+        let (key, Some(hop)) = (self.key, hop) else { return Ok(()) };
+        let connected = self.held.place().run(move |at| {
+            if at.node.connection(key).is_none() {
+                at.node.connect(at.now, key, hop);
+            }
+        });
+        connected.await
     }
 
     /// The participant does not want to be known any more: from now on others know the session by

@@ -377,6 +377,15 @@ impl Cx {
         }
     }
 
+    /// The session has no connection any more, and may get another.
+    pub(crate) fn detach(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && let Some(connection) = session.connection.take()
+        {
+            self.unbind(connection, key);
+        }
+    }
+
     /// Connects `session` to `hop`, over a connection that stands already when there is one
     /// (RFC 4975 §5.4).
     pub(crate) fn connect(&mut self, key: SessionKey, hop: Hop) -> Option<ConnectionId> {

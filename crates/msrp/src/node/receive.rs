@@ -424,6 +424,11 @@ impl Roles {
 
     fn lost(&mut self, key: SessionKey, why: Lost) {
         let Some(usage) = self.cx.sessions.get(key).map(|session| session.usage) else { return };
+        if let Usage::Leg(leg) = usage
+            && self.switch.suspend(&mut self.cx, leg, why)
+        {
+            return;
+        }
         match usage {
             Usage::Endpoint(place) => self.endpoints.lost(&mut self.cx, place, why),
             Usage::Pair(_) | Usage::Grant(_) => self.relay.lost(&mut self.cx, key, why),

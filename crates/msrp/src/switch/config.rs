@@ -66,6 +66,13 @@ pub struct RoomConfig {
     /// Whether a participant whose SDP has no `chatroom` is told what this is (RFC 7701 §8); yes.
     /// Not for one-to-one sessions.
     pub welcome: bool,
+    /// Whether a session without a connection, lost or not made, stays in the room for the focus to
+    /// have it connected again or taken out; no.
+    ///
+    /// Deviation: RFC 4975 §5.4 wants a new SDP exchange for a session whose connection has failed.
+    /// A peer that connects again with the paths that were agreed is let in as well: nobody but
+    /// that peer knows both (§14.1).
+    pub keeps_lost: bool,
 }
 
 impl RoomConfig {
@@ -83,6 +90,7 @@ impl RoomConfig {
             simultaneous_access: true,
             own_sessions: false,
             welcome: true,
+            keeps_lost: false,
         }
     }
 }
@@ -99,6 +107,8 @@ pub struct LegConfig {
     pub anonymous: bool,
     /// `a=chatroom` of the participant (RFC 7701 §8).
     pub chatroom: Option<Chatroom>,
+    /// Whether the participant may send private messages, where the room allows them; yes.
+    pub private_messages: bool,
     /// `a=accept-types`; has `message/cpim` (RFC 7701 §5.2).
     pub accept_types: MediaRanges,
     /// `a=accept-wrapped-types`.
@@ -114,6 +124,7 @@ impl LegConfig {
             pseudonym: None,
             anonymous: false,
             chatroom: Some(chatroom),
+            private_messages: true,
             accept_types: anything(),
             accept_wrapped_types: anything(),
         }

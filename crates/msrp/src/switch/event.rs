@@ -1,6 +1,7 @@
 //! What a switch tells the focus.
 
 use super::{Nickname, RoomId};
+use crate::node::Lost;
 use crate::session::SessionKey;
 
 /// Something in a room that the focus has to know.
@@ -16,6 +17,16 @@ pub enum Event {
         /// What it is called now.
         nickname: Option<Nickname>,
     },
+    /// A session has lost its connection, or could not be connected, and stays in the room without
+    /// one ([`keeps_lost`](super::RoomConfig::keeps_lost)): it gets nothing until it has another.
+    Suspended {
+        /// Which room.
+        room: RoomId,
+        /// Which session.
+        leg: SessionKey,
+        /// Why.
+        why: Lost,
+    },
     /// A participant did not take its messages and was taken out of the room; the session has
     /// ended. The focus says BYE with a Reason of 503 (MSRP-070).
     Slow {
@@ -30,7 +41,9 @@ impl Event {
     /// The session it is about.
     pub fn session(&self) -> Option<SessionKey> {
         match self {
-            Self::Nickname { leg, .. } | Self::Slow { leg, .. } => Some(*leg),
+            Self::Nickname { leg, .. } | Self::Slow { leg, .. } | Self::Suspended { leg, .. } => {
+                Some(*leg)
+            }
         }
     }
 }

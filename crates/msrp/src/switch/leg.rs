@@ -27,6 +27,8 @@ pub(super) struct Leg {
     /// Whether others know the pseudonym only.
     pub(super) anonymous: bool,
     pub(super) chatroom: Option<Chatroom>,
+    /// Whether private messages may be sent.
+    pub(super) private_messages: bool,
     pub(super) accepts: Accepts,
     pub(super) nickname: Option<Nickname>,
     /// Messages that have begun and not ended.
@@ -73,6 +75,7 @@ impl Leg {
             pseudonym: pseudonym.map(Box::new),
             anonymous: config.anonymous,
             chatroom: config.chatroom.clone(),
+            private_messages: config.private_messages,
             accepts: Accepts::new(config.accept_types.clone(), config.accept_wrapped_types.clone()),
             nickname: None,
             open: Vec::new(),

@@ -264,7 +264,8 @@ impl Room {
             _ => return Err(Refusal::SeveralTo),
         };
         let own = legs.get(sender as usize).map(|leg| leg.participant);
-        let all = if private { self.recipient(legs, address)? } else { &self.legs };
+        let allowed = legs.get(sender as usize).is_some_and(|leg| leg.private_messages);
+        let all = if private { self.recipient(legs, address, allowed)? } else { &self.legs };
         for place in all {
             let Some(leg) = legs.get_mut(*place as usize) else { continue };
             let of_sender = Some(leg.participant) == own && !self.policy.own_sessions;
@@ -277,12 +278,17 @@ impl Room {
         Ok((number, private))
     }
 
-    /// The legs of the one that a private message is for.
+    /// The legs of the one that a private message is for; `allowed`: its sender may send such.
     ///
     /// A disposition notification is no private message: it goes to the sender of the message it is
     /// about, whatever the policy and the client say of private messages.
-    fn recipient(&self, legs: &Slab<Leg>, address: &Address<'_>) -> Result<&[u32], Refusal> {
-        if !self.policy.private_messages && !address.is_imdn {
+    fn recipient(
+        &self,
+        legs: &Slab<Leg>,
+        address: &Address<'_>,
+        allowed: bool,
+    ) -> Result<&[u32], Refusal> {
+        if !(self.policy.private_messages && allowed) && !address.is_imdn {
             return Err(Refusal::PrivateMessagesOff);
         }
         let name = aor(address.to).ok_or(Refusal::NoSuchRecipient)?;

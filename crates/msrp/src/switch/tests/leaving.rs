@@ -1,7 +1,7 @@
 //! Participants that leave, are lost, or do not take what they are sent.
 
 use super::*;
-use crate::{Continuation, Input};
+use crate::{Continuation, FromRule, Input, Path};
 
 // Covers: MSRP-066
 #[test]
@@ -22,6 +22,45 @@ fn what_a_participant_has_begun_is_aborted_when_it_leaves() {
         assert_eq!(world.say(1, "n", &cpim(&uri(1), &uri(0), "still there?")), "404");
         assert_eq!(world.node.load().1, 1, "the session is gone");
     }
+}
+
+// Covers: MSRP-066, MSRP-078
+#[test]
+fn where_the_policy_keeps_them_the_lost_take_part_again() {
+    let mut world = World::new(|policy| policy.keeps_lost = true);
+    for number in 0..2 {
+        world.join(&LegConfig::new(&uri(number)));
+    }
+    assert_eq!(world.call(0, "Use-Nickname: \"Alice\"\r\n"), "200");
+    let body = cpim(&uri(0), ROOM, &"x".repeat(5000));
+    world.chunk(0, &Sent { flag: '+', ..Sent::whole("m", &body.as_bytes()[..3000]) });
+    let person = world.person(0);
+    world.node.handle_input(world.now, Input::Lost { connection: person.connection });
+    let got = reassemble(&world.messages(1));
+    assert_eq!(got[0].end, Some(Continuation::Abort), "what it had begun has no end");
+    let is_suspended = |event: &&node::Event| {
+        let suspended = node::Event::Switch(Event::Suspended {
+            room: world.room,
+            leg: person.session,
+            why: Lost::Connection,
+        });
+        matches!((event, suspended), (node::Event::Switch(one), node::Event::Switch(other)) if *one == other)
+    };
+    assert_eq!(world.events.iter().filter(is_suspended).count(), 1);
+    assert_eq!(world.node.connection(person.session), None);
+    assert_eq!(world.say(1, "n", &cpim(&uri(1), ROOM, "anybody?")), "200", "nobody waits for it");
+    world.reconnect(0);
+    world.bind(0);
+    assert_eq!(world.take(0).len(), 1, "what was said meanwhile is not for it");
+    assert_eq!(world.say(0, "m", &body), "200", "and the message may come again");
+    assert_eq!(world.messages(1)[0].text(), body);
+    let nickname = world.node.nickname(person.session).map(Nickname::as_str);
+    assert_eq!(nickname, Some("Alice"), "it has what it had");
+    // A peer that has moved takes it along: from another path, on another connection.
+    let moved = "msrp://elsewhere.example.com:7654/s0;tcp";
+    world.node.set_peer(world.now, person.session, Path::new(moved.as_bytes()), FromRule::Whole);
+    assert_eq!(world.node.connection(person.session), None, "it waits for the new one");
+    assert_eq!(world.say(0, "o", &body), "481");
 }
 
 #[test]

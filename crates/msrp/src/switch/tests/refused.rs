@@ -106,6 +106,19 @@ fn what_the_policy_forbids() {
     assert_eq!(world.messages(1).len(), 1);
 }
 
+// Covers: MSRP-063
+#[test]
+fn who_may_send_private_messages_is_said_for_each() {
+    let mut world = World::of(1);
+    let mut config = LegConfig::new(&uri(1));
+    config.private_messages = false;
+    world.join(&config);
+    let private = cpim(&uri(1), &uri(0), "x");
+    refused(&mut world, 1, &Sent::whole("m", private.as_bytes()), "403");
+    assert_eq!(world.say(0, "m", &cpim(&uri(0), &uri(1), "x")), "200", "it may get them");
+    assert_eq!(world.messages(1).len(), 1);
+}
+
 // Covers: MSRP-090
 #[test]
 fn a_later_sdp_switches_functions_off_and_on() {

@@ -23,6 +23,11 @@ pub(super) struct World {
     transaction: u32,
 }
 
+fn someone() -> Peer {
+    let address = "192.0.2.1:7654".parse().unwrap();
+    Peer { remote: address, local: address, tls: None, websocket: false }
+}
+
 #[derive(Clone)]
 pub(super) struct Person {
     pub(super) session: SessionKey,
@@ -86,9 +91,7 @@ impl World {
         let peer = format!("msrp://client{number}.example.com:7654/s{number};tcp");
         self.node.set_peer(self.now, session, Path::new(peer.as_bytes()), FromRule::Whole);
         let own = String::from_utf8(self.node.uri(session).unwrap().as_bytes().to_vec()).unwrap();
-        let address = "192.0.2.1:7654".parse().unwrap();
-        let of = Peer { remote: address, local: address, tls: None, websocket: false };
-        let connection = self.node.accept(self.now, of);
+        let connection = self.node.accept(self.now, someone());
         self.people.push(Person { session, connection, own, peer });
         self.inboxes.push(Vec::new());
         Ok(number)
@@ -100,6 +103,11 @@ impl World {
         self.bind(who);
         self.take(who);
         who
+    }
+
+    /// Somebody connects once more.
+    pub(super) fn reconnect(&mut self, who: usize) {
+        self.people[who].connection = self.node.accept(self.now, someone());
     }
 
     /// The empty SEND of the active side.
