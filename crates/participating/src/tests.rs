@@ -1,6 +1,7 @@
 //! The function as a whole: over a shard, with a scripted network and a scripted deferred function.
 
 mod anchored;
+mod captured;
 mod deferring;
 mod media;
 mod originating;

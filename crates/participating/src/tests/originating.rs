@@ -365,7 +365,7 @@ async fn a_message_that_is_too_old_goes_nowhere() {
 async fn what_is_not_an_im_message_or_is_our_own_passes() {
     let closed = Policy { body_octets_max: 0, ..Policy::default() };
     let world = World::new(with_policy(closed)).await;
-    // An INVITE of the service is not served here yet, but passed on with a Record-Route.
+    // A session is let through whatever the policy says of messages.
     world.receive(SessionCase::Originating, testdata("orig_INVITE")).await;
     let sent = world.sent();
     let invite = sent.iter().find(|message| message.is_request()).unwrap();
