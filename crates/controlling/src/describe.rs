@@ -49,20 +49,23 @@ pub(crate) fn room(focus: &Focus, identities: Vec<String>) -> RoomConfig {
     let policy = focus.policy();
     let is_room = focus.is_room();
     RoomConfig {
-        private_messages: is_room && focus.has_private_messages(),
+        // Who may send them is said of each participant.
+        private_messages: is_room,
         nicknames: is_room && policy.nicknames,
         reserved_nicknames: policy.reserved_nicknames.clone(),
         wrapped_types: wrapped(policy),
         message_octets_max: Some(policy.message_octets_max),
         wraps: policy.wraps,
         welcome: is_room,
+        keeps_lost: true,
         ..RoomConfig::new(identities)
     }
 }
 
 /// A participant as the room has to know him; `shown`: his pseudonym, if the others know that only.
-pub(crate) fn leg(caller: &Caller, shown: Option<String>) -> LegConfig {
+pub(crate) fn leg(focus: &Focus, caller: &Caller, shown: Option<String>) -> LegConfig {
     let mut config = LegConfig::new(caller.address.as_str());
+    config.private_messages = focus.may_send_privately(&caller.names());
     config.uris.extend(caller.alias.as_ref().map(|alias| alias.as_str().to_owned()));
     config.anonymous = shown.is_some();
     config.pseudonym = shown;
@@ -70,12 +73,18 @@ pub(crate) fn leg(caller: &Caller, shown: Option<String>) -> LegConfig {
 }
 
 /// What the switch declares towards one participant.
-pub(crate) fn terms(focus: &Focus, media: &Media, leg: &RoomLeg, secure: bool) -> Terms {
+pub(crate) fn terms(
+    focus: &Focus,
+    media: &Media,
+    caller: &Caller,
+    leg: &RoomLeg,
+    secure: bool,
+) -> Terms {
     let policy = focus.policy();
     let own = if policy.wraps { format!("{CPIM} {}", policy.wrapped_types) } else { CPIM.into() };
     let chatroom = focus.is_room().then(|| Chatroom {
         nickname: policy.nicknames,
-        private_messages: focus.has_private_messages(),
+        private_messages: focus.may_send_privately(&caller.names()),
         others: Vec::new(),
     });
     Terms {

@@ -173,6 +173,11 @@ impl Focus {
         self.roster.users().map(|(_, user)| user).filter(|user| user.takes_place())
     }
 
+    /// The same, as the others may see them.
+    pub fn shown_users(&self) -> impl Iterator<Item = conference_info::User> {
+        self.users().map(shown)
+    }
+
     /// Whose endpoint it is.
     pub fn user_of(&self, endpoint: EndpointId) -> Option<&User> {
         self.roster.user_of(endpoint).map(|(_, user)| user)

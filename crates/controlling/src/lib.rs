@@ -19,6 +19,7 @@ pub mod list;
 mod policy;
 mod quota;
 mod refusal;
+mod register;
 mod role;
 mod session;
 mod table;
@@ -34,4 +35,5 @@ pub use policy::{
 };
 pub use quota::Quota;
 pub use refusal::{Refusal, refusal};
+pub use register::{EndpointLine, Line, Participant, Register, Untold};
 pub use role::{Controlling, Setup};

@@ -183,6 +183,11 @@ pub struct Policy {
     /// Seconds for which a chat room without participants stays, with what it remembers. Default
     /// 300; 0 ends it with the last one.
     pub empty_room_s: u32,
+    /// Seconds in which a participant whose MSRP connection is lost, or cannot be made, may get
+    /// another: the server connects again where that is for it to do, or waits for him to connect
+    /// or to send another description. Then he is taken out. Default 10, range 0 to 600; 0: at
+    /// once.
+    pub reconnect_s: u32,
     /// Seconds without any message after which a session ends. Default 1800; 0: never.
     pub idle_s: u32,
     /// Seconds after which a session ends in any case. Default 0: never.
@@ -250,6 +255,7 @@ impl Default for Policy {
             ad_hoc: AdHocPolicy::default(),
             release: ReleasePolicies::default(),
             empty_room_s: 300,
+            reconnect_s: 10,
             idle_s: 1800,
             session_s_max: 0,
             group_refresh_s: 60,

@@ -57,7 +57,7 @@ impl Quota {
         }
     }
 
-    /// Counts a user who calls.
+    /// Counts a user who calls; `again`: in place of a session that he leaves then.
     ///
     /// # Errors
     /// He is in as many sessions as he may be.
@@ -65,10 +65,11 @@ impl Quota {
         self: &Arc<Self>,
         user: &Aor,
         policy: &Policy,
+        again: bool,
     ) -> Result<UserPermit, Refusal> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let count = users.get(user).copied().unwrap_or(0);
-        if count >= policy.sessions_per_user_max {
+        if count >= policy.sessions_per_user_max.saturating_add(again.into()) {
             return Err(Refusal::TooManyOwn);
         }
         users.insert(user.clone(), count + 1);
@@ -112,12 +113,15 @@ mod tests {
         assert_eq!(quota.sessions(), 0);
 
         let alice = "sip:alice@ims.test".parse().unwrap();
-        let permits =
-            [quota.enter(&alice, &policy).unwrap(), quota.enter(&alice, &policy).unwrap()];
-        assert_eq!(quota.enter(&alice, &policy).unwrap_err(), Refusal::TooManyOwn);
-        assert!(quota.enter(&"sip:bob@ims.test".parse().unwrap(), &policy).is_ok());
+        let permits = [
+            quota.enter(&alice, &policy, false).unwrap(),
+            quota.enter(&alice, &policy, false).unwrap(),
+        ];
+        assert_eq!(quota.enter(&alice, &policy, false).unwrap_err(), Refusal::TooManyOwn);
+        assert!(quota.enter(&alice, &policy, true).is_ok(), "in place of one of them");
+        assert!(quota.enter(&"sip:bob@ims.test".parse().unwrap(), &policy, false).is_ok());
         drop(permits);
-        assert!(quota.enter(&alice, &policy).is_ok());
+        assert!(quota.enter(&alice, &policy, false).is_ok());
         assert_eq!(quota.users(), 0);
     }
 }

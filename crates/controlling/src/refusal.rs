@@ -1,7 +1,7 @@
 //! Refusals of the controlling function as responses: the one place that knows their codes.
 //!
 //! Over ISC an error is a routing decision: a 408, a 5xx or silence makes the S-CSCF go on without
-//! the server. So every refusal is a 4xx.
+//! the server. So every refusal is a 4xx, or a 603 where RFC 3891 wants it.
 
 use std::time::Duration;
 
@@ -62,6 +62,12 @@ pub enum Refusal {
     TooMuch(Duration),
     /// The time of the message is over (RFC 3428 §7).
     Expired,
+    /// There is no dialog whose place the INVITE could take (RFC 3891 §3).
+    NoDialog,
+    /// The dialog whose place it should take is over.
+    DialogOver,
+    /// That dialog is confirmed, and only an early one should be replaced.
+    DialogConfirmed,
 }
 
 impl Refusal {
@@ -92,6 +98,9 @@ impl Refusal {
             Self::TooLarge(_) => "too-large",
             Self::TooMuch(_) => "too-much",
             Self::Expired => "expired",
+            Self::NoDialog => "no-dialog",
+            Self::DialogOver => "dialog-over",
+            Self::DialogConfirmed => "dialog-confirmed",
         }
     }
 }
@@ -129,6 +138,9 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
             let seconds = wait.as_millis().div_ceil(1000).max(1);
             Reply::new(480).with(HeaderName::RetryAfter, seconds)
         }
+        Refusal::NoDialog => Reply::new(481),
+        Refusal::DialogOver => Reply::new(603),
+        Refusal::DialogConfirmed => Reply::new(486),
         Refusal::StateNotAllowed => warned(403, &texts.conference_state),
         Refusal::Media(code, text) => {
             Reply::new(488).with(HeaderName::Warning, policy.coded_warning(*code, text))
@@ -152,7 +164,7 @@ mod tests {
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         let many = (Warning, "399 im.ims.test \"102 Too many participants\"");
         #[rustfmt::skip]
-        let table: [Row<'_>; 24] = [
+        let table: [Row<'_>; 27] = [
             (Refusal::Malformed("No list"), 400, &[]),
             (Refusal::UnsupportedBody(&["application/sdp", "a/b"]), 415,
                 &[(Accept, "application/sdp, a/b")]),
@@ -185,6 +197,9 @@ mod tests {
                 &[(Warning, "399 im.ims.test \"133 Size exceeded, limit 1300\"")]),
             (Refusal::TooMuch(Duration::from_millis(1001)), 480, &[(RetryAfter, "2")]),
             (Refusal::Expired, 480, &[]),
+            (Refusal::NoDialog, 481, &[]),
+            (Refusal::DialogOver, 603, &[]),
+            (Refusal::DialogConfirmed, 486, &[]),
         ];
         for (refused, status, headers) in table {
             let reply = refusal(&refused, &policy);
@@ -192,7 +207,7 @@ mod tests {
             let found: Vec<_> =
                 reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             assert_eq!(found, headers, "{refused:?}");
-            assert!((400..500).contains(&status) && status != 408, "{refused:?}");
+            assert!(!matches!(status, 408 | 500..600), "{refused:?}");
         }
         let open = Policy { anonymous_answer: AnonymousAnswer::AnonymityDisallowed, ..policy };
         assert_eq!(refusal(&Refusal::Anonymous, &open).status, 433);

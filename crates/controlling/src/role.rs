@@ -21,7 +21,9 @@ use crate::groups::Groups;
 use crate::policy::Policy;
 use crate::quota::Quota;
 use crate::refusal::{Refusal, refusal};
+use crate::register::Register;
 use crate::session::begin::{self, Beginning};
+use crate::session::{replace, watch};
 use crate::table::Table;
 
 /// What the controlling function of one shard is made of.
@@ -38,6 +40,8 @@ pub struct Setup {
     pub domain: String,
     /// The sessions of all shards.
     pub quota: Arc<Quota>,
+    /// Where the sessions of all shards are listed.
+    pub register: Arc<Register>,
     /// Tells the wall-clock time.
     pub clock: parlance_isc::Clock,
 }
@@ -57,6 +61,7 @@ pub(crate) struct Hosted {
     pub(crate) prefix: String,
     pub(crate) domain: String,
     pub(crate) quota: Arc<Quota>,
+    pub(crate) register: Arc<Register>,
     pub(crate) table: RefCell<Table>,
     pub(crate) meter: Meter,
     clock: parlance_isc::Clock,
@@ -77,9 +82,19 @@ impl Controlling {
     /// A function without sessions. `policy` gives what is in force; a session keeps what it began
     /// with.
     pub fn new(policy: impl Fn() -> Arc<Policy> + 'static, setup: Setup) -> Self {
-        let Setup { groups, media, listener, prefix, domain, quota, clock } = setup;
-        let (table, meter) = (RefCell::default(), Meter::new());
-        let hosted = Hosted { groups, media, listener, prefix, domain, quota, table, meter, clock };
+        let Setup { groups, media, listener, prefix, domain, quota, register, clock } = setup;
+        let hosted = Hosted {
+            groups,
+            media,
+            listener,
+            prefix,
+            domain,
+            quota,
+            register,
+            table: RefCell::default(),
+            meter: Meter::new(),
+            clock,
+        };
         Self { policy: Box::new(policy), hosted: Rc::new(hosted), exploding: None }
     }
 
@@ -101,6 +116,9 @@ impl Controlling {
 
     async fn serve(self: Rc<Self>, cx: Cx, incoming: Incoming) {
         let policy = (self.policy)();
+        if let Err(refused) = replace::of_request(incoming.request()) {
+            return self.refuse(incoming, &refused, &policy);
+        }
         let service = match incoming.decision().role {
             Function::Controlling(service) => service,
             // The participating function wants a session between two users to be a conference.
@@ -182,6 +200,7 @@ impl Controlling {
     async fn refuse_absent(&self, incoming: Incoming, policy: &Policy) {
         let identity = incoming.request().uri().and_then(|uri| Aor::from_uri(&uri));
         let refused = match identity {
+            Some(_) if watch::is_of_reference(incoming.request()) => Refusal::NotAllowed,
             Some(identity) => match self.hosted.is_group(&identity).await {
                 Ok(true) => Refusal::NobodyThere,
                 Ok(false) => Refusal::NotFound,

@@ -7,6 +7,8 @@
 //! | who joins, and comes back | `join` | §7.4.3.5, §7.4.3.7 |
 //! | whom it calls | `call`, `invitation` | §7.4.4.1 to §7.4.4.3 |
 //! | changed descriptions | `modify` | §7.4.3.8, §7.4.4.5 |
+//! | whose connection is lost | `reconnect` | §7.4.3.16 |
+//! | who comes in place of another | `replace` | §6.1.3.2.4 |
 //! | who is added and removed | `refer` | §7.4.3.9, §7.4.3.17, §7.4.4.4 |
 //! | who is told | `watch` | §7.4.3.12 |
 //! | how it ends | `end` | §7.4.3.10, §7.4.3.11, §7.4.3.16 |
@@ -20,11 +22,13 @@ mod end;
 mod invitation;
 mod join;
 mod modify;
+mod reconnect;
 mod refer;
+pub(crate) mod replace;
 mod timers;
-mod watch;
+pub(crate) mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,11 +40,12 @@ use parlance_isc::{Cx, Local, Reply};
 use parlance_msrp::SessionKey;
 use parlance_msrp::negotiate::Terms;
 use parlance_sip::Method;
+use parlance_sip::dialog::DialogId;
 use parlance_sip::header::SIP_IM;
 use parlance_sip::sdp::Sdp;
 use parlance_sip::session_timer;
 use parlance_sip::uri::Aor;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::describe::Described;
@@ -48,10 +53,12 @@ use crate::focus::{Caller, EndpointId, Focus};
 use crate::policy::Policy;
 use crate::quota::{SessionPermit, UserPermit};
 use crate::refusal::{Refusal, refusal};
+use crate::register::{self, Question, Registered};
 use crate::role::{Hosted, Present};
 use begin::Founder;
 use call::{Call, Done};
 use end::Ending;
+use reconnect::Loss;
 use refer::Referral;
 use timers::Timers;
 use watch::Watching;
@@ -81,7 +88,11 @@ pub(crate) struct Session {
     room: Room,
     participants: HashMap<EndpointId, Participant>,
     legs: HashMap<LegId, EndpointId>,
+    /// Dialogs that are over.
+    ended: VecDeque<DialogId>,
     keys: HashMap<SessionKey, EndpointId>,
+    /// Those without an MSRP connection, who may get another.
+    losses: HashMap<EndpointId, Loss>,
     founder: Option<Founder>,
     /// What takes time: calls, new offers, looking for the group.
     work: FuturesUnordered<Local<'static, Done>>,
@@ -89,6 +100,9 @@ pub(crate) struct Session {
     referrals: HashMap<WatcherId, Referral>,
     timers: Timers,
     ending: Option<Ending>,
+    /// `None` once it ends.
+    registered: Option<Registered>,
+    questions: mpsc::Receiver<Question>,
     _permit: SessionPermit,
 }
 
@@ -117,6 +131,8 @@ enum Stage {
 struct Inside {
     /// `None` before that, and while a new offer of ours is under way, which has it.
     leg: Option<Leg>,
+    /// The dialog, once there is one.
+    dialog: Option<DialogId>,
     description: Description,
 }
 
@@ -133,6 +149,8 @@ enum Input {
     Event(Event),
     Room(RoomEvent),
     Done(Done),
+    /// The operator wants to know who takes part.
+    Asked(Question),
     /// The founder's INVITE is lost.
     Lost,
     Time,
@@ -153,7 +171,7 @@ impl Session {
 
     async fn next_input(&mut self) -> Input {
         let at = self.timers.next();
-        let Self { inbox, room, work, founder, .. } = self;
+        let Self { inbox, room, work, founder, questions, .. } = self;
         let time = async {
             match at {
                 Some(at) => sleep_until(at).await,
@@ -164,6 +182,7 @@ impl Session {
             event = inbox.next() => Input::Event(event),
             event = room.next() => Input::Room(event),
             Some(done) = work.next() => Input::Done(done),
+            Some(question) = questions.recv() => Input::Asked(question),
             _ = begin::lost(founder.as_ref()) => Input::Lost,
             () = time => Input::Time,
         }
@@ -173,13 +192,15 @@ impl Session {
         match input {
             Input::Event(event) => self.handle_event(event).await,
             Input::Room(event) => self.handle_room(event),
-            Input::Done(Done::Progress(calling, status)) => self.progress(calling, status),
+            Input::Done(Done::Progress(calling, response)) => self.progress(calling, &response),
             Input::Done(Done::Answered(endpoint, leg, response)) => {
                 self.answered(endpoint, leg, &response).await;
             }
             Input::Done(Done::Failed(endpoint, failure)) => self.failed(endpoint, failure).await,
             Input::Done(Done::Offered(offered)) => self.offer_answered(*offered).await,
             Input::Done(Done::Group(found)) => self.group_found(found),
+            // Nobody may wait any more.
+            Input::Asked(question) => drop(question.send(register::participants(&self.focus))),
             Input::Lost => self.founder_lost(),
             Input::Time => self.time_passed().await,
         }
@@ -206,7 +227,16 @@ impl Session {
     fn handle_room(&mut self, event: RoomEvent) {
         let endpoint = |session: &Self, key| session.keys.get(&key).copied();
         match event {
-            RoomEvent::Connected(_) => {}
+            RoomEvent::Connected(key) => {
+                if let Some(endpoint) = endpoint(self, key) {
+                    self.connected(endpoint);
+                }
+            }
+            RoomEvent::Suspended(key, why) => {
+                if let Some(endpoint) = endpoint(self, key) {
+                    self.suspended(endpoint, why);
+                }
+            }
             RoomEvent::Lost(key, _) => {
                 if let Some(endpoint) = endpoint(self, key) {
                     self.lost(endpoint, end::MEDIA_LOST);
@@ -267,6 +297,10 @@ impl Session {
     /// What has to follow from what has happened: subscribers are told, and the session may end.
     fn settle(&mut self) {
         self.tell_watchers();
+        if let Some(registered) = &mut self.registered {
+            registered.changed(&self.focus);
+        }
+        self.pair_up();
         if self.ending.is_none() {
             self.check_release();
         }

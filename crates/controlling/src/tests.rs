@@ -1,10 +1,13 @@
 //! The role between a scripted network and an MSRP core without sockets, in paused time.
 
 mod adding;
+mod administering;
 mod factory;
 mod groups;
 mod leaving;
 mod media;
 mod modifying;
+mod reconnecting;
+mod replacing;
 mod telling;
 mod world;

@@ -95,6 +95,19 @@ impl Admin {
         }
     }
 
+    /// Notes that `account` is to see a conference that runs, or with `*` the list of them.
+    ///
+    /// # Errors
+    /// [`AdminError::Store`]; then it must not be shown.
+    pub async fn saw_session(
+        &self,
+        account: &Account,
+        session: &str,
+        detail: String,
+    ) -> Result<(), AdminError> {
+        self.note(account, Access::ReadSession, &UserId::from(session), detail).await
+    }
+
     async fn list(
         &self,
         account: &Account,

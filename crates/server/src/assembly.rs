@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parlance_controlling::Register;
 use parlance_controlling::explode::Exploder;
 use parlance_deferred::{Deferred, Setup};
 use parlance_isc::journal::{Entry, Journal};
@@ -194,6 +195,12 @@ impl Assembly {
     /// What survives.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The sessions that the controlling functions of all shards have; none run where there are no
+    /// conferences.
+    pub fn sessions(&self) -> Arc<Register> {
+        self.conferences.as_ref().map(|it| Arc::clone(it.register())).unwrap_or_default()
     }
 
     /// The decisions about requests with this Call-ID, oldest first.

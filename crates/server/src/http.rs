@@ -14,6 +14,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
+use parlance_controlling::Register;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -33,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) admin: Admin,
     /// Opens `/admin`.
     pub(crate) token: Secret,
+    /// The conferences that run.
+    pub(crate) sessions: Arc<Register>,
     /// The record of decisions.
     pub(crate) decisions: Decisions,
     /// Whether new work is welcome.

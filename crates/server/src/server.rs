@@ -225,6 +225,7 @@ impl Server {
         let service = http::Service {
             admin: admin(store, clock, &assembly),
             token,
+            sessions: assembly.sessions(),
             decisions: Arc::new(move |call_id| decisions(&journals.decisions(call_id))),
             ready: Arc::clone(&ready),
             metrics,

@@ -18,6 +18,8 @@ pub enum Access {
     RemoveItem,
     /// A profile or a registration was read.
     ReadProfile,
+    /// It was read which conferences run, or who takes part in one.
+    ReadSession,
     /// A profile was changed.
     ChangeProfile,
     /// Everything of the user was removed.

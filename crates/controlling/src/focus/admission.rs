@@ -153,10 +153,9 @@ impl Focus {
         Err(Refusal::StateNotAllowed)
     }
 
-    /// Whether participants may send each other private messages: the switch knows one answer for
-    /// all, that for the one who began the session.
-    pub fn has_private_messages(&self) -> bool {
-        self.rights(std::slice::from_ref(&self.setup.creator)).private_messages
+    /// Whether a participant may send others private messages (RFC 7701 §6.2).
+    pub fn may_send_privately(&self, names: &[Aor]) -> bool {
+        self.rights(names).private_messages
     }
 
     /// Whether the session is a room in which participants have nicknames and private messages.

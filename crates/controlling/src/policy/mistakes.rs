@@ -72,6 +72,7 @@ impl Policy {
             ("ring_s", (1..=600).contains(&self.ring_s), "must be 1 to 600"),
             ("progress_repeat_s", (1..=60).contains(&self.progress_repeat_s), "must be 1 to 60"),
             ("release", left.iter().all(|rule| rule.left_min != Some(0)), "must be at least 1"),
+            ("reconnect_s", self.reconnect_s <= 600, "must be 0 to 600"),
             ("group_refresh_s", self.group_refresh_s > 0, "must be at least 1"),
             ("message_octets_max", self.message_octets_max > 0, "must be at least 1"),
             ("session_expires_s", timer.contains(&self.session_expires_s)
@@ -111,6 +112,7 @@ mod tests {
             ring_s: 601,
             progress_repeat_s: 61,
             release: ReleasePolicies { chat, ..ReleasePolicies::default() },
+            reconnect_s: 601,
             group_refresh_s: 0,
             message_octets_max: 0,
             session_expires_s: 100,
@@ -136,6 +138,7 @@ mod tests {
             "ring_s",
             "progress_repeat_s",
             "release",
+            "reconnect_s",
             "group_refresh_s",
             "message_octets_max",
             "session_expires_s_min",

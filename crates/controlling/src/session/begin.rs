@@ -1,7 +1,7 @@
 //! How a session begins: by a call to the conference factory (OMA-TS-SIMPLE_IM §7.4.3.3, RFC 5366)
 //! or to a group (§7.4.3.4, §7.4.3.6).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use parlance_sip::HeaderName;
 use parlance_sip::uri::Aor;
 
 use super::join::Arrival;
+use super::replace;
 use super::timers::Timers;
 use super::{Ending, Session, Stage};
 use crate::caller;
@@ -67,6 +68,7 @@ pub(crate) async fn ad_hoc(
     if invite.decision().mode == Some(Mode::LargeMessageMode) {
         return Err(Refusal::Malformed("A large message goes to users or groups"));
     }
+    replace::none_here(invite.request())?;
     let body = read(invite)?;
     let max = usize::try_from(policy.adhoc_group_size_max).unwrap_or(usize::MAX);
     let mut invitees = list::invitees(&body.lists, &caller.names(), max)?;
@@ -94,7 +96,13 @@ pub(crate) async fn one_to_one(hosted: &Hosted, invite: &Invite) -> Result<Begin
         return Err(Refusal::Malformed("A user is no list"));
     }
     let uri = String::from_utf8_lossy(invite.request().uri_text()).into_owned();
-    let invitee = Invitee::new(&uri)?;
+    let mut invitee = Invitee::new(&uri)?;
+    // It is for the client of the user to have one of its dialogs replaced.
+    if replace::of_request(invite.request())?.is_some()
+        && let Some(value) = invite.request().field(HeaderName::Replaces)
+    {
+        invitee.headers.push(("Replaces", String::from_utf8_lossy(value).into_owned()));
+    }
     if hosted.is_group(&invitee.address).await? {
         return Err(Refusal::Nested);
     }
@@ -126,6 +134,7 @@ pub(crate) fn of_group(
 ) -> Result<Beginning, Refusal> {
     let caller = caller_of(invite)?;
     admission::begin(&group, &caller, cx.now(), policy)?;
+    replace::none_here(invite.request())?;
     let body = read(invite)?;
     if !body.lists.is_empty() {
         return Err(Refusal::Malformed("A group has its own list"));
@@ -217,6 +226,7 @@ async fn open(
     let own = Aor::parse(&entity).map_err(|_| Refusal::Unavailable)?;
     let group = beginning.group.as_ref().map(|group| group.identity().clone());
     let identities: Vec<Aor> = std::iter::once(own).chain(group).collect();
+    let named = entity.clone();
     let setup = Setup {
         kind: beginning.kind,
         entity,
@@ -233,6 +243,7 @@ async fn open(
     })?;
     let inbox = Inbox::new(cx);
     let address = inbox.address();
+    let (registered, questions) = hosted.register.begin(&named, &focus, cx.now());
     let timers = Timers::new(policy, beginning.group.is_some(), tokio::time::Instant::now());
     Ok(Session {
         cx: cx.clone(),
@@ -244,13 +255,17 @@ async fn open(
         room,
         participants: HashMap::new(),
         legs: HashMap::new(),
+        ended: VecDeque::new(),
         keys: HashMap::new(),
+        losses: HashMap::new(),
         founder: None,
         work: FuturesUnordered::new(),
         watchers: HashMap::new(),
         referrals: HashMap::new(),
         timers,
         ending: None,
+        registered: Some(registered),
+        questions,
         _permit: permit,
     })
 }
@@ -264,7 +279,7 @@ impl Session {
     async fn found(mut self, invite: Invite, beginning: Beginning) {
         self.hosted.meter.begun(beginning.kind);
         let Beginning { caller, invitees, body, .. } = beginning;
-        match self.arrive(&caller, &body).await {
+        match self.arrive(&caller, &body, false).await {
             Err(refused) => {
                 invite.reply(&self.reply(&refused));
                 self.end_with(Ending::Over);

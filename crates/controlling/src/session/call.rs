@@ -8,12 +8,13 @@ use parlance_isc::session::{Leg, Outgoing, Progress, Reason, WatcherId};
 use parlance_isc::{Outcome, Way};
 use parlance_msrp::negotiate::{self, Terms};
 use parlance_sip::Response;
+use parlance_sip::dialog::DialogId;
 use parlance_sip::sdp::Sdp;
 use parlance_sip::uri::Aor;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Cancel, Description, Inside, Participant, Session, Stage};
+use super::{Cancel, Description, Inside, Participant, Session, Stage, replace};
 use crate::caller;
 use crate::describe::{self, Concluded, Described};
 use crate::focus::{Caller, EndpointId, did_not_come};
@@ -37,6 +38,8 @@ pub(super) struct Call {
     otherwise: &'static [bool],
     /// Whether a redirection was followed.
     redirected: bool,
+    /// The early dialogs that the callee's side has made.
+    pub(super) early: Vec<DialogId>,
     /// Dropped, the call is cancelled.
     _cancel: Cancel,
 }
@@ -46,12 +49,17 @@ impl Call {
     pub(super) fn referral(&self) -> Option<WatcherId> {
         self.referral
     }
+
+    /// The same; it hears no more of the call.
+    pub(super) fn take_referral(&mut self) -> Option<WatcherId> {
+        self.referral.take()
+    }
 }
 
 /// What came of something that took time.
 pub(super) enum Done {
-    /// A provisional response to a call, with its status.
-    Progress(Calling, u16),
+    /// A provisional response to a call.
+    Progress(Calling, Response),
     /// A 2xx.
     Answered(EndpointId, Leg, Response),
     /// The call failed.
@@ -89,7 +97,7 @@ impl Calling {
         };
         tokio::select! {
             progress = self.outgoing.next() => match progress {
-                Progress::Provisional(response) => Done::Progress(self, response.status()),
+                Progress::Provisional(response) => Done::Progress(self, response),
                 Progress::Answered(leg, response) => Done::Answered(endpoint, leg, response),
                 Progress::Failed(response) => {
                     let contact = caller::contact(&response);
@@ -178,7 +186,7 @@ impl Session {
     ) -> Result<(Participant, Calling), Refusal> {
         let (secure, otherwise) = securities.split_first().ok_or(Refusal::Unavailable)?;
         let room_leg = self.join_room(endpoint, callee, *secure).await?;
-        let terms = describe::terms(&self.focus, &self.hosted.media, &room_leg, *secure);
+        let terms = describe::terms(&self.focus, &self.hosted.media, callee, &room_leg, *secure);
         let offer = negotiate::offer(&terms, self.cx.random() >> 1);
         let Invitee { uri, address, .. } = &attempt.invitee;
         let way = Way::to(&self.cx, address, uri, self.hosted.listener).await;
@@ -187,7 +195,7 @@ impl Session {
             cx: &self.cx,
             focus: &self.focus,
             by: &attempt.by,
-            invitee: &attempt.invitee,
+            invitee: &self.with_own_dialog(&attempt.invitee),
             referred_by: attempt.referred_by.as_deref(),
             history: attempt.history.as_deref(),
             contact: &self.contact(),
@@ -206,6 +214,7 @@ impl Session {
             terms,
             otherwise,
             redirected,
+            early: Vec::new(),
             _cancel: cancel,
         };
         let participant = Participant {
@@ -221,8 +230,15 @@ impl Session {
     }
 
     /// A provisional response came.
-    pub(super) fn progress(&mut self, calling: Calling, status: u16) {
-        if status == 180 && self.participants.contains_key(&calling.endpoint) {
+    pub(super) fn progress(&mut self, calling: Calling, response: &Response) {
+        let called = self.participants.get_mut(&calling.endpoint);
+        let is_known = called.is_some();
+        if let Some(Stage::Calling(call)) = called.map(|called| &mut called.stage)
+            && let Some(dialog) = replace::early_dialog(response)
+        {
+            replace::note_early(&mut call.early, dialog);
+        }
+        if response.status() == 180 && is_known {
             self.focus.alerting(calling.endpoint);
             self.founder_hears_ringing();
         }
@@ -266,7 +282,8 @@ impl Session {
         participant.caller.contact.clone_from(&contact);
         participant.caller.anonymous |= is_anonymous;
         participant._present = Some(self.hosted.meter.joined());
-        participant.stage = Stage::In(Box::new(Inside { leg: Some(leg), description }));
+        let dialog = Some(leg.dialog().id().clone());
+        participant.stage = Stage::In(Box::new(Inside { leg: Some(leg), dialog, description }));
         self.participants.insert(endpoint, participant);
         if let Some(name) = caller::answerer_name(response).filter(|_| !is_anonymous) {
             self.focus.name(endpoint, &name);

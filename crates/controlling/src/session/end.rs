@@ -9,7 +9,7 @@ use parlance_sip::Timers as SipTimers;
 use parlance_store::Millis;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Participant, Session, Stage};
+use super::{Participant, Session, Stage, replace};
 use crate::focus::{EndpointId, Kind, Release};
 use crate::policy::limit;
 use crate::refusal::Refusal;
@@ -25,6 +25,8 @@ pub(super) struct Why {
 pub(super) const DEPARTED: Why = Why { method: Departed, reason: (200, "Call completed") };
 /// Somebody had him removed.
 pub(super) const EXPELLED: Why = Why { method: Booted, reason: (410, "Gone") };
+/// Another dialog of his took the place of this one (RFC 3891 §3).
+pub(super) const REPLACED: Why = Why { method: Departed, reason: (200, "Replaced") };
 /// His MSRP session is gone.
 pub(super) const MEDIA_LOST: Why = Why { method: Failed, reason: (480, "MSRP session lost") };
 /// He did not take his messages (MSRP-070).
@@ -109,8 +111,16 @@ impl Session {
             return;
         };
         self.keys.remove(&room_leg.key());
-        if let Stage::Calling(call) = stage {
-            self.referral_is_over(call.referral(), 487, "Request Terminated");
+        self.forget_loss(endpoint);
+        match stage {
+            Stage::Calling(call) => {
+                self.referral_is_over(call.referral(), 487, "Request Terminated");
+            }
+            Stage::In(inside) => {
+                if let Some(dialog) = inside.dialog {
+                    replace::note_ended(&mut self.ended, dialog);
+                }
+            }
         }
         self.unwatch(&caller.names());
     }
@@ -135,6 +145,7 @@ impl Session {
         let now = self.cx.now();
         let until = Millis(now.0.saturating_add(1000 * u64::from(self.focus.policy().ended_s)));
         self.hosted.table.borrow_mut().end(&self.identities, until, now);
+        self.registered = None;
         self.refuse_founder(&Refusal::NobodyThere);
         // Calls under way are cancelled by dropping them.
         self.work.clear();

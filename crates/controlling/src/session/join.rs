@@ -26,41 +26,46 @@ pub(super) struct Arrival {
 impl Session {
     /// An INVITE to the session or its group.
     pub(super) async fn joining(&mut self, invite: Invite) {
-        let admitted = match begin::caller_of(&invite) {
-            Ok(caller) => self.focus.admit(&caller).map(|()| caller),
-            Err(refused) => Err(refused),
-        };
-        let read = admitted.and_then(|caller| Ok((caller, begin::read(&invite)?)));
-        let arrived = match read {
-            Ok((_, body)) if !body.lists.is_empty() => {
-                Err(Refusal::Malformed("A session takes no list"))
-            }
-            Ok((caller, body)) => self.arrive(&caller, &body).await,
-            Err(refused) => Err(refused),
-        };
-        match arrived {
-            Ok(Arrival { endpoint, body }) => {
+        match self.join(&invite).await {
+            Ok((Arrival { endpoint, body }, replaced)) => {
                 self.accept(endpoint, invite, body);
+                if let Some(replaced) = replaced {
+                    self.replace(replaced, endpoint);
+                }
                 self.answer_founder_if_ready();
             }
             Err(refused) => invite.reply(&self.reply(&refused)),
         }
     }
 
-    /// Gives somebody who was admitted a place in the room, and the description of it.
+    /// Who comes, and in whose place.
+    async fn join(&mut self, invite: &Invite) -> Result<(Arrival, Option<EndpointId>), Refusal> {
+        let caller = begin::caller_of(invite)?;
+        self.focus.admit(&caller)?;
+        let replaced = self.replaced_by(invite.request(), &caller)?;
+        let body = begin::read(invite)?;
+        if !body.lists.is_empty() {
+            return Err(Refusal::Malformed("A session takes no list"));
+        }
+        Ok((self.arrive(&caller, &body, replaced.is_some()).await?, replaced))
+    }
+
+    /// Gives somebody who was admitted a place in the room, and the description of it; `again`: in
+    /// place of one that he has.
     pub(super) async fn arrive(
         &mut self,
         caller: &Caller,
         body: &Parts,
+        again: bool,
     ) -> Result<Arrival, Refusal> {
         let policy = self.policy();
-        let permit = self.hosted.quota.enter(&caller.address, &policy)?;
+        let permit = self.hosted.quota.enter(&caller.address, &policy, again)?;
         let offer = body.description().map(|octets| describe::read(&octets)).transpose()?;
         let secure = self.security_of(caller, offer.as_ref())?;
         let endpoint = self.focus.dial_in(caller);
         let joined = self.join_room(endpoint, caller, secure).await;
         let described = match joined {
-            Ok(room_leg) => self.describe(room_leg, offer.as_ref(), secure).await,
+            Ok(room_leg) => self.describe(caller, room_leg, offer.as_ref(), secure).await,
             Err(refused) => Err(refused),
         };
         let (room_leg, description) = match described {
@@ -75,7 +80,7 @@ impl Session {
             Description::Offered { own, .. } => sdp(own),
         };
         self.keys.insert(room_leg.key(), endpoint);
-        let inside = Inside { leg: None, description };
+        let inside = Inside { leg: None, dialog: None, description };
         let participant = Participant {
             caller: caller.clone(),
             room_leg,
@@ -117,7 +122,7 @@ impl Session {
         let user = self.focus.user_of(endpoint);
         let is_hidden = user.is_some_and(|user| matches!(user.shown, Shown::Pseudonym(_)));
         let shown = self.focus.shown_uri(endpoint).filter(|_| is_hidden);
-        let joined = self.room.join(secure, describe::leg(caller, shown)).await;
+        let joined = self.room.join(secure, describe::leg(&self.focus, caller, shown)).await;
         joined.map_err(|failure| match failure {
             JoinFailure::Media(MediaError::NoListener) => {
                 Refusal::Media(302, "Incompatible transport protocol")
@@ -137,11 +142,12 @@ impl Session {
     /// What the switch says to an offer, or offers itself when the INVITE has none.
     async fn describe(
         &self,
+        caller: &Caller,
         mut room_leg: media::RoomLeg,
         offer: Option<&Sdp>,
         secure: bool,
     ) -> Result<(media::RoomLeg, Description), Refusal> {
-        let terms = describe::terms(&self.focus, &self.hosted.media, &room_leg, secure);
+        let terms = describe::terms(&self.focus, &self.hosted.media, caller, &room_leg, secure);
         let number = self.cx.random() >> 1;
         let Some(offer) = offer else {
             let own = negotiate::offer(&terms, number);
@@ -162,6 +168,7 @@ impl Session {
         match (leg, &mut participant.stage) {
             (Ok(leg), Stage::In(inside)) => {
                 self.legs.insert(leg.id(), endpoint);
+                inside.dialog = Some(leg.dialog().id().clone());
                 inside.leg = Some(leg);
                 let Caller { contact, anonymous, .. } = &participant.caller;
                 self.focus.connected(endpoint, contact, *anonymous);

@@ -7,7 +7,7 @@ use parlance_sip::sdp::Sdp;
 
 use super::call::{Done, answer_of};
 use super::join::sdp;
-use super::{Description, Inside, Session, Stage, end};
+use super::{Description, Inside, Participant, Session, Stage, end};
 use crate::describe::{self, Concluded, Described};
 use crate::focus::EndpointId;
 use crate::list::Body as Parts;
@@ -50,13 +50,14 @@ impl Session {
     async fn redescribe(&mut self, endpoint: EndpointId, octets: &[u8]) -> Result<Sdp, Refusal> {
         let offer = describe::read(octets)?;
         let participant = self.participants.get_mut(&endpoint).ok_or(Refusal::NoParticipant)?;
-        let Stage::In(inside) = &mut participant.stage else { return Err(Refusal::NoParticipant) };
+        let Participant { caller, room_leg, secure, stage, .. } = participant;
+        let Stage::In(inside) = stage else { return Err(Refusal::NoParticipant) };
         let before = match &inside.description {
             Description::Agreed(described) => &described.own,
             Description::Offered { own, .. } => own,
         };
-        let (room_leg, secure) = (&mut participant.room_leg, participant.secure);
-        let terms = describe::terms(&self.focus, &self.hosted.media, room_leg, secure);
+        let media = &self.hosted.media;
+        let terms = describe::terms(&self.focus, media, caller, room_leg, *secure);
         let described = describe::answer(&offer, &terms, 0, Some(before))?;
         room_leg.agree(&described.agreement).await.map_err(|_| Refusal::Unavailable)?;
         let (own, on_hold) = (described.own.clone(), described.is_on_hold());
@@ -68,13 +69,14 @@ impl Session {
     /// A re-INVITE without a description is answered with ours, as an offer (RFC 3261 §14.2).
     fn offer_in_answer(&mut self, endpoint: EndpointId, offer: Offer) {
         let Some(participant) = self.participants.get_mut(&endpoint) else { return };
-        let Stage::In(inside) = &mut participant.stage else { return };
+        let Participant { caller, room_leg, secure, stage, .. } = participant;
+        let Stage::In(inside) = stage else { return };
         let (own, before) = match &inside.description {
             Description::Agreed(described) => (described.own.clone(), Some(Box::clone(described))),
             Description::Offered { own, before, .. } => (own.clone(), before.clone()),
         };
-        let room_leg = &participant.room_leg;
-        let terms = describe::terms(&self.focus, &self.hosted.media, room_leg, participant.secure);
+        let media = &self.hosted.media;
+        let terms = describe::terms(&self.focus, media, caller, room_leg, *secure);
         let again = negotiate::offer(&terms, 0).following(&own);
         let body = sdp(&again);
         inside.description = Description::Offered { own: again, terms: Box::new(terms), before };
@@ -119,7 +121,7 @@ impl Session {
     pub(super) fn offer_again(&mut self, endpoint: EndpointId) {
         let Some(participant) = self.participants.get_mut(&endpoint) else { return };
         let Stage::In(inside) = &mut participant.stage else { return };
-        let Inside { leg, description } = &mut **inside;
+        let Inside { leg, description, .. } = &mut **inside;
         let Description::Offered { own, terms, .. } = description else { return };
         let Some(leg) = leg.take() else { return };
         let (own, terms) = (negotiate::offer(terms, 0).following(own), terms.clone());

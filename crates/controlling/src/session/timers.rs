@@ -22,6 +22,8 @@ pub(super) struct Timers {
     pub(super) group: Option<Instant>,
     /// The room has been empty for as long as it may.
     pub(super) empty: Option<Instant>,
+    /// Somebody without an MSRP connection is connected to again, or taken out.
+    pub(super) reconnect: Option<Instant>,
     /// Subscribers are told.
     pub(super) tell: Option<Instant>,
     /// What they were told last: the number of the change.
@@ -49,7 +51,8 @@ impl Timers {
 
     /// The earliest.
     pub(super) fn next(&self) -> Option<Instant> {
-        let all = [self.progress, self.idle, self.end, self.group, self.empty, self.tell];
+        let Self { progress, idle, end, group, empty, reconnect, tell, .. } = self;
+        let all = [*progress, *idle, *end, *group, *empty, *reconnect, *tell];
         all.into_iter().flatten().min()
     }
 }
@@ -76,6 +79,9 @@ impl Session {
         }
         if is_due(&mut self.timers.empty, now) {
             self.end_with(Ending::Over);
+        }
+        if is_due(&mut self.timers.reconnect, now) {
+            self.look_after_lost(now).await;
         }
         if is_due(&mut self.timers.idle, now) {
             self.look_for_activity(now).await;

@@ -30,9 +30,7 @@ pub(super) struct Watching {
 impl Session {
     /// A SUBSCRIBE (CF-057): to who takes part, by a participant who may see that.
     pub(super) fn subscribe(&mut self, names: Vec<Aor>, incoming: Incoming) {
-        let event = incoming.request().header::<Event<'_>>().ok().flatten();
-        // One that refreshes what a REFER made never gets here (CF-080).
-        if event.is_some_and(|event| event.package().eq_ignore_ascii_case("refer")) {
+        if is_of_reference(incoming.request()) {
             return incoming.reply(&self.reply(&Refusal::NotAllowed));
         }
         if let Err(refused) = self.focus.may_watch(&names) {
@@ -139,6 +137,13 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a SUBSCRIBE is about what a REFER made (RFC 3515 §2.4.4). One that refreshes that is in
+/// its dialog and never comes to a focus; any other matches nothing (CF-080).
+pub(crate) fn is_of_reference(request: &Request) -> bool {
+    let event = request.header::<Event<'_>>().ok().flatten();
+    event.is_some_and(|event| event.package().eq_ignore_ascii_case("refer"))
 }
 
 /// Whether a subscriber takes the document; the package has no other (RFC 4575 §3.3).

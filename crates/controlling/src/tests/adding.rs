@@ -77,6 +77,12 @@ async fn a_subscription_can_be_declined_or_ended() {
     let unknown = "Event: refer;id=9999\r\n";
     let refused = world.one(&alice.within("SUBSCRIBE", unknown, "")).await;
     assert_eq!(refused.status(), 403);
+    for extra in ["Event: refer\r\n", "Event: refer;id=101\r\n"] {
+        let text = Ue::new("alice").request("SUBSCRIBE", alice.target(), extra, "");
+        assert_eq!(world.one(&text).await.status(), 403, "outside the dialog, {extra}");
+    }
+    let absent = Ue::new("alice").request("SUBSCRIBE", CHESS, "Event: refer\r\n", "");
+    assert_eq!(world.one(&absent).await.status(), 403);
     world.send(&others[0].within("BYE", "", "")).await;
     world.send(&alice.within("BYE", "", "")).await;
     world.is_clean().await;

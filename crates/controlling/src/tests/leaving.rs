@@ -1,19 +1,22 @@
 //! How participants are lost and sessions end.
 
-use std::time::Duration;
-
 use super::groups::chat;
 use super::world::{CHESS, FACTORY, Ue, World, answer, entries, invitation, lines};
 use crate::policy::Policy;
 
 /// Connects a participant's MSRP session: a SEND on it.
-fn say(world: &World, name: &str, path: &str, text: &str) -> (parlance_msrp::ConnectionId, String) {
+pub(super) fn say(
+    world: &World,
+    name: &str,
+    path: &str,
+    text: &str,
+) -> (parlance_msrp::ConnectionId, String) {
     let connection = world.core.accept();
     let written = world.core.octets(connection, &send(name, path, text));
     (connection, written)
 }
 
-fn send(name: &str, path: &str, text: &str) -> String {
+pub(super) fn send(name: &str, path: &str, text: &str) -> String {
     let body = format!(
         "From: <sip:{name}@ims.test>\r\nTo: <{CHESS}>\r\n\r\nContent-Type: text/plain\r\n\r\n{text}"
     );
@@ -46,28 +49,6 @@ async fn messages_pass_and_silence_ends_the_session() {
     let byes: Vec<_> = sent.iter().filter(|seen| seen.is("BYE")).collect();
     assert_eq!(byes.len(), 2, "{sent:?}");
     assert_eq!(byes[0].value("Reason"), "SIP;cause=480;text=\"Session idle\"");
-    world.is_clean().await;
-}
-
-// Covers: CF-060, SEC-011
-#[tokio::test(start_paused = true)]
-async fn who_loses_his_connection_is_taken_out() {
-    let world = World::new(Policy::default());
-    world.shelf.put(chat(&[]));
-    let (mut alice, ok) = world.join("alice", CHESS, "").await;
-    let (_, bob) = world.join("bob", CHESS, "").await;
-    let (connection, _) = say(&world, "bob", bob.attribute("path"), "hello");
-    world.core.lose(connection);
-    let sent = world.pass(Duration::from_millis(50)).await;
-    assert_eq!(lines(&sent), ["BYE sip:bob@10.0.0.1:5060"]);
-    assert_eq!(sent[0].value("Reason"), "SIP;cause=480;text=\"MSRP session lost\"");
-    // A stranger cannot take over the session of somebody who is there.
-    let (_, answer) = say(&world, "eve", ok.attribute("path"), "hello");
-    assert!(answer.contains(" 481 "), "{answer}");
-    world.send(&alice.within("BYE", "", "")).await;
-    let (_, answer) = say(&world, "alice", ok.attribute("path"), "hello");
-    assert!(answer.contains(" 481 "), "the dialog is over, and so is its MSRP session: {answer}");
-    world.seconds(301).await;
     world.is_clean().await;
 }
 

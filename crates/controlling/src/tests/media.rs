@@ -9,7 +9,8 @@ use parlance_isc::media::{
     AtCore, Command, CoreError, Media, MediaCores, Security, Sink, Sinks, TlsRules,
 };
 use parlance_msrp::{
-    ConnectionId, Input, LocalAddress, Node, NodeConfig, Output, Peer, Scheme, SessionKey,
+    ConnectError, ConnectionId, Input, LocalAddress, Node, NodeConfig, Output, Peer, Scheme,
+    SessionKey,
 };
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ struct Shared {
 struct Inside {
     node: Node,
     sinks: Subscribed,
+    /// The connections that the server wants to make.
+    wanted: Vec<ConnectionId>,
 }
 
 #[derive(Default)]
@@ -65,7 +68,7 @@ impl MediaCores for Shared {
         let Ok(mut inside) = self.inside.try_lock() else { return };
         loop {
             let Some(command) = self.waiting.lock().unwrap().pop() else { return };
-            let Inside { node, sinks } = &mut *inside;
+            let Inside { node, sinks, .. } = &mut *inside;
             command(&mut AtCore { node, now: Instant::now().into_std(), sinks });
             inside.drain();
         }
@@ -86,6 +89,7 @@ impl Inside {
                     let now = Instant::now().into_std();
                     self.node.handle_input(now, Input::Lost { connection });
                 }
+                Output::Connect { connection, .. } => self.wanted.push(connection),
                 _ => {}
             }
         }
@@ -107,7 +111,7 @@ impl Core {
         });
         let now = Instant::now().into_std();
         let node = Node::new(0, 1, now, NodeConfig::default(), entropy);
-        let inside = Mutex::new(Inside { node, sinks: Subscribed::default() });
+        let inside = Mutex::new(Inside { node, sinks: Subscribed::default(), wanted: Vec::new() });
         Self(Arc::new(Shared { waiting: Mutex::default(), inside, busy: Mutex::default() }))
     }
 
@@ -131,13 +135,24 @@ impl Core {
 
     /// Somebody connects.
     pub(super) fn accept(&self) -> ConnectionId {
-        let peer = Peer {
-            remote: "192.0.2.9:9".parse().unwrap(),
-            local: "192.0.2.1:2855".parse().unwrap(),
-            tls: None,
-            websocket: false,
-        };
-        self.at(|node| node.accept(Instant::now().into_std(), peer))
+        self.at(|node| node.accept(Instant::now().into_std(), peer()))
+    }
+
+    /// The connections that the server has begun to make since it was asked last.
+    pub(super) fn wanted(&self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.0.inside.lock().unwrap().wanted)
+    }
+
+    /// A connection that the server makes stands.
+    pub(super) fn connected(&self, connection: ConnectionId) {
+        let input = Input::Connected { connection, peer: peer() };
+        self.at(|node| node.handle_input(Instant::now().into_std(), input));
+    }
+
+    /// Nobody listens where the server connects to.
+    pub(super) fn unreachable(&self, connection: ConnectionId) {
+        let input = Input::ConnectFailed { connection, error: ConnectError::Unreachable };
+        self.at(|node| node.handle_input(Instant::now().into_std(), input));
     }
 
     /// Octets come; what is written on the connection until then.
@@ -170,5 +185,14 @@ impl Core {
         let value = act(&mut inside.node);
         inside.drain();
         value
+    }
+}
+
+fn peer() -> Peer {
+    Peer {
+        remote: "192.0.2.9:9".parse().unwrap(),
+        local: "192.0.2.1:2855".parse().unwrap(),
+        tls: None,
+        websocket: false,
     }
 }

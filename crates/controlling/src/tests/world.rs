@@ -29,6 +29,7 @@ use super::media::Core;
 use crate::groups::{Group, Groups, GroupsUnavailable};
 use crate::policy::Policy;
 use crate::quota::Quota;
+use crate::register::Register;
 use crate::role::{Controlling, Setup};
 
 pub(super) const FACTORY: &str = "sip:conf@ims.test";
@@ -150,6 +151,7 @@ pub(super) struct World {
     pub(super) core: Core,
     pub(super) shelf: Rc<Shelf>,
     pub(super) quota: Arc<Quota>,
+    pub(super) register: Arc<Register>,
     role: Rc<Controlling>,
     cx: Cx,
     net: Rc<Net>,
@@ -168,6 +170,7 @@ impl World {
         let (queue, inputs) = mpsc::channel(4096);
         let net = Rc::new(Net::default());
         let (core, shelf, quota) = (Core::new(), Rc::new(Shelf::default()), Arc::default());
+        let register = Arc::<Register>::default();
         shelf.clear();
         let rules = Arc::new(rules(&store));
         let policy = Arc::new(policy);
@@ -178,6 +181,7 @@ impl World {
             prefix: "im-sess-".to_owned(),
             domain: "sessions.ims.test".to_owned(),
             quota: Arc::clone(&quota),
+            register: Arc::clone(&register),
             clock,
         };
         let role = Rc::new(Controlling::new(move || Arc::clone(&policy), setup));
@@ -195,7 +199,7 @@ impl World {
         let tasks = tokio::task::LocalSet::new();
         tasks.spawn_local(shard.run(inputs));
         let (tasks, known, answers) = (RefCell::new(tasks), RefCell::default(), Cell::new(true));
-        Self { core, shelf, quota, role, cx, net, queue, tasks, known, answers }
+        Self { core, shelf, quota, register, role, cx, net, queue, tasks, known, answers }
     }
 
     /// Lets time pass, in which the server does what it has to; what it sent.
@@ -227,6 +231,13 @@ impl World {
     async fn run(&self, time: Duration) {
         let tasks = self.tasks.borrow();
         tasks.run_until(tokio::time::sleep(time)).await;
+    }
+
+    /// What comes of `future`, the server doing its work meanwhile.
+    #[expect(clippy::await_holding_refcell_ref, reason = "one test, one task")]
+    pub(super) async fn during<T>(&self, future: impl Future<Output = T>) -> T {
+        let tasks = self.tasks.borrow();
+        tasks.run_until(future).await
     }
 
     /// A message comes; what the server sends because of it.
@@ -423,6 +434,12 @@ impl Ue {
         if !response.contact().is_empty() {
             response.contact().clone_into(&mut self.target);
         }
+    }
+
+    /// His dialog as the server knows it (RFC 3891 §6.1).
+    pub(super) fn replaces(&self) -> String {
+        let tag = self.to.rsplit(";tag=").next().unwrap_or_default();
+        format!("{};to-tag={tag};from-tag=t-{}", self.call_id, self.name)
     }
 
     /// Takes over the dialog that an INVITE of the server makes, with the tag he answers with.

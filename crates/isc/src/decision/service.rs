@@ -1,5 +1,6 @@
 //! Requests addressed to a service hosted here (OMA-TS-SIMPLE_IM §7.1, §7.4.1.1).
 
+use parlance_sip::header::Event;
 use parlance_sip::{HeaderName, Method, Request};
 
 use super::{Choice, Facts, Function, Reason, Refusal, SessionState, nested, proxy, uas};
@@ -38,6 +39,7 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>, service: Service) -> 
         return Choice::of(Function::Server, Reason::Options);
     }
     if request.method() == Method::Subscribe
+        && !is_of_reference(request, service)
         && let Some(refusal) = uas::event(request, service.events())
     {
         return Choice::refuse(refusal, reason);
@@ -67,6 +69,14 @@ pub(super) fn choose(request: &Request, facts: &Facts<'_>, service: Service) -> 
         return Choice::refuse(Refusal::NotIm, Reason::NotIm);
     }
     Choice { originator, ..Choice::of(function(service), reason) }
+}
+
+/// Whether a SUBSCRIBE is about what a REFER made at a focus (RFC 3515 §2.4.4), which says itself
+/// what becomes of one that matches none: 403.
+fn is_of_reference(request: &Request, service: Service) -> bool {
+    let event = request.header::<Event<'_>>().ok().flatten();
+    matches!(service, Service::Group | Service::Session)
+        && event.is_some_and(|event| event.package().eq_ignore_ascii_case("refer"))
 }
 
 fn function(service: Service) -> Function {

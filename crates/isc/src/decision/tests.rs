@@ -363,6 +363,7 @@ fn subscribe_is_decided_by_its_event() {
     const SESSION: &str = "sip:s1@sessions.ims.test";
     assert_eq!(role(SESSION, "conference"), Function::Controlling(Service::Session));
     assert_eq!(role(SESSION, "presence"), bad(&["conference"]));
+    assert_eq!(role(SESSION, "refer;id=7"), Function::Controlling(Service::Session), "403 there");
     assert_eq!(role("sip:im-deferred@ims.test", "message-summary"), Function::Deferred);
     assert_eq!(role("sip:im-deferred@ims.test", "reg"), bad(&["message-summary"]));
     assert_eq!(role("sip:127.0.0.20", "reg"), bad(&["conference", "message-summary"]));

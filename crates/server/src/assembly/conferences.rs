@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parlance_controlling::explode::{Exploder, ExploderSetup};
-use parlance_controlling::{Controlling, GroupFiles, Policy, Quota, Setup};
+use parlance_controlling::{Controlling, GroupFiles, Policy, Quota, Register, Setup};
 use parlance_isc::service::{Service, Services};
 use parlance_isc::{Locals, Marks, Media, Node};
 use parlance_sip::ListenerId;
@@ -19,6 +19,7 @@ pub(super) struct Conferences {
     policy: Arc<ArcSwap<Policy>>,
     groups: GroupFiles,
     quota: Arc<Quota>,
+    register: Arc<Register>,
     exploder: Exploder,
     /// The exploder, as it is called.
     exploder_uri: String,
@@ -55,6 +56,7 @@ impl Conferences {
             policy,
             groups,
             quota: Arc::default(),
+            register: Arc::default(),
             exploder: Exploder::new(move || in_force.load_full(), setup),
             exploder_uri: config.explode.identity(&config.sip),
             prefix: section.session_prefix.clone(),
@@ -111,6 +113,11 @@ impl Conferences {
         &self.groups
     }
 
+    /// The sessions of all shards.
+    pub(super) fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
     /// The exploder of all shards.
     pub(super) fn exploder(&self) -> &Exploder {
         &self.exploder
@@ -126,6 +133,7 @@ impl Conferences {
             prefix: self.prefix.clone(),
             domain: self.domain.clone(),
             quota: Arc::clone(&self.quota),
+            register: Arc::clone(&self.register),
             clock: node.clock,
         };
         Controlling::new(move || policy.load_full(), setup).with_exploder(&self.exploder)

@@ -95,6 +95,10 @@ section! {
         /// How long a chat room without participants stays, with what it remembers, in seconds; 0
         /// ends it with the last one.
         pub empty_room_s: u32 = 300, in 0..=604_800;
+        /// Seconds in which a participant whose MSRP connection is lost, or cannot be made, may get
+        /// another: the server connects again where that is for it to do, or waits for him to
+        /// connect or to send another description. Then he is taken out. 0: at once.
+        pub reconnect_s: u32 = 10, in 0..=600;
         /// After how many seconds without any message a session ends; 0 for never.
         pub idle_s: u32 = 1_800, in 0..=604_800;
         /// After how many seconds a session ends in any case; 0 for never.
@@ -184,6 +188,7 @@ impl Controlling {
             },
             release: self.release(),
             empty_room_s: self.empty_room_s,
+            reconnect_s: self.reconnect_s,
             idle_s: self.idle_s,
             session_s_max: self.session_s_max,
             group_refresh_s: self.group_refresh_s,

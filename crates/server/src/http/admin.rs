@@ -1,4 +1,4 @@
-//! `/admin`: [`Command`]s as requests, and the record of decisions. All of it needs the token.
+//! `/admin`: [`Command`]s as requests, the conferences that run, and the record of decisions. All of it needs the token.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics::counter;
+use parlance_controlling::Untold;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Service, token};
-use crate::admin::{Account, AdminError, Command};
+use crate::admin::{Account, AdminError, Command, LIST_MAX};
 
 /// Octets of a request body; local limit, some thousand changes.
 const BODY_OCTETS_MAX: usize = 256 * 1024;
@@ -33,6 +34,8 @@ pub(super) fn router(service: &Arc<Service>) -> Router<Arc<Service>> {
         .route("/users/{user}/inbox", get(inbox))
         .route("/users/{user}/inbox/{seq}", get(content).delete(discard))
         .route("/audit", get(audit))
+        .route("/sessions", get(sessions))
+        .route("/sessions/{session}", get(session))
         .route("/decisions", get(decisions))
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "there is no such resource") })
         .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
@@ -211,6 +214,38 @@ async fn audit(State(service): Shared, headers: HeaderMap, page: Params<Page>) -
             run(&service, &headers, Command::Audit { skip, limit }).await
         }
         Err(error) => failure(error.status(), error),
+    }
+}
+
+/// The conferences that run (CF-076).
+async fn sessions(State(service): Shared, headers: HeaderMap, page: Params<Page>) -> Response {
+    let page = match page {
+        Ok(Query(page)) => page,
+        Err(error) => return failure(error.status(), error),
+    };
+    let lines = service.sessions.list(page.after.as_deref(), page.limit.min(LIST_MAX));
+    let detail = format!("list of {} sessions", lines.len());
+    match service.admin.saw_session(&account(&headers), "*", detail).await {
+        Ok(()) => Json(json!(lines)).into_response(),
+        Err(error) => failure(status(&error), error),
+    }
+}
+
+/// One of them, and who takes part: as the others know them.
+async fn session(
+    State(service): Shared,
+    headers: HeaderMap,
+    Path(session): Path<String>,
+) -> Response {
+    let (line, participants) = match service.sessions.session(&session).await {
+        Ok(found) => found,
+        Err(Untold::NotFound) => return failure(StatusCode::NOT_FOUND, Untold::NotFound),
+        Err(Untold::Busy) => return failure(StatusCode::SERVICE_UNAVAILABLE, Untold::Busy),
+    };
+    let detail = format!("session of {} participants", participants.len());
+    match service.admin.saw_session(&account(&headers), &session, detail).await {
+        Ok(()) => Json(json!({ "session": line, "participants": participants })).into_response(),
+        Err(error) => failure(status(&error), error),
     }
 }
 

@@ -212,6 +212,8 @@ fn administration_needs_the_token_and_is_not_on_the_sip_ports() {
         "/admin/users/sip%3Abob%40ims.test",
         "/admin/users/sip%3Abob%40ims.test/inbox",
         "/admin/audit",
+        "/admin/sessions",
+        "/admin/sessions/sip%3Aim-sess-1%40ims.test",
         "/admin/decisions?call-id=x",
         "/admin/anything",
     ];
@@ -224,8 +226,14 @@ fn administration_needs_the_token_and_is_not_on_the_sip_ports() {
     }
     let (status, _) = place.get(place.http, "/admin/users", &place.token()).unwrap();
     assert_eq!(status, 200);
-    let (status, _) = place.get(place.http, "/admin/anything", &place.token()).unwrap();
-    assert_eq!(status, 404);
+    let (status, body) = place.get(place.http, "/admin/sessions", &place.token()).unwrap();
+    assert_eq!((status, body.as_str()), (200, "[]"));
+    for path in ["/admin/anything", "/admin/sessions/sip%3Aim-sess-1%40ims.test"] {
+        let (status, _) = place.get(place.http, path, &place.token()).unwrap();
+        assert_eq!(status, 404, "{path}");
+    }
+    let (_, trail) = place.get(place.http, "/admin/audit", &place.token()).unwrap();
+    assert!(trail.contains("read-session"), "{trail}");
     let over_sip = place.get(place.sip, "/admin/users", &place.token());
     assert!(over_sip.is_none_or(|(status, body)| status != 200 && !body.contains("user")));
 
