@@ -79,6 +79,7 @@ async fn the_dialog_goes_through_every_entry_of_its_route_set() {
         let record = routes(&invite, HeaderName::RecordRoute);
         let contact = "<sip:bob@127.0.0.42:5060>;+g.oma.sip-im";
         let ok = ResponseBuilder::new(&invite, 200, "b1").header(HeaderName::Contact, contact);
+        let ok = record.iter().fold(ok, |ok, entry| ok.header(HeaderName::RecordRoute, entry));
         world.answer_with(ok.build()).await;
         let answered = world.answered();
         assert_eq!(routes(&answered, HeaderName::RecordRoute), record, "{name}");
