@@ -187,6 +187,7 @@ mod tests {
         assert!(!short.to_string().contains("refresh"));
     }
 
+    // Covers: CLI-026
     #[test]
     fn how_long_it_lasts() {
         #[rustfmt::skip]

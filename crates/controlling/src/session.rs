@@ -36,7 +36,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use parlance_isc::media::{Room, RoomEvent, RoomLeg};
 use parlance_isc::session::{Address, Event, Inbox, Leg, LegId, LegTerms, WatcherId};
-use parlance_isc::{Cx, Local, Reply};
+use parlance_isc::{Cx, Local, Permit, Reply};
 use parlance_msrp::SessionKey;
 use parlance_msrp::negotiate::Terms;
 use parlance_sip::Method;
@@ -115,6 +115,8 @@ struct Participant {
     stage: Stage,
     /// Counts somebody who called.
     _permit: Option<UserPermit>,
+    /// What the participating function lent him: his place in the count of his sessions.
+    _seat: Permit,
     /// Counts somebody who is in.
     _present: Option<Present>,
 }

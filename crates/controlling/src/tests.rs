@@ -7,6 +7,7 @@ mod groups;
 mod leaving;
 mod media;
 mod modifying;
+mod passing;
 mod reconnecting;
 mod replacing;
 mod telling;

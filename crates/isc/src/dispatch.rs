@@ -191,7 +191,7 @@ impl Serving {
 
     /// A request to a service of the controlling function; that of the originator has its say
     /// before (OMA-TS-SIMPLE_IM §7.1.1).
-    async fn control(&self, cx: Cx, incoming: Incoming) {
+    async fn control(&self, cx: Cx, mut incoming: Incoming) {
         let Some(controlling) = self.controlling.clone() else { return drop(incoming) };
         let permit = match incoming.decision().case() {
             SessionCase::Originating => self.participating.permit(&cx, &incoming).await,
@@ -199,8 +199,8 @@ impl Serving {
         };
         match permit {
             Ok(permit) => {
+                incoming.hold(permit);
                 controlling.transaction(cx, incoming).await;
-                drop(permit);
             }
             Err(reply) => incoming.reply(&reply),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use parlance_sip::{HeaderName, Method, Request, Response, ResponseBuilder, ServerKey, Source};
 
-use crate::{Arrival, Cx, Decision, Reply};
+use crate::{Arrival, Cx, Decision, Permit, Reply};
 
 /// A request that waits for its answer.
 ///
@@ -20,11 +20,12 @@ pub struct Incoming {
 struct Asked {
     arrival: Arrival,
     decision: Decision,
+    permit: Permit,
 }
 
 impl Incoming {
     pub(crate) fn new(cx: Cx, arrival: Arrival, decision: Decision) -> Self {
-        Self { cx, asked: Box::new(Asked { arrival, decision }), answered: false }
+        Self { cx, asked: Box::new(Asked { arrival, decision, permit: None }), answered: false }
     }
 
     /// The request.
@@ -40,6 +41,11 @@ impl Incoming {
     /// Whom it serves, on which side, and why it came to this role.
     pub fn decision(&self) -> &Decision {
         &self.asked.decision
+    }
+
+    /// Has the request, and an INVITE that is made of it, hold what a role lent for it.
+    pub fn hold(&mut self, permit: Permit) {
+        self.asked.permit = permit;
     }
 
     pub(crate) fn server(&self) -> ServerKey {
@@ -83,10 +89,10 @@ impl Incoming {
     }
 
     /// Gives request and decision to whoever answers from now on.
-    pub(crate) fn into_parts(mut self) -> (Arrival, Decision) {
+    pub(crate) fn into_parts(mut self) -> (Arrival, Decision, Permit) {
         self.answered = true;
-        let Asked { arrival, decision } = &*self.asked;
-        (arrival.clone(), decision.clone())
+        let Asked { arrival, decision, permit } = &mut *self.asked;
+        (arrival.clone(), decision.clone(), permit.take())
     }
 
     /// Notes that the final response went out by itself: an INVITE's 2xx, which is relayed as it

@@ -29,8 +29,9 @@ pub trait Role {
     /// task may run as long as the session.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task;
 
-    /// Whether the user that a request serves may make it of a service hosted here. What comes back
-    /// is held until the service is done with the request. Everybody may by default.
+    /// Whether the user that a request serves may make it of a service hosted here. The request
+    /// holds what comes back until it is answered; of an INVITE it goes on with whoever answers it
+    /// ([`crate::session::Invite::take_permit`]). Everybody may by default.
     ///
     /// # Errors
     /// The answer to the request.

@@ -223,6 +223,7 @@ impl Session {
             secure: *secure,
             stage: Stage::Calling(Box::new(call)),
             _permit: None,
+            _seat: None,
             _present: None,
         };
         self.hosted.meter.called();

@@ -13,7 +13,7 @@ fn fragments(sent: &[Seen]) -> Vec<(&str, &str)> {
     notified.map(|seen| (seen.body().trim_end(), seen.value("Subscription-State"))).collect()
 }
 
-// Covers: CF-032, CF-051, CF-052, CF-066
+// Covers: CF-032, CF-051, CF-052, CF-066, CLI-022
 #[tokio::test(start_paused = true)]
 async fn somebody_is_added_and_his_answer_told() {
     let world = World::new(Policy::default());
@@ -150,7 +150,7 @@ async fn whoever_is_removed_may_not_come_back_by_himself() {
     world.send(&alice.within("BYE", "", "")).await;
 }
 
-// Covers: CF-009
+// Covers: CF-009, CLI-022
 #[tokio::test(start_paused = true)]
 async fn a_list_adds_or_removes_many() {
     let world = World::new(Policy::default());

@@ -3,7 +3,7 @@
 use super::world::{FACTORY, Ue, World, answer, entries, invitation, lines, sdp};
 use crate::policy::{AnswerAt, Policy, WithoutList};
 
-// Covers: CF-003, CF-030, CF-031, CF-032, CF-040, CF-054, CF-070, SEC-045
+// Covers: CF-003, CF-030, CF-031, CF-032, CF-040, CF-054, CF-070, SEC-045, CLI-014, CLI-034
 #[tokio::test(start_paused = true)]
 async fn a_list_becomes_a_conference() {
     let world = World::new(Policy { ioi: Some("home.test".into()), ..Policy::default() });
@@ -77,7 +77,7 @@ fn bob_target(seen: &super::world::Seen) -> &str {
     seen.contact()
 }
 
-// Covers: CF-064
+// Covers: CF-064, CLI-012
 #[tokio::test(start_paused = true)]
 async fn a_call_to_a_user_can_be_a_conference_of_two() {
     let world = World::new(Policy::default());
@@ -147,7 +147,7 @@ async fn when_nobody_comes_the_best_refusal_is_told() {
     }
 }
 
-// Covers: CF-072, CF-073
+// Covers: CF-072, CF-073, CLI-041
 #[tokio::test(start_paused = true)]
 async fn who_does_not_answer_is_cancelled() {
     let world = World::new(Policy { ring_s: 20, ..Policy::default() });

@@ -3,6 +3,7 @@
 use parlance_content::common_policy::{Condition, Rule};
 use parlance_content::list_service;
 
+use super::leaving::{say, send};
 use super::world::{CHESS, Seen, Ue, World, answer, invitation, lines};
 use crate::groups::Group;
 use crate::groups::tests::{document, one, rule};
@@ -100,6 +101,56 @@ async fn whoever_may_not_join_is_told_why() {
     world.seconds(301).await;
     let nobody = world.one(&Ue::new("alice").invite(CHESS, "")).await;
     assert_eq!((nobody.status(), nobody.value("Retry-After")), (480, "10"));
+    world.is_clean().await;
+}
+
+// Covers: CF-038, CLI-018
+#[tokio::test(start_paused = true)]
+async fn a_public_room_lets_in_whoever_its_rules_do_not_reject() {
+    let world = World::new(Policy::default());
+    let everybody = rule(vec![Condition::OtherIdentity], &[("join-handling", true)]);
+    world.shelf.put(chat(&[everybody, may("eve", &[("join-handling", false)])]));
+    let (mut dave, ok) = world.join("dave", CHESS, "").await;
+    assert!(ok.value("Contact").ends_with(">;isfocus;+g.oma.sip-im"), "{ok:?}");
+    let (mut erin, _) = world.join("erin", CHESS, "").await;
+    let eve = world.one(&Ue::new("eve").invite(CHESS, "")).await;
+    assert_eq!(eve.status(), 403);
+    world.send(&dave.within("BYE", "", "")).await;
+    world.send(&erin.within("BYE", "", "")).await;
+    world.seconds(301).await;
+    world.is_clean().await;
+}
+
+// Covers: CF-040, MSRP-063
+#[tokio::test(start_paused = true)]
+async fn who_may_send_private_messages_is_told_so() {
+    let world = World::new(Policy::default());
+    world.shelf.put(chat(&[rule(vec![Condition::OtherIdentity], &[("join-handling", true)])]));
+    let (mut dave, daves) = world.join("dave", CHESS, "").await;
+    let (mut alice, alices) = world.join("alice", CHESS, "").await;
+    assert_eq!(alices.attribute("chatroom"), "nickname private-messages");
+    assert_eq!(daves.attribute("chatroom"), "nickname", "he who began it has no such right");
+    let privately = |name: &str, to: &str, path: &str| {
+        send(name, path, "psst")
+            .replace(&format!("To: <{CHESS}>"), &format!("To: <sip:{to}@ims.test>"))
+    };
+    let sized = |text: String| {
+        let body = text.split_once("\r\n\r\n").unwrap().1.rsplit_once("\r\n-------").unwrap().0;
+        let range = text.lines().find(|line| line.starts_with("Byte-Range")).unwrap();
+        text.replace(range, &format!("Byte-Range: 1-{0}/{0}", body.len()))
+    };
+    let (from_alice, _) = say(&world, "alice", alices.attribute("path"), "hello");
+    let (from_dave, _) = say(&world, "dave", daves.attribute("path"), "hi");
+    let text = sized(privately("dave", "alice", daves.attribute("path")));
+    let answer = world.core.octets(from_dave, &text);
+    assert!(answer.contains("MSRP t1d00001 403 "), "{answer}");
+    let text = sized(privately("alice", "dave", alices.attribute("path")));
+    let answer = world.core.octets(from_alice, &text);
+    assert!(answer.contains("MSRP t1d00001 200 "), "{answer}");
+    assert!(world.core.written(from_dave).contains("psst"));
+    world.send(&dave.within("BYE", "", "")).await;
+    world.send(&alice.within("BYE", "", "")).await;
+    world.seconds(301).await;
     world.is_clean().await;
 }
 

@@ -113,7 +113,7 @@ async fn whoever_answers_anonymously_is_so_in_the_room() {
     world.is_clean().await;
 }
 
-// Covers: CF-062
+// Covers: CF-062, CLI-009
 #[tokio::test(start_paused = true)]
 async fn who_does_not_refresh_is_taken_out() {
     let world = World::new(Policy::default());
@@ -121,6 +121,9 @@ async fn who_does_not_refresh_is_taken_out() {
     let timer = "Supported: timer\r\nSession-Expires: 300;refresher=uac\r\n";
     let (mut alice, ok) = world.join("alice", CHESS, timer).await;
     assert_eq!(ok.value("Session-Expires"), "300;refresher=uac");
+    assert!(ok.value("Contact").ends_with(">;isfocus;+g.oma.sip-im"), "{ok:?}");
+    let allowed = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, OPTIONS, REFER, SUBSCRIBE";
+    assert_eq!(ok.value("Allow"), allowed);
     let (mut bob, _) = world.join("bob", CHESS, timer).await;
     world.seconds(150).await;
     world.send(&bob.within("UPDATE", timer, "")).await;
@@ -204,4 +207,31 @@ async fn a_participant_who_leaves_while_others_are_called() {
     world.send(&answer(&invites[1], 486, "x", "", "")).await;
     world.is_clean().await;
     assert_eq!(world.dialogs(), 0);
+}
+
+// Covers: CF-063
+#[tokio::test(start_paused = true)]
+async fn a_place_in_the_count_of_his_sessions_is_held_as_long_as_he_is_in() {
+    let world = World::new(Policy::default());
+    world.shelf.put(chat(&[]));
+    let (mut alice, _) = world.join("alice", CHESS, "").await;
+    let (mut bob, _) = world.join("bob", CHESS, "").await;
+    assert_eq!(world.seats.get(), 2, "of who came first and of who came then");
+    let refused = world.one(&Ue::new("eve").invite(CHESS, "")).await;
+    assert_eq!((refused.status(), world.seats.get()), (403, 2));
+    world.send(&alice.within("BYE", "", "")).await;
+    assert_eq!(world.seats.get(), 1, "who began the session has left it");
+    world.send(&bob.within("BYE", "", "")).await;
+    assert_eq!(world.seats.get(), 0, "while the room waits");
+    // Between two users, as the participating function wants it.
+    let mut carol = Ue::new("carol");
+    let sent = world.send(&carol.invite("sip:dave@ims.test", "")).await;
+    assert_eq!(world.seats.get(), 1, "while he is called");
+    let (mut dave, sent) = world.accept("dave", &invitation(&sent, "dave"), "").await;
+    carol.learn(sent.iter().find(|seen| seen.status() == 200).unwrap());
+    world.send(&carol.within("ACK", "", "")).await;
+    assert_eq!(world.seats.get(), 1);
+    world.send(&dave.within("BYE", "", "")).await;
+    world.seconds(301).await;
+    world.is_clean().await;
 }

@@ -10,7 +10,7 @@ fn status_of(sent: &[Seen]) -> &Seen {
     sent.iter().find(|seen| seen.status() >= 200).expect("a final response")
 }
 
-// Covers: CF-050, CF-060, CF-078
+// Covers: CF-050, CF-060, CF-078, CLI-019, CLI-038
 #[tokio::test(start_paused = true)]
 async fn a_participant_changes_his_session() {
     let world = World::new(Policy::default());
@@ -33,7 +33,7 @@ async fn a_participant_changes_his_session() {
     // Another medium beside it is refused with port 0, another one alone altogether.
     let more = format!("{}m=audio 9 RTP/AVP 0\r\n", sdp("alice").replace("o=- 1 1", "o=- 1 3"));
     let sent = world.send(&alice.within("UPDATE", TYPED, &more)).await;
-    let added = status_of(&sent);
+    let added = status_of(&sent).clone();
     assert_eq!(added.status(), 200);
     assert!(added.0.contains("m=audio 0 RTP/AVP 0"), "{added:?}");
     let audio = "v=0\r\no=- 1 4 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
@@ -43,6 +43,15 @@ async fn a_participant_changes_his_session() {
     assert_eq!(refused.status(), 488);
     assert_eq!(refused.value("Warning"), "304 im.invalid \"Media type not available\"");
     world.send(&alice.within("ACK", "", "")).await;
+
+    // What was agreed on before holds, and a refresh changes nothing: the same descriptions again.
+    let version =
+        |seen: &Seen| seen.body().lines().find(|line| line.starts_with("o=")).unwrap().to_owned();
+    let sent = world.send(&alice.within("UPDATE", TYPED, &more)).await;
+    let refreshed = status_of(&sent);
+    assert_eq!((refreshed.status(), version(refreshed)), (200, version(&added)));
+    let sent = world.send(&alice.within("UPDATE", "", "")).await;
+    assert_eq!((status_of(&sent).status(), status_of(&sent).body()), (200, ""));
 
     // A list means nothing any more.
     let list = "Require: recipient-list-invite\r\nContent-Type: application/sdp\r\n";
@@ -61,7 +70,7 @@ async fn a_participant_changes_his_session() {
     world.is_clean().await;
 }
 
-// Covers: CF-040, CF-050
+// Covers: CF-040, CF-050, CLI-038
 #[tokio::test(start_paused = true)]
 async fn without_an_offer_the_switch_offers() {
     let world = World::new(Policy::default());

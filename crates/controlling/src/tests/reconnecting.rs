@@ -9,7 +9,7 @@ use crate::policy::Policy;
 
 const LOST: &str = "SIP;cause=480;text=\"MSRP session lost\"";
 
-// Covers: CF-060, SEC-011
+// Covers: CF-060, SEC-011, CLI-039
 #[tokio::test(start_paused = true)]
 async fn who_loses_his_connection_is_taken_out() {
     let world = World::new(Policy::default());
@@ -117,7 +117,7 @@ async fn who_listens_later_is_connected_to_and_stays() {
     world.is_clean().await;
 }
 
-// Covers: CF-050, CF-060, MSRP-078
+// Covers: CF-050, CF-060, MSRP-078, CLI-038
 #[tokio::test(start_paused = true)]
 async fn who_comes_back_takes_part_again() {
     let world = World::new(Policy::default());

@@ -13,19 +13,19 @@ use parlance_isc::registration::{Registrar, RegistrationEvent, RegistrationPolic
 use parlance_isc::service::{Service, Services};
 use parlance_isc::trust::Trust;
 use parlance_isc::{
-    Clock, Cx, Decider, Dispatcher, Incoming, Local, Locals, Lookup, Marks, NextHop, Node,
-    RefusalPolicy, RegistrationEvents, Role, Rules, SessionCase, Shard, ShardInput, Socket,
-    Targets, Task, Wire, pass,
+    Clock, Cx, Decider, Dispatcher, Local, Locals, Lookup, Marks, NextHop, Node, RefusalPolicy,
+    RegistrationEvents, Rules, SessionCase, Shard, ShardInput, Socket, Targets, Wire,
 };
 use parlance_sip::message::Limits;
 use parlance_sip::uri::{Aor, Uri};
 use parlance_sip::{
-    ClientKey, Endpoint, EndpointConfig, ListenerId, Message, Method, Source, Target, Transport,
+    ClientKey, Endpoint, EndpointConfig, ListenerId, Message, Source, Target, Transport,
 };
 use parlance_store::Store;
 use tokio::sync::mpsc;
 
 use super::media::Core;
+use super::passing::Passing;
 use crate::groups::{Group, Groups, GroupsUnavailable};
 use crate::policy::Policy;
 use crate::quota::Quota;
@@ -87,18 +87,6 @@ impl RegistrationEvents for NoEvents {
     fn handle_registration(&self, _: &Cx, _: &RegistrationEvent) {}
 }
 
-/// Stands for the participating function: it has a session between two users be a conference.
-struct Passing(Rc<Controlling>);
-
-impl Role for Passing {
-    fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
-        if request.request().method() == Method::Invite {
-            return Rc::clone(&self.0).transaction(cx, request);
-        }
-        Box::pin(pass(cx, request))
-    }
-}
-
 /// A message that the server sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen(pub(super) String);
@@ -152,6 +140,8 @@ pub(super) struct World {
     pub(super) shelf: Rc<Shelf>,
     pub(super) quota: Arc<Quota>,
     pub(super) register: Arc<Register>,
+    /// Places that the participating function has lent.
+    pub(super) seats: Rc<Cell<u32>>,
     role: Rc<Controlling>,
     cx: Cx,
     net: Rc<Net>,
@@ -187,11 +177,12 @@ impl World {
         let role = Rc::new(Controlling::new(move || Arc::clone(&policy), setup));
         let node = Arc::new(node(&store, clock, &queue));
         let wire: Rc<dyn Wire> = net.clone();
-        let controlling = role.clone();
+        let (controlling, seats) = (role.clone(), Rc::<Cell<u32>>::default());
+        let lent = Rc::clone(&seats);
         let shard = Shard::new(node, endpoint(), wire, |_| {
             let journal = Arc::new(Mutex::new(Journal::new(64)));
             let rules = move || Arc::clone(&rules);
-            let passing = Rc::new(Passing(Rc::clone(&controlling)));
+            let passing = Rc::new(Passing::new(&controlling, &lent));
             let dispatcher = Dispatcher::new(rules, journal, passing, Rc::new(NoEvents));
             Rc::new(dispatcher.with_controlling(controlling))
         });
@@ -199,7 +190,7 @@ impl World {
         let tasks = tokio::task::LocalSet::new();
         tasks.spawn_local(shard.run(inputs));
         let (tasks, known, answers) = (RefCell::new(tasks), RefCell::default(), Cell::new(true));
-        Self { core, shelf, quota, register, role, cx, net, queue, tasks, known, answers }
+        Self { core, shelf, quota, register, seats, role, cx, net, queue, tasks, known, answers }
     }
 
     /// Lets time pass, in which the server does what it has to; what it sent.
@@ -293,7 +284,7 @@ impl World {
     pub(super) async fn is_clean(&self) {
         self.seconds(90).await;
         assert_eq!(self.core.load(), (0, 0), "MSRP sessions, and who takes their events");
-        assert_eq!(self.cx.dialogs(), 0, "dialogs");
+        assert_eq!((self.cx.dialogs(), self.seats.get()), (0, 0), "dialogs, places");
         assert_eq!((self.role.running(), self.quota.sessions(), self.quota.users()), (0, 0, 0));
         assert_eq!(self.cx.load(), (0, 0, 0), "transactions");
     }

@@ -250,7 +250,7 @@ async fn a_notification_may_come_before_the_answer() {
     .await;
 }
 
-// Covers: CORE-048
+// Covers: CORE-048, CLI-042
 #[tokio::test(start_paused = true)]
 async fn what_is_no_notification_of_ours_is_refused() {
     on_local_set(async {

@@ -10,7 +10,7 @@ use parlance_sip::{Request, ResponseBuilder, Source};
 use super::uas::Taken;
 use super::{Address, Body, Leg, LegTerms};
 use crate::shard::Invited;
-use crate::{Cx, Decision, Incoming, Reply};
+use crate::{Cx, Decision, Incoming, Permit, Reply};
 
 /// An INVITE outside a dialog that waits for its answer. All its responses have one To tag.
 ///
@@ -18,6 +18,7 @@ use crate::{Cx, Decision, Incoming, Reply};
 pub struct Invite {
     cx: Cx,
     taken: Rc<Taken>,
+    permit: Permit,
 }
 
 /// Why an INVITE cannot be accepted any more; it has its final response.
@@ -39,7 +40,7 @@ impl Cx {
     /// Takes an INVITE outside a dialog as a UAS. One that was cancelled meanwhile gets its 487 at
     /// once; [`Invite::cancelled`] and [`Invite::accept`] say so.
     pub fn take(&self, incoming: Incoming) -> Invite {
-        let (arrival, decision) = incoming.into_parts();
+        let (arrival, decision, permit) = incoming.into_parts();
         let server = arrival.server;
         let taken = Taken::new(self, arrival, decision);
         let now = Invited::Taken(Rc::downgrade(&taken));
@@ -47,7 +48,7 @@ impl Cx {
         if let Some(Invited::Cancelled(cancel)) = before {
             taken.cancelled(self, cancel);
         }
-        Invite { cx: self.clone(), taken }
+        Invite { cx: self.clone(), taken, permit }
     }
 }
 
@@ -55,6 +56,12 @@ impl Invite {
     /// The INVITE.
     pub fn request(&self) -> &Request {
         self.taken.request()
+    }
+
+    /// What a role lent for it, to be held as long as the session of whoever sent it; otherwise it
+    /// is given back with the INVITE.
+    pub fn take_permit(&mut self) -> Permit {
+        self.permit.take()
     }
 
     /// Where it came from.

@@ -87,7 +87,7 @@ pub(super) fn received(cx: &Cx, live: &Rc<Live>, incoming: Incoming) {
         Some(Err(reply)) => return incoming.reply(&reply),
         Some(Ok(())) => {}
     }
-    let (arrival, _) = incoming.into_parts();
+    let (arrival, ..) = incoming.into_parts();
     let (server, request) = (arrival.server, arrival.request);
     let answered = Cell::new(false);
     let offered = Rc::new(Offered { server, request, answered, live: Rc::clone(live) });

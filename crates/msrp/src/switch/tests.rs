@@ -126,7 +126,7 @@ fn the_same_message_id_of_another_sender_is_changed() {
     assert_eq!(world.messages(2), []);
 }
 
-// Covers: MSRP-072, MSRP-019
+// Covers: MSRP-072, MSRP-019, CLI-026
 #[test]
 fn status_and_notifications_are_distributed_and_not_counted() {
     let mut world = World::of(2);

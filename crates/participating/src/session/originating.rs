@@ -25,8 +25,9 @@ pub(crate) async fn serve(passage: Passage<'_>) {
     let conference = passage.asked().is_conference();
     if let Some(controlling) = passage.functions.controlling.as_ref().filter(|_| conference) {
         let (controlling, cx) = (Rc::clone(controlling), passage.cx.clone());
-        controlling.transaction(cx, passage.into_incoming()).await;
-        return drop(seat);
+        let mut incoming = passage.into_incoming();
+        incoming.hold(Some(Box::new(seat)));
+        return controlling.transaction(cx, incoming).await;
     }
     proxy::originating(passage, seat).await;
 }

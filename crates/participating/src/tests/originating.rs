@@ -76,7 +76,7 @@ fn kept(request: &parlance_sip::Request) -> Vec<String> {
     lines.filter(|line| !changed.iter().any(|name| line.starts_with(name))).collect()
 }
 
-// Covers: PF-014, PF-099, CORE-036
+// Covers: PF-014, PF-099, CORE-036, CLI-008
 #[tokio::test(start_paused = true)]
 async fn headers_of_the_service_stay_and_a_preferred_identity_goes() {
     let world = World::new(Setup::default()).await;

@@ -416,7 +416,7 @@ async fn a_client_without_the_service_is_not_tried() {
     assert_eq!(status(&world.answered()), 480);
 }
 
-// Covers: PF-089
+// Covers: PF-089, CLI-042
 #[tokio::test(start_paused = true)]
 async fn notifications_pass_to_the_subscriber() {
     let world = World::new(alice(Profile::default())).await;

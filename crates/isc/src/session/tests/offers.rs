@@ -127,7 +127,7 @@ async fn a_reinvite_is_cancelled_and_the_session_stays() {
     .await;
 }
 
-// Covers: CORE-043, PF-037
+// Covers: CORE-043, PF-037, CLI-039
 #[tokio::test(start_paused = true)]
 async fn bye_ends_a_reinvite_that_waits() {
     on_local_set(async {

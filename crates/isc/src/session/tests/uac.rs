@@ -54,7 +54,7 @@ async fn an_answered_invite_is_acknowledged_and_makes_a_leg() {
     .await;
 }
 
-// Covers: PF-036, CORE-004
+// Covers: PF-036, CORE-004, CLI-041
 #[tokio::test(start_paused = true)]
 async fn cancel_waits_for_a_provisional_response() {
     on_local_set(async {

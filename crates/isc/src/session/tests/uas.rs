@@ -84,7 +84,7 @@ async fn without_an_ack_the_session_ends_with_bye() {
     .await;
 }
 
-// Covers: PF-036, CORE-004
+// Covers: PF-036, CORE-004, CLI-024, CLI-041
 #[tokio::test(start_paused = true)]
 async fn cancel_gets_200_and_the_invite_487() {
     on_local_set(async {
@@ -108,7 +108,7 @@ async fn cancel_gets_200_and_the_invite_487() {
     .await;
 }
 
-// Covers: PF-036
+// Covers: PF-036, CLI-024
 #[tokio::test(start_paused = true)]
 async fn cancel_that_comes_before_the_role_or_after_the_2xx() {
     on_local_set(async {

@@ -91,7 +91,7 @@ async fn a_subscription_outside_a_dialog() {
     .await;
 }
 
-// Covers: CORE-048
+// Covers: CORE-048, CLI-042
 #[tokio::test(start_paused = true)]
 async fn how_a_subscription_ends() {
     on_local_set(async {
