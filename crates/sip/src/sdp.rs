@@ -174,6 +174,24 @@ impl Sdp {
         self.session.medias.get_mut(index).map(MediaEdit::new)
     }
 
+    /// The value of a session-level attribute, the first of its name; empty for one without a value.
+    pub fn session_attribute(&self, name: &str) -> Option<&str> {
+        let mut attributes = self.session.attributes.iter();
+        let found = attributes.find(|one| one.attribute == name)?;
+        Some(found.value.as_deref().unwrap_or_default())
+    }
+
+    /// Adds a session-level attribute behind the others, in the place of those of its name; without
+    /// a value these only go.
+    pub fn set_session_attribute(&mut self, name: &str, value: Option<&str>) {
+        let attributes = &mut self.session.attributes;
+        attributes.retain(|one| one.attribute != name);
+        if let Some(value) = value {
+            let (attribute, value) = (name.to_owned(), Some(value.to_owned()));
+            attributes.push(sdp_types::Attribute { attribute, value });
+        }
+    }
+
     /// This description as the next one after `previous` of the same session: it takes over the
     /// `o=` line, with the next version unless nothing else differs (RFC 3264 §8, RFC 4975 §8.4).
     pub fn following(mut self, previous: &Self) -> Self {

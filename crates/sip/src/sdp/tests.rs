@@ -257,3 +257,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn attributes_of_the_session_are_read_and_replaced() {
+    let text = "v=0\r\no=- 1 2 IN IP4 h\r\ns=-\r\nt=0 0\r\na=x:1\r\na=y\r\na=x:2\r\n\
+                m=message 9 TCP/MSRP *\r\na=z:3\r\n";
+    let mut sdp = Sdp::parse(text.as_bytes()).unwrap();
+    let of = |sdp: &Sdp, name| sdp.session_attribute(name).map(str::to_owned);
+    assert_eq!(of(&sdp, "x").as_deref(), Some("1"));
+    assert_eq!(of(&sdp, "y").as_deref(), Some(""));
+    assert_eq!(of(&sdp, "z"), None, "that is one of the media");
+    sdp.set_session_attribute("x", Some("4"));
+    sdp.set_session_attribute("y", None);
+    let replaced = text.replace("a=x:1\r\na=y\r\na=x:2", "a=x:4");
+    assert_eq!(sdp.to_string(), replaced);
+}
