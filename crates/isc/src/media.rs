@@ -37,7 +37,7 @@ use parlance_sip::sdp::Fingerprint;
 use tokio::sync::oneshot;
 
 pub use self::cores::{AtCore, Command, CoreError, MediaCores, Sink, Sinks};
-pub use self::pair::{Pair, PairEvent};
+pub use self::pair::{Gate, Pair, PairEvent};
 pub use self::room::{JoinFailure, Room, RoomEvent, RoomFailure, RoomLeg};
 pub use self::session::{MediaSession, SendFailure, SessionEvent};
 pub use self::tls::{Security, TlsRules};

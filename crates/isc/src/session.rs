@@ -36,6 +36,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use parlance_content::MediaType;
+use parlance_content::multipart::{Limits, Multipart};
 use parlance_sip::header::Reason as ReasonHeader;
 use parlance_sip::session_timer::Policy;
 use parlance_sip::{HeaderName, Message, Method, Request};
@@ -158,6 +160,20 @@ impl Body {
         let content_type = message.field(HeaderName::ContentType).unwrap_or_default();
         let content_type = String::from_utf8_lossy(content_type).into_owned();
         Self::new(content_type, Bytes::copy_from_slice(message.body()))
+    }
+
+    /// The session description alone, of a body of several parts: what a refresh repeats. A list of
+    /// users in it belongs to the first INVITE only (RFC 5366 §3.2).
+    pub(crate) fn description(self) -> Self {
+        let found = {
+            let media = MediaType::parse(&self.content_type).ok().filter(MediaType::is_multipart);
+            media.and_then(|media| {
+                let body = Multipart::parse(&media, &self.octets, &Limits::default()).ok()?;
+                let mut parts = body.into_parts().into_iter();
+                parts.find(|part| part.headers.is_type("application/sdp"))
+            })
+        };
+        found.map_or(self, |part| Self::sdp(part.body))
     }
 
     /// Whether there is none.

@@ -79,6 +79,13 @@ impl Invite {
         self.taken.response(&self.cx, status)
     }
 
+    /// Has every response of 101 to 299 from now on lead requests of the peer here by this
+    /// `Record-Route`, when the `Contact` of the leg leads elsewhere: to a focus, whose URI the
+    /// peer has to know (RFC 4579 §5.1).
+    pub fn record_route(&self, value: impl Into<String>) {
+        self.taken.record_route(value.into());
+    }
+
     /// Sends a provisional response of 101 to 199; `Contact` is added. It goes reliably, until the
     /// PRACK, when the peer requires so (RFC 3262 §3); then at most nine wait at a time.
     pub fn progress(&self, response: ResponseBuilder, body: &Body, terms: &LegTerms) {

@@ -44,7 +44,7 @@ impl Leg {
     pub fn acknowledge(&self, answer: Body) {
         let waiting = self.live.with_leg(|leg| {
             let ack = leg.unacknowledged.take()?;
-            leg.session = answer.clone();
+            leg.session = answer.clone().description();
             Some((ack, leg.terms.headers.clone()))
         });
         if let Some(Some((ack, headers))) = waiting {

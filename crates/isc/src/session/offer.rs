@@ -168,7 +168,7 @@ fn accept(
         }
         let offers = request.body().is_empty() && !body.is_empty();
         if !body.is_empty() {
-            leg.session = body;
+            leg.session = body.description();
         }
         if request.method() != Method::Invite {
             return Some(bytes);
@@ -294,7 +294,7 @@ fn succeeded(cx: &Cx, live: &Rc<Live>, response: &Response, body: Body) {
             leg.usage.allow_received(allowed);
         }
         if !body.is_empty() {
-            leg.session = body;
+            leg.session = body.description();
         }
     });
     live.moved.notify_one();

@@ -81,7 +81,8 @@ struct Early {
 impl Cx {
     /// Sends an INVITE of ours to `hop`; the events of its leg go to `to`.
     ///
-    /// The role builds the request, with its `Contact` (that of `terms`), CSeq and body. `Allow`,
+    /// The role builds the request, with its `Contact` (that of `terms`), CSeq and body, and with a
+    /// `Record-Route` that leads here when its `Contact` does not. `Allow`,
     /// `Supported` and the session timer are added where it has none. An INVITE without an offer
     /// must not allow reliable provisional responses: a PRACK would have to carry the answer.
     pub fn invite(
@@ -308,7 +309,7 @@ impl Uac {
         let offers = self.offers();
         let dialog = {
             let mut state = live.state.borrow_mut();
-            wording::confirm(&mut state.dialog, &response);
+            wording::confirm(&mut state.dialog, &request, &response);
             if let Some(leg) = state.leg.as_mut() {
                 leg.address = Some(self.to.clone());
                 leg.usage.invite_answered();
@@ -317,7 +318,7 @@ impl Uac {
                 }
                 leg.timing.established();
                 leg.timing.accepted(cx.0.instant(), &response);
-                leg.session = Body::of(&request);
+                leg.session = Body::of(&request).description();
                 if !offers {
                     leg.unacknowledged = Some(Rc::clone(ack));
                 }

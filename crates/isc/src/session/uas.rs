@@ -32,6 +32,8 @@ pub(crate) struct Taken {
 struct State {
     answered: bool,
     lost: Option<Lost>,
+    /// Begins the route set, where our `Contact` does not lead here.
+    record_route: Option<String>,
     live: Option<Rc<Live>>,
     waker: Option<Waker>,
 }
@@ -57,6 +59,10 @@ impl Taken {
         self.state.borrow().lost.clone()
     }
 
+    pub(super) fn record_route(&self, value: String) {
+        self.state.borrow_mut().record_route = Some(value);
+    }
+
     pub(super) fn wake_by(&self, waker: Waker) {
         self.state.borrow_mut().waker = Some(waker);
     }
@@ -64,6 +70,11 @@ impl Taken {
     pub(super) fn response(&self, cx: &Cx, status: u16) -> ResponseBuilder {
         let response = ResponseBuilder::new(self.request(), status, &self.tag);
         let response = cx.with_server(response);
+        let own = self.state.borrow().record_route.clone().filter(|_| (101..300).contains(&status));
+        let response = match own {
+            Some(own) => response.header(HeaderName::RecordRoute, own),
+            None => response,
+        };
         match status {
             101..300 => response.copy(self.request(), HeaderName::RecordRoute),
             _ => response,
@@ -217,7 +228,7 @@ impl Taken {
             leg.timing = Timing::new(terms.timer);
             leg.timing.answered(now, self.request(), timer);
             leg.terms = terms;
-            leg.session = body;
+            leg.session = body.description();
             let mut accepting = Accepting {
                 server,
                 cseq: self.request().cseq().map(|cseq| cseq.number).unwrap_or_default(),

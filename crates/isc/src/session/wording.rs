@@ -30,6 +30,18 @@ fn record_routes(message: &Message) -> Vec<Box<str>> {
     hops.map(|hop| hop.to_string().into()).collect()
 }
 
+/// Those of a response, without ours in the request: it began the route set, and a request of ours
+/// does not go through ourselves (RFC 3261 §12.1.2).
+fn record_routes_beyond(request: &Request, response: &Response) -> Vec<Box<str>> {
+    let (mut own, mut routes) = (record_routes(request), record_routes(response));
+    while let Some(ours) = own.pop()
+        && routes.last() == Some(&ours)
+    {
+        routes.pop();
+    }
+    routes
+}
+
 fn call_id(message: &Message) -> Box<str> {
     String::from_utf8_lossy(message.call_id()).into()
 }
@@ -80,15 +92,15 @@ pub(super) fn dialog_uac(
         remote_uri: to.uri().to_string().into(),
         remote_target: target(response).unwrap_or_else(sent_to),
         cseq: request.cseq()?.number,
-        record_routes: record_routes(response),
+        record_routes: record_routes_beyond(request, response),
         secure: is_secure(request),
         state,
     }))
 }
 
 /// The `Record-Route` of a 2xx, which confirms an early dialog (RFC 3261 §13.2.2.4).
-pub(super) fn confirm(dialog: &mut Dialog, response: &Response) {
-    dialog.confirm(record_routes(response));
+pub(super) fn confirm(dialog: &mut Dialog, request: &Request, response: &Response) {
+    dialog.confirm(record_routes_beyond(request, response));
     if let Some(target) = target(response) {
         dialog.refresh_target(target);
     }
