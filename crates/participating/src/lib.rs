@@ -21,6 +21,7 @@ mod access;
 mod amend;
 mod content;
 mod event;
+mod history;
 mod lifetime;
 mod originating;
 mod passage;
@@ -39,7 +40,8 @@ mod tests;
 
 pub use access::Lists;
 pub use content::{ContentFilter, Part, Verdict};
-pub use event::{Event, EventSink, Step};
+pub use event::{Ended, Event, EventSink, Step, Traffic, Volume};
+pub use history::{History, Message};
 pub use policy::{AnonymousAnswer, ExcessAnswer, Notice, Policy, PolicyMistake, SessionMedia};
 pub use policy::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
 pub use policy::{SessionPolicy, SettingsPolicy, SizeAnswer, Warnings};

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use parlance_isc::{
-    Cause, Cx, Decision, Forwarding, Incoming, Offered, Private, Reply, SessionCase,
+    Cause, Cx, Decision, Forwarding, Incoming, Mode, Offered, Private, Reply, SessionCase,
 };
 use parlance_sip::header::PChargingVector;
 use parlance_sip::session_timer::ForwardedSession;
-use parlance_sip::{Edits, HeaderName, Request, Response, Source};
+use parlance_sip::{Edits, HeaderName, Method, Request, Response, Source};
 use parlance_store::{Millis, Profile, Seq, UserId};
 
+use crate::content::content_type;
 use crate::event::{Event, Step};
+use crate::history::Message;
 use crate::lifetime::Lifetime;
 use crate::policy::Policy;
 use crate::refusal::{Fate, Refusal, fate, refusal, stored};
@@ -98,6 +100,7 @@ impl<'a> Passage<'a> {
     /// The 2xx went back as it came.
     pub(crate) fn relayed(self, response: &Response) {
         self.note(Step::Answered(response.status()));
+        self.note(Step::Started);
         self.incoming.done();
     }
 
@@ -121,14 +124,40 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Sends a final response of downstream back, or what stands for it.
+    /// Sends a final response of downstream back, or what stands for it. A message that was taken
+    /// is kept in the history of the user (§7.2.2.4).
     pub(crate) fn finish(self, response: &Response) {
+        if (200..300).contains(&response.status()) {
+            self.keep();
+        }
         match fate(response.status(), &self.policy) {
             Fate::Relay => {
                 self.note(Step::Answered(response.status()));
                 self.incoming.relay(response);
             }
             Fate::Convert => self.refuse(&Refusal::Downstream(response.status())),
+        }
+    }
+
+    fn keep(&self) {
+        let (mode, now) = (self.decision().mode, self.cx.now());
+        let is_message = self.request().method() == Method::Message;
+        let history = self.functions.history.as_deref().filter(|_| is_message);
+        let Some(history) = history.filter(|_| self.functions.keeps(&self.profile, mode, now))
+        else {
+            return;
+        };
+        let message = Message {
+            at: now,
+            user: &self.user,
+            mode: mode.unwrap_or(Mode::PagerMode),
+            is_sent: self.case == SessionCase::Originating,
+            request: self.request(),
+            content_type: &content_type(self.request()),
+            body: self.request().body(),
+        };
+        if message.is_kept() {
+            history.keep(&message);
         }
     }
 

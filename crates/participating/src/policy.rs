@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parlance_msrp::relay::HoldLimits;
 use parlance_sip::grammar::is_token;
 use parlance_sip::publication;
 use parlance_sip::session_timer::Policy as Timer;
@@ -57,8 +58,9 @@ pub enum SessionMedia {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionPolicy {
-    /// How the function takes part. Default `proxy`. What cannot be anchored, an INVITE without an
-    /// offer or with more than a description, is proxied.
+    /// How the function takes part. Default `proxy`. A session whose INVITE neither offers MSRP nor
+    /// wants an offer is proxied in any case; one is anchored in any case when the client that
+    /// begins it asks for priority or a lock, or when its messages go into a history.
     pub media: SessionMedia,
     /// Whether users of a domain may have sessions between themselves. Default false: such a
     /// session is a conference of the two, where conferences run (OMA-AD-SIMPLE_IM §5.3.2.1.1).
@@ -76,6 +78,17 @@ pub struct SessionPolicy {
     /// `size_answer` says when its description tells the size, and in an anchored session with 413
     /// over MSRP.
     pub large_octets_max: u64,
+    /// Whether a session for an immediate message ends when it carries a second message, or one
+    /// back. Default false: it goes on (OMA-TS-SIMPLE_IM §7.2.2.5). Only anchored sessions.
+    pub large_is_strict: bool,
+    /// Messages of one session that are held while another session of the user is locked. Default
+    /// 100; 0 holds nothing. One more has failed, with REPORT 408 (OMA-TS-SIMPLE_IM §7.2.2.10.3).
+    pub held_messages_max: u32,
+    /// Octets of them. Default 1 MiB.
+    pub held_octets_max: u64,
+    /// Octets of the largest message of a session that is kept in a history. Default 1 MiB; one
+    /// that is larger is delivered and not kept. Local limit.
+    pub history_octets_max: u64,
     /// The session interval asked for and the longest let through, in seconds. Default 1800
     /// (RFC 4028 §4).
     pub interval_s: u32,
@@ -95,6 +108,10 @@ impl Default for SessionPolicy {
             excess_answer: ExcessAnswer::default(),
             answer_wait_s: 60,
             large_octets_max: 10 << 20,
+            large_is_strict: false,
+            held_messages_max: 100,
+            held_octets_max: 1 << 20,
+            history_octets_max: 1 << 20,
             interval_s: 1_800,
             min_se_s: 90,
             lost_after_s: 43_200,
@@ -103,6 +120,11 @@ impl Default for SessionPolicy {
 }
 
 impl SessionPolicy {
+    /// How much is held of one session.
+    pub(crate) fn hold_limits(&self) -> HoldLimits {
+        HoldLimits { messages: self.held_messages_max, octets: self.held_octets_max }
+    }
+
     /// The session timer (RFC 4028).
     pub(crate) fn timer(&self) -> Timer {
         Timer { interval: self.interval_s, min_se: self.min_se_s, ..Timer::default() }

@@ -59,6 +59,8 @@ pub enum Refusal {
     NotSubscribable,
     /// The session description cannot pass.
     Description,
+    /// The invited user has locked a session (OMA-TS-SIMPLE_IM §7.2.2.10.3).
+    Locked,
     /// The inviter may not have the client answer against its user's settings.
     AnswerOverride,
     /// Somebody else's settings are published.
@@ -101,6 +103,7 @@ impl Refusal {
             Self::ReferMethod => "refer-method",
             Self::NotSubscribable => "subscription",
             Self::Description => "description",
+            Self::Locked => "locked",
             Self::AnswerOverride => "answer-override",
             Self::SettingsOfAnother => "foreign-settings",
             Self::NotRegistered => "not-registered",
@@ -161,6 +164,7 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         Refusal::ReferMethod => warned(403, &texts.function_not_allowed, 0),
         Refusal::NotSubscribable => warned(403, &texts.subscription, 0),
         Refusal::Description => Reply::new(488),
+        Refusal::Locked => Reply::new(486),
         Refusal::AnswerOverride => warned(403, &texts.function_not_allowed, 0),
         Refusal::SettingsOfAnother => Reply::new(403),
         Refusal::NotRegistered | Refusal::Fault => retry(policy.retry_after_s.into()),
@@ -238,7 +242,7 @@ mod tests {
     use super::{Fate, Refusal, defers, fate, refusal, stored};
     use crate::policy::{AnonymousAnswer, Policy, SizeAnswer, Warnings};
 
-    // Covers: PF-012, PF-013, PF-055, PF-070, PF-082, PF-083, PF-086, SEC-032, CORE-063
+    // Covers: PF-012, PF-013, PF-055, PF-070, PF-072, PF-082, PF-083, PF-086, SEC-032, CORE-063
     #[test]
     fn refusals_have_their_codes() {
         use HeaderName::{AcceptEncoding, AllowEvents, MinExpires};
@@ -246,7 +250,7 @@ mod tests {
         let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         #[rustfmt::skip]
-        let table: [Row<'_>; 37] = [
+        let table: [Row<'_>; 38] = [
             (Refusal::NotAuthorised, 403,
                 &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
             (Refusal::SizeExceeded(1300), 403,
@@ -282,6 +286,7 @@ mod tests {
             (Refusal::NotSubscribable, 403, &[(Warning,
                 "399 im.ims.test \"105 Subscription of conference state not allowed\"")]),
             (Refusal::Description, 488, &[]),
+            (Refusal::Locked, 486, &[]),
             (Refusal::AnswerOverride, 403,
                 &[(Warning, "399 im.ims.test \"100 Function not allowed\"")]),
             (Refusal::SettingsOfAnother, 403, &[]),

@@ -12,7 +12,7 @@ use crate::access::hides_identity;
 use crate::content;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
-use crate::session::description;
+use crate::session::description::{self, Described};
 
 /// Whether the user may send this request.
 ///
@@ -62,7 +62,7 @@ fn names_several(request: &Request) -> bool {
 
 /// Whether the session is for a file (RFC 5547 §6).
 fn is_file(request: &Request) -> bool {
-    description::of(request).is_some_and(|sdp| description::is_file(&sdp))
+    Described::of(request).is_some_and(|described| description::is_file(&described.sdp))
 }
 
 /// Whether a REFER takes somebody out of a session (§7.2.3.8).

@@ -16,8 +16,9 @@ use parlance_store::Millis;
 
 use crate::access::Lists;
 use crate::content::ContentFilter;
-use crate::event::EventSink;
-use crate::passage::{Passage, profile_of};
+use crate::event::{Ended, EventSink, Step};
+use crate::history::History;
+use crate::passage::{Passage, note, profile_of};
 use crate::policy::Policy;
 use crate::refusal::{Refusal, refusal};
 use crate::session::{Asked, Seats};
@@ -35,6 +36,7 @@ pub(crate) struct Functions {
     pub(crate) lists: Option<Rc<dyn Lists>>,
     pub(crate) filter: Option<Rc<dyn ContentFilter>>,
     pub(crate) events: Option<Rc<dyn EventSink>>,
+    pub(crate) history: Option<Rc<dyn History>>,
     pub(crate) controlling: Option<Rc<dyn Role>>,
     pub(crate) media: Media,
     pub(crate) rates: Arc<Rates>,
@@ -51,6 +53,7 @@ impl Participating {
             lists: None,
             filter: None,
             events: None,
+            history: None,
             controlling: None,
             media: Media::none(),
             rates,
@@ -106,10 +109,18 @@ impl Participating {
         self
     }
 
-    /// Tells `events` what happens to every message.
+    /// Tells `events` what happens to every message and session.
     #[must_use]
     pub fn with_events(mut self, events: Rc<dyn EventSink>) -> Self {
         self.functions.events = Some(events);
+        self
+    }
+
+    /// Keeps the messages of users whose history is active in `history`. Their sessions, and those
+    /// for a large message, are anchored then, where MSRP cores listen.
+    #[must_use]
+    pub fn with_history(mut self, history: Rc<dyn History>) -> Self {
+        self.functions.history = Some(history);
         self
     }
 
@@ -177,7 +188,14 @@ impl Role for Participating {
     }
 
     fn passed(&self, cx: &Cx, request: &Request) {
-        self.functions.seats.passed(request, cx.now());
+        let users = self.functions.seats.passed(request, cx.now());
+        let step = match request.method() {
+            Method::Bye => Step::Ended(Ended { cause: 200, traffic: None }),
+            _ => Step::Modified,
+        };
+        for (user, case) in users {
+            note(&self.functions, cx, case, &user, request, step);
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 //! it becomes a conference of two.
 
 mod anchor;
+mod control;
 pub(crate) mod description;
+mod identities;
 mod originating;
 mod proxy;
 mod refer;

@@ -1,8 +1,11 @@
 //! The function as a whole: over a shard, with a scripted network and a scripted deferred function.
 
 mod anchored;
+mod bodies;
 mod captured;
+mod control;
 mod deferring;
+mod history;
 mod media;
 mod originating;
 mod publishing;

@@ -1,40 +1,56 @@
 //! A session between two legs of ours, whose messages pass through a pair of MSRP sessions
 //! (RFC 7092 §3.2; RFC 6714 §6.2).
+//!
+//! The description of either side goes on with our URI in the place of the peer's, wherever it
+//! stands in the body; what is around it goes on octet for octet. The Contact of a focus stays as
+//! it is, and Record-Route leads the requests of its peer here.
 
 mod bridge;
 mod call;
+mod calling;
+mod chronicle;
+mod offerless;
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parlance_isc::media::{MediaError, Pair, Towards};
-use parlance_isc::session::{Body, Inbox, Invite, Leg, Lost, Outgoing, Progress, Reason};
-use parlance_isc::{Cause, Cx, Media, SessionCase};
+use parlance_isc::session::{Invite, Leg, Lost, Reason};
+use parlance_isc::{Cause, Cx, SessionCase};
 use parlance_msrp::relay::{PairConfig, PairSide};
-use parlance_sip::sdp::Sdp;
+use parlance_sip::sdp::MsrpProto;
 use parlance_sip::uri::Aor;
-use parlance_sip::{Request, Response};
+use parlance_sip::{Message, Request, Response};
 use parlance_store::UserId;
+use tokio::sync::Notify;
 
 use super::Seat;
+use super::control::{Asks, Control};
+use super::identities;
 use crate::event::Step;
 use crate::passage::{Passage, note};
 use crate::policy::{Policy, SessionMedia};
 use crate::refusal::{Fate, Refusal, defers, fate, refusal};
 use crate::role::Functions;
-use bridge::Bridge;
-use call::Call;
+use call::{Call, Offered};
 
-/// Whether a session is anchored: the operator wants it, somebody listens, and there is an offer of
-/// MSRP and nothing else in the body. One with a focus is not: its URI must reach the user
-/// (OMA-TS-SIMPLE_IM §7.2.4.2).
+pub(crate) use call::is_focus;
+
+/// Whether a session is anchored: somebody listens, its INVITE offers MSRP or wants an offer, and
+/// the operator wants it. Else it is when the user's client asks for what only an anchored session
+/// can be (PF-071, PF-072), or its messages are to be kept in his history.
 pub(crate) fn is_wanted(passage: &Passage<'_>) -> bool {
-    let media = &passage.functions.media;
-    passage.policy.session.media == SessionMedia::Anchor
-        && (media.address(false).is_some() || media.address(true).is_some())
-        && !call::is_focus(passage.request())
-        && call::offer(passage.request()).is_some()
+    let (media, request) = (&passage.functions.media, passage.request());
+    let listens = media.address(false).is_some() || media.address(true).is_some();
+    let asks = || {
+        passage.case == SessionCase::Originating
+            && Offered::of(request).is_some_and(|offered| offered.asks.is_some())
+    };
+    listens
+        && call::is_anchorable(request)
+        && (passage.policy.session.media == SessionMedia::Anchor
+            || passage.functions.keeps(&passage.profile, passage.decision().mode, passage.received)
+            || asks())
 }
 
 /// What is left of a passage once its INVITE is ours to answer.
@@ -46,6 +62,10 @@ pub(super) struct Serving<'a> {
     user: UserId,
     is_large: bool,
     is_known: bool,
+    /// Whether the user's history is active when the session begins.
+    is_kept: bool,
+    /// Told when an immediate message is misused.
+    misused: Arc<Notify>,
     /// The INVITE as it came.
     request: Request,
 }
@@ -57,6 +77,7 @@ pub(crate) async fn serve(
     amended: Request,
     wait: Option<Duration>,
 ) {
+    let mode = passage.decision().mode;
     let serving = Serving {
         functions: passage.functions,
         cx: passage.cx,
@@ -65,24 +86,19 @@ pub(crate) async fn serve(
         user: passage.user.clone(),
         is_large: passage.asked().is_large(),
         is_known: passage.decision().subscriber.user().is_some(),
+        is_kept: passage.functions.keeps(&passage.profile, mode, passage.received),
+        misused: Arc::default(),
         request: passage.request().clone(),
     };
     let call = Call::new(&passage, amended);
     let invite = serving.cx.take(passage.into_incoming());
-    let Some(call) = call else { return serving.refuse(invite, &Refusal::Description) };
-    let pair = match serving.open(&call).await {
-        Ok(pair) => pair,
-        Err(MediaError::NoListener) => return serving.refuse(invite, &Refusal::Description),
-        Err(MediaError::Busy | MediaError::Gone) => {
-            return serving.refuse(invite, &Refusal::Unreachable);
-        }
-    };
-    serving.set_up(invite, call, pair, wait).await;
+    match call {
+        Some(call) if call.offer.is_some() => serving.call_with_offer(invite, call, wait).await,
+        Some(call) => serving.call_without_offer(invite, call, wait).await,
+        None => serving.refuse(invite, &Refusal::Description),
+    }
     drop(seat);
 }
-
-/// How long any other side may take to answer: a proxy's Timer C (RFC 3261 §16.6).
-const ANSWER_MAX: Duration = Duration::from_secs(181);
 
 /// How the invited side has answered.
 enum Answered {
@@ -95,61 +111,63 @@ enum Answered {
 }
 
 impl Serving<'_> {
-    /// Opens the pair, with the security of either side (SEC-010).
-    async fn open(&self, call: &Call) -> Result<Pair, MediaError> {
+    /// On which side of the pair the user is.
+    fn side(&self) -> PairSide {
+        match self.case {
+            SessionCase::Originating => PairSide::Offerer,
+            SessionCase::Terminating => PairSide::Answerer,
+        }
+    }
+
+    /// Opens the pair, with the security of either side (SEC-010): `side` has made the offer, of
+    /// MSRP carried by `proto`.
+    async fn open(&self, call: &Call, side: PairSide, proto: MsrpProto) -> Result<Pair, Refusal> {
         let media = &self.functions.media;
         let rule = |identity: &Option<Aor>| {
             let domain = identity.as_ref().and_then(|identity| identity.domain());
             media.tls().of(domain.unwrap_or_default())
         };
         let has_tls = media.address(true).is_some();
-        let offerer = rule(&call.caller).answers(call.proto);
-        let answerer = rule(&call.called).offers(has_tls).first().copied();
-        let (offerer, answerer) = offerer.zip(answerer).ok_or(MediaError::NoListener)?;
+        let (caller, called) = (rule(&call.caller), rule(&call.called));
+        let secure = match side {
+            PairSide::Offerer => caller.answers(proto).zip(called.offers(has_tls).first().copied()),
+            PairSide::Answerer => {
+                caller.offers(has_tls).first().copied().zip(called.answers(proto))
+            }
+        };
+        let (offerer, answerer) = secure.ok_or(Refusal::Description)?;
         let max_size = self.is_large.then_some(self.policy.session.large_octets_max);
-        let config = PairConfig { max_size, copies: false, filter: None };
-        media.pair(Towards { offerer, answerer }, config).await
+        let is_strict = self.is_large && self.policy.session.large_is_strict;
+        let filter = is_strict.then(|| calling::one_message(Arc::clone(&self.misused)));
+        let config = PairConfig { max_size, copies: self.is_kept, filter };
+        let opened = media.pair(Towards { offerer, answerer }, config).await;
+        opened.map_err(|error| match error {
+            MediaError::NoListener => Refusal::Description,
+            MediaError::Busy | MediaError::Gone => Refusal::Unreachable,
+        })
     }
 
-    /// Calls the other side, and joins the two when it has answered.
-    async fn set_up(self, invite: Invite, call: Call, mut pair: Pair, wait: Option<Duration>) {
-        let media = &self.functions.media;
-        let anchor = pair.anchor(PairSide::Answerer, media);
-        let offered = anchor.offer(&call.offer, call.line);
-        let request = offered.as_ref().and_then(|offered| call.request(self.cx, offered));
-        let (Some(offered), Some(request)) = (offered, request) else {
-            return self.refuse(invite, &Refusal::Description);
-        };
-        let mut inbox = Inbox::new(self.cx);
-        let terms = call.terms(&self.policy, &self.request);
-        let outgoing = self.cx.invite(request, call.hop.clone(), terms, &inbox.address());
-        self.note(Step::Forwarded);
-        self.functions.meter.forwarded.increment(1);
-        let answered = self.answered(&invite, &call, outgoing, wait).await;
-        let Answered::Leg(leg, response) = answered else {
-            drop((pair, inbox));
-            return self.failed(invite, &call, answered).await;
-        };
-        let Some(answer) = join(media, &call, &mut pair, &offered, &response).await else {
-            leg.end(Some(Reason::sip(488, "session description")));
-            return self.refuse(invite, &Refusal::Description);
-        };
-        self.note(Step::Answered(response.status()));
-        let terms = call.terms(&self.policy, &response);
-        let (ok, body) = (call.answer(&invite, &response), Body::sdp(answer.to_string()));
-        match invite.accept(ok, body, terms, &inbox.address()) {
-            Ok(caller) => {
-                let (legs, shown) = ([caller, leg].map(Rc::new), [answer, offered]);
-                let (cx, media, line) = (self.cx.clone(), media.clone(), call.line);
-                Bridge { cx, media, pair, legs, shown, line }.run(&mut inbox).await;
-            }
-            // Cancelled in this very moment.
-            Err(lost) => leg.end(reason_of(&lost)),
-        }
+    /// Puts the session among those of the user; another of his may hold it.
+    fn take_part(&self, pair: &Pair) -> Result<Control, Refusal> {
+        let limits = self.policy.session.hold_limits();
+        let controls = &self.functions.seats.controls;
+        let joined = controls.join(&self.user, pair.gate(self.side()), limits);
+        joined.map_err(|_| Refusal::Unreachable)
+    }
+
+    /// Keeps the identity of the conference that the user is about to take part in.
+    fn keep_identity(&self, message: &Message) {
+        identities::keep(&self.functions.seats, &self.user, message, self.cx.now());
     }
 
     /// There is no session: says so to the inviter, or stores what he meant to send.
     async fn failed(&self, invite: Invite, call: &Call, answered: Answered) {
+        if let (Answered::Failed(response), Some(called)) = (&answered, &call.called)
+            && matches!(response.status(), 404 | 410)
+        {
+            // The session is no more (OMA-TS-SIMPLE_IM §6.1.5.1).
+            self.functions.seats.identities.forget(&self.user, called);
+        }
         let away = match &answered {
             Answered::Failed(response) => defers(response.status(), self.is_known, &self.policy),
             Answered::Nobody | Answered::TooLate => true,
@@ -179,38 +197,6 @@ impl Serving<'_> {
         }
     }
 
-    /// Waits for the answer of the invited side. Dropped before, its INVITE is cancelled.
-    async fn answered(
-        &self,
-        invite: &Invite,
-        call: &Call,
-        mut outgoing: Outgoing,
-        wait: Option<Duration>,
-    ) -> Answered {
-        let late = tokio::time::sleep(wait.unwrap_or(ANSWER_MAX));
-        tokio::pin!(late);
-        loop {
-            tokio::select! {
-                biased;
-                lost = invite.cancelled() => {
-                    outgoing.cancel(reason_of(&lost));
-                    return Answered::Lost;
-                }
-                progress = outgoing.next() => match progress {
-                    Progress::Provisional(response) => {
-                        let terms = call.terms(&self.policy, &response);
-                        let shown = invite.response(response.status());
-                        invite.progress(shown, &Body::none(), &terms);
-                    }
-                    Progress::Answered(leg, response) => return Answered::Leg(leg, response),
-                    Progress::Failed(response) => return Answered::Failed(response),
-                    Progress::NoAnswer => return Answered::Nobody,
-                },
-                () = &mut late => return Answered::TooLate,
-            }
-        }
-    }
-
     fn refuse(&self, invite: Invite, refused: &Refusal) {
         self.functions.meter.refused(refused);
         let reply = refusal(refused, &self.policy);
@@ -223,23 +209,15 @@ impl Serving<'_> {
     }
 }
 
+/// What the user asks for, when the description is his own.
+fn if_his(is_his: bool, asks: Asks) -> Asks {
+    if is_his { asks } else { Asks::default() }
+}
+
 /// Why the inviter went away, as he says it (RFC 3326).
 fn reason_of(lost: &Lost) -> Option<Reason> {
     match lost {
         Lost::Cancelled(request) => Reason::of(request),
         Lost::NotAcknowledged | Lost::IntervalTooSmall | Lost::Malformed | Lost::Busy => None,
     }
-}
-
-/// Tells the pair what both sides have described; the answer as it goes to the inviter. `None`: it
-/// cannot be.
-async fn join(
-    media: &Media,
-    call: &Call,
-    pair: &mut Pair,
-    offered: &Sdp,
-    response: &Response,
-) -> Option<Sdp> {
-    let answer = Sdp::parse(response.body()).ok()?;
-    bridge::agree(media, pair, PairSide::Offerer, (&call.offer, offered), &answer, call.line).await
 }

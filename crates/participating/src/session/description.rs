@@ -1,24 +1,60 @@
-//! What the session description of an INVITE says to the function.
+//! The session description in the body of a message: alone, or as one part of several
+//! (RFC 5621 §3).
 
+use bytes::Bytes;
 use parlance_content::MediaType;
 use parlance_content::multipart::{Limits, Multipart};
+use parlance_isc::session::Body;
 use parlance_sip::sdp::Sdp;
-use parlance_sip::{HeaderName, Request};
+use parlance_sip::{HeaderName, Message};
 
-/// The description in the body, alone or as a part of it; `None` when there is none that can be
-/// read: whom it is for judges it.
-pub(crate) fn of(request: &Request) -> Option<Sdp> {
-    let content_type = request.field(HeaderName::ContentType)?;
-    let media = MediaType::parse(std::str::from_utf8(content_type).ok()?).ok()?;
-    if media.is("application/sdp") {
-        return Sdp::parse(request.body()).ok();
+/// A description and what is around it in its body.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    pub(crate) sdp: Sdp,
+    content_type: String,
+    before: Bytes,
+    after: Bytes,
+}
+
+impl Described {
+    /// The description in the body of `message`; `None` when there is none that can be read: whom
+    /// it is for judges it.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        let value = message.field(HeaderName::ContentType)?;
+        let content_type = String::from_utf8(value.to_vec()).ok()?;
+        let media = MediaType::parse(&content_type).ok()?;
+        let body = message.body_bytes();
+        if media.is("application/sdp") {
+            let sdp = Sdp::parse(&body).ok()?;
+            return Some(Self { sdp, content_type, before: Bytes::new(), after: Bytes::new() });
+        }
+        let parts = Multipart::parse(&media, &body, &Limits::default()).ok()?;
+        let part = parts.parts().iter().find(|part| part.headers.is_type("application/sdp"))?;
+        let sdp = Sdp::parse(&part.body).ok()?;
+        // A part is a slice of the body.
+        let from = (part.body.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+        let to = from.checked_add(part.body.len()).filter(|to| *to <= body.len())?;
+        let (before, after) = (body.slice(..from), body.slice(to..));
+        Some(Self { sdp, content_type, before, after })
     }
-    if !media.is_multipart() {
-        return None;
+
+    /// The description without what was around it.
+    pub(crate) fn alone(&self) -> Self {
+        Self {
+            sdp: self.sdp.clone(),
+            content_type: "application/sdp".to_owned(),
+            before: Bytes::new(),
+            after: Bytes::new(),
+        }
     }
-    let body = Multipart::parse(&media, &request.body_bytes(), &Limits::default()).ok()?;
-    let part = body.parts().iter().find(|part| part.headers.is_type("application/sdp"))?;
-    Sdp::parse(&part.body).ok()
+
+    /// The body with `sdp` in the place of its own. What is around it stays, octet for octet.
+    pub(crate) fn with(&self, sdp: &Sdp) -> Body {
+        let sdp = sdp.to_string();
+        let octets = [&self.before[..], sdp.as_bytes(), &self.after[..]].concat();
+        Body::new(self.content_type.clone(), octets)
+    }
 }
 
 /// How large the message is that the session is for, in octets, when the description says so
@@ -36,7 +72,7 @@ pub(crate) fn is_file(sdp: &Sdp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{of, size};
+    use super::{Described, size};
     use crate::tests::request;
 
     const SDP: &str = "v=0\r\no=a 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -50,14 +86,38 @@ mod tests {
         let alone = request(&format!(
             "INVITE sip:b@h SIP/2.0\r\nContent-Type: application/sdp\r\n\r\n{SDP}"
         ));
-        assert_eq!(size(&of(&alone).unwrap()), Some(12_345));
+        assert_eq!(size(&Described::of(&alone).unwrap().sdp), Some(12_345));
         let part = request(&format!(
             "INVITE sip:b@h SIP/2.0\r\nContent-Type: multipart/mixed;boundary=x\r\n\r\n\
              --x\r\nContent-Type: text/plain\r\n\r\nhi\r\n--x\r\nContent-Type: application/sdp\r\n\
              \r\n{SDP}\r\n--x--\r\n"
         ));
-        assert_eq!(size(&of(&part).unwrap()), Some(12_345));
+        assert_eq!(size(&Described::of(&part).unwrap().sdp), Some(12_345));
         let none = request("INVITE sip:b@h SIP/2.0\r\nContent-Type: text/plain\r\n\r\nhi");
-        assert!(of(&none).is_none());
+        assert!(Described::of(&none).is_none());
+    }
+
+    // Covers: PF-052
+    #[test]
+    fn what_is_around_it_stays_octet_for_octet() {
+        let around = |sdp: &str| {
+            format!(
+                "preamble\r\n--x\r\nContent-Type: application/resource-lists+xml\r\n\r\n<a/>  \r\n\
+                 --x\r\nX-Odd:  1\r\nContent-Type:application/sdp\r\n\r\n{sdp}\r\n--x--\r\nepilogue"
+            )
+        };
+        let message = |sdp: &str| {
+            let head = "INVITE sip:b@h SIP/2.0\r\nContent-Type: multipart/mixed;boundary=x\r\n\r\n";
+            request(&format!("{head}{}", around(sdp)))
+        };
+        let described = Described::of(&message(SDP)).unwrap();
+        let mut other = described.sdp.clone();
+        other.set_session_attribute("new", Some("1"));
+        let body = described.with(&other);
+        assert_eq!(body.content_type(), "multipart/mixed;boundary=x");
+        assert_eq!(body.octets(), around(&other.to_string()).as_bytes());
+        assert_eq!(described.with(&described.sdp).octets(), around(SDP).as_bytes());
+        let broken = message("v=0\r\nnonsense");
+        assert!(Described::of(&broken).is_none());
     }
 }

@@ -8,7 +8,8 @@ use parlance_sip::uri::Aor;
 use parlance_sip::{Method, Request};
 use parlance_store::{Millis, Profile, UserId};
 
-use super::{Seat, description, proxy, refer};
+use super::description::{self, Described};
+use super::{Seat, proxy, refer};
 use crate::passage::Passage;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
@@ -91,7 +92,8 @@ impl Asked<'_> {
             return Ok(());
         }
         let octets_max = self.policy.session.large_octets_max;
-        let size = description::of(self.request).and_then(|sdp| description::size(&sdp));
+        let described = Described::of(self.request);
+        let size = described.and_then(|described| description::size(&described.sdp));
         if size.is_some_and(|size| size > octets_max) {
             return Err(Refusal::SizeExceeded(u32::try_from(octets_max).unwrap_or(u32::MAX)));
         }
@@ -107,7 +109,7 @@ impl Asked<'_> {
             Some(Mode::SessionMode) => self.policy.session.sessions_max,
             Some(Mode::LargeMessageMode | Mode::PagerMode) | None => 0,
         };
-        let seat = self.functions.seats.take(self.user, max, self.received);
+        let seat = self.functions.seats.take(self.user, self.case, max, self.received);
         seat.ok_or(Refusal::TooManySessions(self.case))
     }
 
@@ -136,15 +138,19 @@ impl Asked<'_> {
     }
 
     /// Whether the conversation becomes a conference: with a user of the same domain. What an
-    /// identity elsewhere is, a user or a group, is for its own server to say (§7.1.1).
+    /// identity elsewhere is, a user or a group, is for its own server to say (§7.1.1), and what
+    /// the user rejoins is one already (§7.2.3.5).
     fn is_conference(&self) -> bool {
         let target = self.request.uri().and_then(|uri| Aor::from_uri(&uri));
-        let same_domain = target.is_some_and(|target| {
+        let same_domain = target.as_ref().is_some_and(|target| {
             let own = self.decision.served.identity.as_ref();
             target.domain().is_none() || own.is_some_and(|own| own.domain() == target.domain())
         });
+        let identities = &self.functions.seats.identities;
+        let is_rejoined = |target: &Aor| identities.knows(self.user, target, self.received);
         let conversation = self.mode() == Some(Mode::SessionMode);
-        conversation && same_domain && !self.policy.session.peer_to_peer
+        let between_users = conversation && same_domain && !self.policy.session.peer_to_peer;
+        between_users && !target.as_ref().is_some_and(is_rejoined)
     }
 
     /// Whether the user may make this request of a service hosted here; for a session, his place.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use parlance_isc::session::session_request;
 use parlance_isc::{Forwarding, Outcome};
 use parlance_sip::session_timer::ForwardedSession;
+use parlance_sip::uri::Aor;
 use parlance_sip::{Edits, HeaderName, Request, Response};
 
-use super::{Seat, anchor};
+use super::{Seat, anchor, identities};
 use crate::amend;
 use crate::passage::Passage;
 use crate::policy::Policy;
@@ -62,10 +63,21 @@ pub(crate) async fn originating(passage: Passage<'_>, seat: Seat) {
 pub(crate) fn finish(passage: Passage<'_>, seat: Seat, timer: &ForwardedSession, outcome: Outcome) {
     match outcome {
         Outcome::Relayed(response) => {
+            for message in [&**passage.request(), &*response] {
+                let seats = &passage.functions.seats;
+                identities::keep(seats, &passage.user, message, passage.received);
+            }
             keep(&passage, seat, timer, &response);
             passage.relayed(&response);
         }
-        Outcome::Final(response) => passage.finish(&response),
+        Outcome::Final(response) => {
+            let target = passage.request().uri().and_then(|uri| Aor::from_uri(&uri));
+            // The session is no more (OMA-TS-SIMPLE_IM §6.1.5.1).
+            if let (404 | 410, Some(target)) = (response.status(), target) {
+                passage.functions.seats.identities.forget(&passage.user, &target);
+            }
+            passage.finish(&response);
+        }
         Outcome::Cancelled => passage.refuse(&Refusal::Cancelled),
         Outcome::Timeout | Outcome::Unreachable => passage.refuse(&Refusal::Unreachable),
     }

@@ -5,9 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parlance_isc::SessionCase;
 use parlance_sip::header::{From, To};
 use parlance_sip::{Message, Method, Request};
 use parlance_store::{Millis, UserId};
+
+use super::control::Controls;
+use super::identities::Identities;
 
 /// The sessions users take part in at the moment; one table for all shards.
 ///
@@ -16,6 +20,10 @@ use parlance_store::{Millis, UserId};
 #[derive(Default)]
 pub struct Seats {
     table: Mutex<Table>,
+    /// What users ask of their simultaneous sessions.
+    pub(crate) controls: Arc<Controls>,
+    /// What they rejoin conferences by.
+    pub(crate) identities: Identities,
 }
 
 #[derive(Default)]
@@ -35,7 +43,7 @@ struct Taken {
 
 /// A session that passes here, for one or both of its users.
 struct Passing {
-    users: Vec<UserId>,
+    users: Vec<(UserId, SessionCase)>,
     until: Millis,
     /// How long it lives without a refresh.
     interval: Duration,
@@ -59,6 +67,7 @@ impl Call {
 pub(crate) struct Seat {
     seats: Arc<Seats>,
     user: UserId,
+    case: SessionCase,
     held: bool,
 }
 
@@ -73,8 +82,14 @@ impl Seats {
     }
 
     /// Takes a place for `user`, who may have `max`; 0 sets no limit. `None`: he has them all.
-    pub(crate) fn take(self: &Arc<Self>, user: &UserId, max: u32, now: Millis) -> Option<Seat> {
-        let seat = |held| Seat { seats: Arc::clone(self), user: user.clone(), held };
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        user: &UserId,
+        case: SessionCase,
+        max: u32,
+        now: Millis,
+    ) -> Option<Seat> {
+        let seat = |held| Seat { seats: Arc::clone(self), user: user.clone(), case, held };
         if max == 0 {
             return Some(seat(false));
         }
@@ -96,40 +111,50 @@ impl Seats {
         Some(seat(true))
     }
 
-    /// Hears of a request in a dialog that passes here.
-    pub(crate) fn passed(&self, request: &Request, now: Millis) {
+    /// Hears of a request in a dialog that passes here; whose session it modifies or ends, on which
+    /// side.
+    pub(crate) fn passed(&self, request: &Request, now: Millis) -> Vec<(UserId, SessionCase)> {
         let from = request.header::<From<'_>>().ok().flatten();
         let to = request.header::<To<'_>>().ok().flatten();
         let tags = [from.and_then(|from| from.tag()), to.and_then(|to| to.tag())];
         let table = &mut *self.table();
+        let mut users = Vec::new();
         if table.calls.is_empty() {
-            return;
+            return users;
         }
         for call in tags.into_iter().flatten().map(|tag| Call::new(request, tag)) {
             match request.method() {
-                Method::Bye => table.end(&call),
-                Method::Invite | Method::Update => table.refresh(&call, now),
+                Method::Bye => users.extend(table.end(&call)),
+                Method::Invite | Method::Update => {
+                    let refreshed = table.refresh(&call, now);
+                    if !request.body().is_empty() {
+                        users.extend(refreshed.iter().cloned());
+                    }
+                }
                 _ => {}
             }
         }
+        users
     }
 }
 
 impl Table {
-    fn end(&mut self, call: &Call) {
-        let Some(passing) = self.calls.remove(call) else { return };
-        for user in passing.users {
-            if let Some(taken) = self.users.get_mut(&user) {
+    /// The session is over; whose it was.
+    fn end(&mut self, call: &Call) -> Vec<(UserId, SessionCase)> {
+        let Some(passing) = self.calls.remove(call) else { return Vec::new() };
+        for (user, _) in &passing.users {
+            if let Some(taken) = self.users.get_mut(user) {
                 taken.passing.retain(|known| known != call);
             }
-            self.forget(&user);
+            self.forget(user);
         }
+        passing.users
     }
 
-    fn refresh(&mut self, call: &Call, now: Millis) {
-        if let Some(passing) = self.calls.get_mut(call) {
-            passing.until = now + passing.interval;
-        }
+    fn refresh(&mut self, call: &Call, now: Millis) -> &[(UserId, SessionCase)] {
+        let Some(passing) = self.calls.get_mut(call) else { return &[] };
+        passing.until = now + passing.interval;
+        &passing.users
     }
 
     /// Keeps nothing of a user who takes part in nothing.
@@ -158,8 +183,8 @@ impl Seat {
         }
         let passing =
             table.calls.entry(call).or_insert(Passing { users: Vec::new(), until, interval });
-        if !passing.users.contains(&self.user) {
-            passing.users.push(self.user.clone());
+        if !passing.users.iter().any(|(user, case)| *user == self.user && *case == self.case) {
+            passing.users.push((self.user.clone(), self.case));
         }
     }
 }
@@ -188,6 +213,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use parlance_isc::SessionCase::{Originating, Terminating};
     use parlance_store::{Millis, UserId};
 
     use super::Seats;
@@ -212,25 +238,39 @@ mod tests {
         let seats = Arc::new(Seats::new());
         let (user, now) = (UserId::from("sip:a@h"), Millis(1_000));
         let hour = Duration::from_secs(3_600);
-        let first = seats.take(&user, 2, now).unwrap();
-        let second = seats.take(&user, 2, now).unwrap();
-        assert!(seats.take(&user, 2, now).is_none());
-        assert!(seats.take(&"sip:b@h".into(), 2, now).is_some(), "each has his own");
-        assert!(seats.take(&user, 0, now).is_some(), "no limit");
+        let first = seats.take(&user, Originating, 2, now).unwrap();
+        let second = seats.take(&user, Originating, 2, now).unwrap();
+        assert!(seats.take(&user, Originating, 2, now).is_none());
+        assert!(seats.take(&"sip:b@h".into(), Originating, 2, now).is_some(), "each has his own");
+        assert!(seats.take(&user, Originating, 0, now).is_some(), "no limit");
         drop(first);
-        let first = seats.take(&user, 2, now).unwrap();
+        let first = seats.take(&user, Originating, 2, now).unwrap();
         first.keep(&invite("1"), hour, now);
         second.keep(&invite("2"), hour, now);
-        assert!(seats.take(&user, 2, now).is_none());
-        seats.passed(&within("BYE", "1", "x", "y"), now);
-        seats.passed(&within("INFO", "1", "a", "y"), now);
-        assert!(seats.take(&user, 2, now).is_none(), "the BYE of another call");
-        seats.passed(&within("BYE", "1", "y", "a"), now);
-        assert!(seats.take(&user, 2, now).is_some(), "from either side");
+        assert!(seats.take(&user, Originating, 2, now).is_none());
+        assert_eq!(seats.passed(&within("BYE", "1", "x", "y"), now), []);
+        assert_eq!(seats.passed(&within("INFO", "1", "a", "y"), now), []);
+        assert!(seats.take(&user, Originating, 2, now).is_none(), "the BYE of another call");
+        let ended = seats.passed(&within("BYE", "1", "y", "a"), now);
+        assert_eq!(ended, [(user.clone(), Originating)]);
+        assert!(seats.take(&user, Originating, 2, now).is_some(), "from either side");
         let later = now + hour / 2;
-        seats.passed(&within("UPDATE", "2", "a", "y"), later);
-        assert!(seats.take(&user, 1, now + hour).is_none(), "it was refreshed");
-        assert!(seats.take(&user, 1, later + hour).is_some(), "and then no more");
+        let refreshed = seats.passed(&within("UPDATE", "2", "a", "y"), later);
+        assert_eq!(refreshed, [], "nothing is offered");
+        assert!(seats.take(&user, Originating, 1, now + hour).is_none(), "it was refreshed");
+        assert!(seats.take(&user, Originating, 1, later + hour).is_some(), "and then no more");
         assert!(seats.table().users.is_empty() && seats.table().calls.is_empty());
+    }
+
+    #[test]
+    fn both_users_of_a_session_are_told_apart_by_their_side() {
+        let seats = Arc::new(Seats::new());
+        let (user, now) = (UserId::from("sip:a@h"), Millis(1_000));
+        for case in [Originating, Terminating] {
+            let seat = seats.take(&user, case, 9, now).unwrap();
+            seat.keep(&invite("1"), Duration::from_secs(90), now);
+        }
+        let ended = seats.passed(&within("BYE", "1", "a", "y"), now);
+        assert_eq!(ended, [(user.clone(), Originating), (user, Terminating)]);
     }
 }

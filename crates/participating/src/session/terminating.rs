@@ -23,6 +23,10 @@ pub(crate) async fn serve(passage: Passage<'_>) {
     if let Some(cause) = away(&passage) {
         return defer(passage, cause, &Refusal::NotStored).await;
     }
+    if passage.functions.seats.controls.is_locked(&passage.user) {
+        // Another session of his has all his attention (§7.2.3.14.3).
+        return defer(passage, Cause::Unanswered, &Refusal::Locked).await;
+    }
     match passage.asked().seat() {
         Ok(seat) => invite(passage, seat).await,
         Err(refused) => passage.refuse(&refused),

@@ -11,7 +11,7 @@ use super::world::{Setup, World, lines, status};
 use crate::policy::{Policy, SessionMedia, SessionPolicy};
 
 /// A description: Alice's offers, Bob's answers.
-fn sdp(path: &str) -> String {
+pub(super) fn sdp(path: &str) -> String {
     let setup = if path == "bob" { "passive" } else { "actpass" };
     format!(
         "v=0\r\no=a 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -20,33 +20,45 @@ fn sdp(path: &str) -> String {
     )
 }
 
-async fn world() -> (World, Core) {
+pub(super) async fn world() -> (World, Core) {
+    world_with(|_| {}).await
+}
+
+/// The same, changed.
+pub(super) async fn world_with(change: impl FnOnce(&mut Setup)) -> (World, Core) {
     let core = Core::new();
     let session = SessionPolicy { media: SessionMedia::Anchor, ..SessionPolicy::default() };
     let user = |name: &str| Profile { user: name.into(), ..Profile::default() };
-    let world = World::new(Setup {
+    let mut setup = Setup {
         policy: Policy { session, warning_host: "im.test".into(), ..Policy::default() },
         profiles: vec![user("sip:alice@ims.test"), user("sip:bob@ims.test")],
         registered: vec![("sip:bob@ims.test", true)],
         media: Some(core.media()),
         ..Setup::default()
-    });
-    (world.await, core)
+    };
+    change(&mut setup);
+    (World::new(setup).await, core)
 }
 
-fn text(message: &Message) -> String {
+pub(super) fn text(message: &Message) -> String {
     String::from_utf8(message.bytes().to_vec()).unwrap()
 }
 
 /// The value of a header line.
-fn value(text: &str, name: &str) -> String {
+pub(super) fn value(text: &str, name: &str) -> String {
     let mut lines = text.lines();
     let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     value.unwrap_or_default().to_owned()
 }
 
 /// Bob's answer to a request of ours.
-async fn bob_answers(world: &World, request: &Request, code: u16, headers: &str, body: &str) {
+pub(super) async fn bob_answers(
+    world: &World,
+    request: &Request,
+    code: u16,
+    headers: &str,
+    body: &str,
+) {
     let mut response = ResponseBuilder::new(request, code, "b1")
         .header(HeaderName::Contact, "<sip:bob@192.0.2.11>;+g.oma.sip-im");
     for line in headers.lines() {
@@ -60,7 +72,14 @@ async fn bob_answers(world: &World, request: &Request, code: u16, headers: &str,
 }
 
 /// A request of Alice's in the dialog of `ok`, our answer; or of Bob's in that of our INVITE.
-async fn within(world: &World, ours: &str, method: &str, cseq: u32, headers: &str, body: &str) {
+pub(super) async fn within(
+    world: &World,
+    ours: &str,
+    method: &str,
+    cseq: u32,
+    headers: &str,
+    body: &str,
+) {
     let (mine, theirs) = match ours.starts_with("SIP/2.0") {
         true => (value(ours, "To"), value(ours, "From")),
         false => (value(ours, "From"), format!("{};tag=b1", value(ours, "To"))),
@@ -270,18 +289,15 @@ async fn what_the_other_side_refuses_goes_back() {
     assert_eq!(core.sessions(), 0);
 }
 
-// Covers: PF-084
+// Covers: PF-014
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_anchored_is_proxied_or_refused() {
     let (world, core) = world().await;
-    let focus =
-        "Contact: <sip:conf@127.0.0.13>;isfocus;+g.oma.sip-im\nContent-Type: application/sdp";
-    let from_focus = world.text(Terminating, focus, &sdp("focus")).replace("MESSAGE", "INVITE");
-    world.receive(Terminating, from_focus.into()).await;
-    let passed = text(&world.forwarded());
-    assert_eq!(value(&passed, "Contact"), "<sip:conf@127.0.0.13>;isfocus;+g.oma.sip-im");
-    world.asks(Originating, "INVITE", "", "").await;
-    assert!(world.forwarded().has(HeaderName::RecordRoute), "without an offer");
+    let list = "Content-Type: application/resource-lists+xml";
+    world.asks(Originating, "INVITE", list, "<resource-lists/>").await;
+    assert!(world.forwarded().has(HeaderName::RecordRoute), "nothing is offered, nor wanted");
+    world.asks(Originating, "INVITE", "", &sdp("alice").replace("MSRP", "RTP")).await;
+    assert!(world.forwarded().has(HeaderName::RecordRoute), "it offers no MSRP");
     assert_eq!(core.sessions(), 0);
     core.set_busy();
     world.asks(Originating, "INVITE", "", &sdp("alice")).await;

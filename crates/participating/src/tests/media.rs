@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use bytes::{Buf, Bytes};
 use parlance_isc::media::{
     AtCore, Command, CoreError, Media, MediaCores, Security, Sink, Sinks, TlsRules,
 };
-use parlance_msrp::{Input, LocalAddress, Node, NodeConfig, Output, Scheme, SessionKey};
+use parlance_msrp::{
+    ConnectionId, Input, LocalAddress, Node, NodeConfig, Output, Peer, Scheme, SessionKey,
+};
 use tokio::time::Instant;
 
 /// The core.
@@ -124,5 +127,72 @@ impl Core {
     /// How many sessions there are.
     pub(super) fn sessions(&self) -> usize {
         self.0.inside.lock().unwrap().node.load().1
+    }
+}
+
+/// A connection of a client to the core.
+pub(super) struct Client {
+    core: Core,
+    connection: ConnectionId,
+}
+
+impl Core {
+    pub(super) fn client(&self) -> Client {
+        let ends = ["192.0.2.10:7654", "127.0.0.20:2855"].map(|text| text.parse().unwrap());
+        let [remote, local] = ends;
+        let peer = Peer { remote, local, tls: None, websocket: false };
+        let mut inside = self.0.inside.lock().unwrap();
+        let connection = inside.node.accept(Instant::now().into_std(), peer);
+        inside.drain();
+        drop(inside);
+        Client { core: self.clone(), connection }
+    }
+}
+
+impl Client {
+    /// Sends a message of `path` in the session with our URI `to`; without a text it only binds the
+    /// session.
+    pub(super) fn says(&self, to: &str, path: &str, id: &str, text: &str) {
+        self.sends(to, path, id, "text/plain", text);
+    }
+
+    pub(super) fn sends(&self, to: &str, path: &str, id: &str, content_type: &str, text: &str) {
+        let body = match text {
+            "" => String::new(),
+            _ => format!("Content-Type: {content_type}\r\n\r\n{text}\r\n"),
+        };
+        let octets = format!(
+            "MSRP {id} SEND\r\nTo-Path: {to}\r\nFrom-Path: {path}\r\nMessage-ID: m{id}\r\n\
+             {body}-------{id}$\r\n"
+        );
+        self.octets(octets);
+    }
+
+    pub(super) fn octets(&self, octets: String) {
+        let now = Instant::now().into_std();
+        let mut inside = self.core.0.inside.lock().unwrap();
+        let (connection, octets) = (self.connection, Bytes::from(octets));
+        inside.node.handle_input(now, Input::Octets { connection, octets: &octets });
+        inside.drain();
+    }
+
+    /// What came since.
+    pub(super) fn reads(&self) -> String {
+        let mut inside = self.core.0.inside.lock().unwrap();
+        let Some(outbound) = inside.node.outbound(self.connection) else { return String::new() };
+        let mut octets = vec![0; outbound.len()];
+        outbound.copy_to_slice(&mut octets);
+        String::from_utf8(octets).unwrap()
+    }
+
+    /// The bodies of the messages that came since.
+    pub(super) fn hears(&self) -> Vec<String> {
+        let read = self.reads();
+        let messages = read.split("MSRP ").filter(|text| text.contains(" SEND\r\n"));
+        let body = |text: &str| {
+            let (_, body) = text.split_once("\r\n\r\n")?;
+            Some(body.split_once("\r\n-------")?.0.to_owned())
+        };
+        messages.filter_map(body).collect()
     }
 }

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::access::Lists;
 use crate::content::ContentFilter;
 use crate::event::{Event, EventSink, Step};
+use crate::history::History;
 use crate::policy::Policy;
 use crate::role::Participating;
 
@@ -48,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) lists: Option<Rc<dyn Lists>>,
     /// The MSRP cores, if there are any.
     pub(crate) media: Option<Media>,
+    /// Who keeps histories.
+    pub(crate) history: Option<Rc<dyn History>>,
     /// What conferences are handed to.
     pub(crate) controlling: Option<Rc<dyn Role>>,
 }
@@ -210,6 +213,9 @@ impl World {
         }
         if let Some(lists) = setup.lists {
             role = role.with_lists(lists);
+        }
+        if let Some(history) = setup.history {
+            role = role.with_history(history);
         }
         if let Some(media) = setup.media {
             role = role.with_media(media);

@@ -5,49 +5,114 @@ use std::future::Future;
 use std::rc::Rc;
 
 use parlance_isc::media::{Pair, PairEvent};
-use parlance_isc::session::{Body, Ended, Event, Inbox, Leg, LegId, Offer, Reason};
-use parlance_isc::{Cx, Incoming, Media, Outcome};
-use parlance_msrp::negotiate::{self, Outcome as Concluded};
+use parlance_isc::session::{Body, Ended as LegEnded, Event, Inbox, Leg, LegId, Offer, Reason};
+use parlance_isc::{Incoming, Media, Mode, Outcome};
+use parlance_msrp::negotiate::{self, Agreement, Outcome as Concluded};
 use parlance_msrp::relay::PairSide;
 use parlance_sip::sdp::Sdp;
 use parlance_sip::{Method, Request};
+use tokio::sync::Notify;
 
 use super::call::carried;
+use super::chronicle::{Chronicle, Whole};
+use super::{Serving, if_his};
+use crate::event::{Ended, Step, Traffic};
+use crate::history::Message;
+use crate::session::control::{Asks, Control};
+use crate::session::description::Described;
 
 /// Both legs, the inviter's first, and the pair between them.
-pub(super) struct Bridge {
-    pub(super) cx: Cx,
-    pub(super) media: Media,
-    pub(super) pair: Pair,
-    pub(super) legs: [Rc<Leg>; 2],
+pub(super) struct Bridge<'a> {
+    serving: Serving<'a>,
+    control: Control,
+    pair: Pair,
+    legs: [Rc<Leg>; 2],
     /// What either leg was shown last.
-    pub(super) shown: [Sdp; 2],
+    shown: [Sdp; 2],
     /// Which line of the descriptions is the session.
-    pub(super) line: usize,
+    line: usize,
+    chronicle: Option<Chronicle>,
+    /// What happened while something else was waited for.
+    waiting: VecDeque<Happened>,
 }
 
-/// Why both legs end.
-type Over = Option<Reason>;
+/// Something that happens to the session.
+enum Happened {
+    Leg(Event),
+    Pair(PairEvent),
+    /// An immediate message was misused.
+    Misused,
+}
 
-impl Bridge {
+/// Why both legs end: what they are told, and the status code that says the same.
+struct Over {
+    reason: Option<Reason>,
+    cause: u16,
+}
+
+impl Over {
+    fn new(cause: u16, text: &str) -> Self {
+        Self { reason: Some(Reason::sip(cause, text)), cause }
+    }
+}
+
+impl<'a> Bridge<'a> {
+    pub(super) fn new(
+        serving: Serving<'a>,
+        control: Control,
+        pair: Pair,
+        legs: [Rc<Leg>; 2],
+        shown: [Sdp; 2],
+        line: usize,
+    ) -> Self {
+        let octets_max = serving.policy.session.history_octets_max;
+        let chronicle = serving.is_kept.then(|| Chronicle::new(octets_max));
+        let waiting = VecDeque::new();
+        Self { serving, control, pair, legs, shown, line, chronicle, waiting }
+    }
+
     /// Passes on what one leg says to the other until one of them or the pair ends; then all end.
     pub(super) async fn run(mut self, inbox: &mut Inbox) {
-        let mut waiting = VecDeque::new();
-        let reason = loop {
-            let over = match waiting.pop_front() {
-                Some(event) => self.handle(event, inbox, &mut waiting).await,
-                None => tokio::select! {
-                    event = inbox.next() => self.handle(event, inbox, &mut waiting).await,
-                    event = self.pair.next() => lost(&event),
-                },
+        self.serving.note(Step::Started);
+        let Over { reason, cause } = loop {
+            let happened = match self.waiting.pop_front() {
+                Some(happened) => happened,
+                None => next(inbox, &mut self.pair, &self.serving.misused).await,
             };
-            if let Some(reason) = over {
-                break reason;
+            let over = match happened {
+                Happened::Leg(event) => self.handle(event, inbox).await,
+                Happened::Pair(event) => self.passed(event),
+                Happened::Misused => Some(Over::new(403, "one message only")),
+            };
+            if let Some(over) = over {
+                break over;
             }
         };
         // Without effect for the one that has ended.
         for leg in &self.legs {
             leg.end(reason.clone());
+        }
+        let Self { serving, control, pair, .. } = self;
+        drop(control);
+        // What has passed is not known when the core has ended.
+        let counts = pair.end().await.ok().flatten();
+        let traffic = counts.map(|counts| Traffic::of(&counts, serving.side()));
+        serving.note(Step::Ended(Ended { cause, traffic }));
+    }
+
+    /// Something of the pair: messages, for the history, or its end.
+    fn passed(&mut self, event: PairEvent) -> Option<Over> {
+        match event {
+            PairEvent::Connected(_) => None,
+            PairEvent::Passed(passage) => {
+                if let Some(chronicle) = &mut self.chronicle
+                    && let Some(whole) = chronicle.take(*passage)
+                {
+                    self.serving.keep(&whole);
+                }
+                None
+            }
+            PairEvent::Lost(..) | PairEvent::Gone => Some(Over::new(503, "media lost")),
         }
     }
 
@@ -66,22 +131,19 @@ impl Bridge {
         if index == 0 { first } else { second }
     }
 
-    async fn handle(
-        &mut self,
-        event: Event,
-        inbox: &mut Inbox,
-        waiting: &mut VecDeque<Event>,
-    ) -> Option<Over> {
+    async fn handle(&mut self, event: Event, inbox: &mut Inbox) -> Option<Over> {
         match event {
             Event::Ended(_, ended) => Some(why(&ended)),
-            Event::Draining => Some(Some(Reason::sip(503, "the server stops"))),
+            Event::Draining => Some(Over::new(503, "the server stops")),
             Event::Offer(id, offer) => {
-                self.offered(self.index(id), offer, inbox, waiting).await;
+                if self.offered(self.index(id), offer, inbox).await.is_some() {
+                    self.serving.note(Step::Modified);
+                }
                 None
             }
             Event::Request(id, incoming) => {
                 let other = self.leg(1 - self.index(id));
-                self.cx.spawn(pass_on(other, incoming));
+                self.serving.cx.spawn(pass_on(other, incoming));
                 None
             }
             // This session takes nobody in; dropped, they are answered.
@@ -92,46 +154,108 @@ impl Bridge {
     }
 
     /// One side offers a new description (OMA-TS-SIMPLE_IM §7.2.3.7): the other is asked, with the
-    /// pair's URI in the place of the peer's; what it refuses is refused.
-    async fn offered(
-        &mut self,
-        from: usize,
-        offer: Offer,
-        inbox: &mut Inbox,
-        waiting: &mut VecDeque<Event>,
-    ) {
+    /// pair's URI in the place of the peer's; what it refuses is refused. What the user asks for
+    /// (§7.2.3.14) holds with the answer, and is repeated there. `None`: nothing has changed.
+    async fn offered(&mut self, from: usize, offer: Offer, inbox: &mut Inbox) -> Option<()> {
         if offer.request().body().is_empty() {
             // A refresh that wants our description: it stands as it is.
             let (response, shown) = (offer.response(200), self.shown_to(from).to_string());
-            return offer.accept(response, Body::sdp(shown));
+            offer.accept(response, Body::sdp(shown));
+            return None;
         }
-        let Ok(sdp) = Sdp::parse(offer.request().body()) else { return drop(offer) };
+        // Dropped, it is refused with 488.
+        let mut described = Described::of(offer.request())?;
+        let his = side(from) == self.serving.side();
+        let asks = if_his(his, Asks::take(&mut described.sdp));
         let other = 1 - from;
-        let passed = self.pair.anchor(side(other), &self.media).offer(&sdp, self.line);
-        let Some(passed) = passed else { return drop(offer) };
+        let media = &self.serving.functions.media;
+        let passed = self.pair.anchor(side(other), media).offer(&described.sdp, self.line)?;
         let (leg, headers) = (self.leg(other), carried(offer.request()));
-        let asking = leg.offer(Body::sdp(passed.to_string()), &headers);
-        let response = match meanwhile(asking, inbox, waiting).await {
-            Some(Outcome::Final(response)) if response.is_success() => response,
-            Some(Outcome::Final(response)) => {
+        let body = described.with(&passed);
+        let response = match self.meanwhile(leg.offer(body, &headers), inbox).await? {
+            Outcome::Final(response) if response.is_success() => response,
+            Outcome::Final(response) => {
                 let refusal = offer.response(refusal_of(response.status()));
-                return offer.refuse(refusal);
+                offer.refuse(refusal);
+                return None;
             }
-            Some(_) | None => return drop(offer),
-        };
-        let shown = match Sdp::parse(response.body()) {
-            Ok(answer) => {
-                let offers = (&sdp, &passed);
-                let pair = &mut self.pair;
-                agree(&self.media, pair, side(from), offers, &answer, self.line).await
+            Outcome::Relayed(_) | Outcome::Timeout | Outcome::Unreachable | Outcome::Cancelled => {
+                return None;
             }
-            Err(_) => None,
         };
+        let mut answer = Described::of(&response)?;
+        let theirs = if_his(!his, Asks::take(&mut answer.sdp));
+        let offers = (&described.sdp, &passed);
+        let media = &self.serving.functions.media;
+        let shown = agree(media, &mut self.pair, side(from), offers, &answer.sdp, self.line).await;
         *self.shown_to(other) = passed;
-        let Some(shown) = shown else { return drop(offer) };
+        let mut shown = shown?;
+        *self.shown_to(from) = shown.clone();
+        if self.control.ask(asks).is_ok() {
+            asks.tell(&mut shown);
+        }
+        let _ = self.control.ask(theirs);
         let ok = offer.response(200);
-        offer.accept(ok, Body::sdp(shown.to_string()));
-        *self.shown_to(from) = shown;
+        offer.accept(ok, answer.with(&shown));
+        Some(())
+    }
+
+    /// Waits for `asking`, keeping what happens meanwhile; messages pass. `None` when the session
+    /// ends first, which is kept as well.
+    async fn meanwhile<T>(
+        &mut self,
+        asking: impl Future<Output = T>,
+        inbox: &mut Inbox,
+    ) -> Option<T> {
+        tokio::pin!(asking);
+        loop {
+            tokio::select! {
+                done = &mut asking => return Some(done),
+                happened = next(inbox, &mut self.pair, &self.serving.misused) => {
+                    let is_over = match happened {
+                        Happened::Pair(event @ (PairEvent::Passed(_) | PairEvent::Connected(_))) => {
+                            self.passed(event);
+                            continue;
+                        }
+                        Happened::Pair(_) | Happened::Misused => true,
+                        Happened::Leg(Event::Ended(..) | Event::Draining) => true,
+                        Happened::Leg(_) => false,
+                    };
+                    self.waiting.push_back(happened);
+                    if is_over {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What happens next. Cancel-safe.
+async fn next(inbox: &mut Inbox, pair: &mut Pair, misused: &Notify) -> Happened {
+    tokio::select! {
+        event = inbox.next() => Happened::Leg(event),
+        event = pair.next() => Happened::Pair(event),
+        () = misused.notified() => Happened::Misused,
+    }
+}
+
+impl Serving<'_> {
+    /// Keeps a message that has passed in the history of the user.
+    fn keep(&self, whole: &Whole) {
+        let Some(history) = &self.functions.history else { return };
+        let message = Message {
+            at: self.cx.now(),
+            user: &self.user,
+            mode: if self.is_large { Mode::LargeMessageMode } else { Mode::SessionMode },
+            is_sent: whole.side == self.side(),
+            request: &self.request,
+            content_type: &whole.content_type,
+            body: &whole.body,
+        };
+        if message.is_kept() {
+            history.keep(&message);
+        }
     }
 }
 
@@ -165,40 +289,33 @@ pub(super) async fn agree(
     answer: &Sdp,
     line: usize,
 ) -> Option<Sdp> {
-    // Names are not resolved here: those that differ are not the same host.
-    let same_host = |_: &str, _: &str| false;
     let answerer = opposite(side);
     let concluded = negotiate::conclude(passed, answer, &pair.terms(answerer), &same_host).ok()?;
     let Concluded::Agreed(with_answerer) = concluded else { return None };
-    let offered = offer.media().nth(line)?;
-    let (_, with_offerer) =
-        negotiate::answer_line(&offered, &pair.terms(side), &same_host)?.ok()?;
-    let shown = pair.anchor(side, media).answer(answer, line, with_offerer.role)?;
+    let (shown, with_offerer) = shown(media, pair, side, offer, answer, line)?;
     pair.agree(side, &with_offerer).await.ok()?;
     pair.agree(answerer, &with_answerer).await.ok()?;
     Some(shown)
 }
 
-/// Waits for `asking`, keeping what happens meanwhile; `None` when a leg ends first, which is kept
-/// as well.
-async fn meanwhile<T>(
-    asking: impl Future<Output = T>,
-    inbox: &mut Inbox,
-    waiting: &mut VecDeque<Event>,
-) -> Option<T> {
-    tokio::pin!(asking);
-    loop {
-        tokio::select! {
-            done = &mut asking => return Some(done),
-            event = inbox.next() => {
-                let over = matches!(event, Event::Ended(..) | Event::Draining);
-                waiting.push_back(event);
-                if over {
-                    return None;
-                }
-            }
-        }
-    }
+/// The answer to an offer of `side` as it goes back there, and what is agreed with it then.
+pub(super) fn shown(
+    media: &Media,
+    pair: &Pair,
+    side: PairSide,
+    offer: &Sdp,
+    answer: &Sdp,
+    line: usize,
+) -> Option<(Sdp, Agreement)> {
+    let offered = offer.media().nth(line)?;
+    let (_, agreement) = negotiate::answer_line(&offered, &pair.terms(side), &same_host)?.ok()?;
+    let shown = pair.anchor(side, media).answer(answer, line, agreement.role)?;
+    Some((shown, agreement))
+}
+
+/// Names are not resolved here: those that differ are not the same host.
+fn same_host(_: &str, _: &str) -> bool {
+    false
 }
 
 /// Sends a request of one leg on the other, and its answer back.
@@ -227,19 +344,11 @@ fn method(request: &Request) -> Option<Method<'static>> {
 }
 
 /// Why the other leg ends (OMA-TS-SIMPLE_IM §7.2.2.8, §7.2.2.11, §7.2.4.6.1).
-fn why(ended: &Ended) -> Over {
+fn why(ended: &LegEnded) -> Over {
     match ended {
-        Ended::Bye(bye) => Reason::of(bye),
-        Ended::NotRefreshed => Some(Reason::sip(408, "session not refreshed")),
-        Ended::NoAck => Some(Reason::sip(408, "no ACK")),
-        Ended::Gone(status) => Some(Reason::sip(*status, "the other side is gone")),
-    }
-}
-
-/// Why both legs end when something happens to the pair, if they do.
-fn lost(event: &PairEvent) -> Option<Over> {
-    match event {
-        PairEvent::Connected(_) | PairEvent::Passed(_) => None,
-        PairEvent::Lost(..) | PairEvent::Gone => Some(Some(Reason::sip(503, "media lost"))),
+        LegEnded::Bye(bye) => Over { reason: Reason::of(bye), cause: 200 },
+        LegEnded::NotRefreshed => Over::new(408, "session not refreshed"),
+        LegEnded::NoAck => Over::new(408, "no ACK"),
+        LegEnded::Gone(status) => Over::new(*status, "the other side is gone"),
     }
 }

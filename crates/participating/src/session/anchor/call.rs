@@ -1,13 +1,13 @@
 //! What goes from the inviter's leg of an anchored session to the other, and back.
 
 use parlance_isc::served_user::remaining_route;
-use parlance_isc::session::{Invite, LegTerms};
+use parlance_isc::session::{Body, Invite, LegTerms};
 use parlance_isc::{Cx, MAX_FORWARDS, NextHop, transport_parameter};
 use parlance_sip::b2bua::is_end_to_end;
 use parlance_sip::header::{
-    Contact, From, MaxForwards, NameAddr, Params, Privacy, PrivacyValue, Route, To,
+    Contact, From, MaxForwards, NameAddr, Params, Privacy, PrivacyValue, Require, Route, To,
 };
-use parlance_sip::sdp::{MsrpProto, Sdp};
+use parlance_sip::sdp::MsrpProto;
 use parlance_sip::uri::{Aor, Uri};
 use parlance_sip::{
     HeaderName, Message, Method, Request, RequestBuilder, Response, ResponseBuilder,
@@ -15,6 +15,8 @@ use parlance_sip::{
 
 use crate::passage::Passage;
 use crate::policy::Policy;
+use crate::session::control::Asks;
+use crate::session::description::Described;
 
 /// The caller of whom the other side shall learn nothing (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
@@ -23,23 +25,48 @@ const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 pub(super) struct Call {
     /// The INVITE as it goes on, but for what belongs to a leg.
     amended: Request,
-    pub(super) offer: Sdp,
-    /// The line of it that is the session.
-    pub(super) line: usize,
-    pub(super) proto: MsrpProto,
+    /// What the inviter offers; `None`: the invited side is to make the offer.
+    pub(super) offer: Option<Offered>,
     pub(super) caller: Option<Aor>,
     pub(super) called: Option<Aor>,
     routes: Vec<String>,
     pub(super) hop: NextHop,
-    /// Our URI in Contact.
+    /// Our URI in Contact, and in Record-Route where a focus has its own there.
     contact: String,
+    record_route: String,
+}
+
+/// An offer of MSRP, and what its writer asks of his own function.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    /// As it came, but without what is asked for.
+    pub(super) described: Described,
+    pub(super) asks: Asks,
+    /// The line of it that is the session.
+    pub(super) line: usize,
+    pub(super) proto: MsrpProto,
+}
+
+impl Offered {
+    /// The offer in the body of a message.
+    pub(super) fn of(message: &Message) -> Option<Self> {
+        let mut described = Described::of(message)?;
+        let (line, media) = described.sdp.first_message()?;
+        let proto = media.ok()?.proto;
+        let asks = Asks::take(&mut described.sdp);
+        Some(Self { described, asks, line, proto })
+    }
+}
+
+/// Whether a session that an INVITE begins can be anchored: it offers MSRP, or wants an offer.
+pub(super) fn is_anchorable(request: &Request) -> bool {
+    request.body().is_empty() || Offered::of(request).is_some()
 }
 
 impl Call {
     /// Reads what there is to read; `None` when there is nowhere to send it.
     pub(super) fn new(passage: &Passage<'_>, amended: Request) -> Option<Self> {
         let request = passage.request();
-        let (offer, line, proto) = offer(request)?;
         let listener = passage.source().listener;
         let node = passage.cx.node();
         let routes: Vec<String> = remaining_route(request, &passage.decision().served)
@@ -55,22 +82,22 @@ impl Call {
         let transport = transport_parameter(local.transport);
         let from = request.header::<From<'_>>().ok().flatten();
         let contact = format!("<sip:{}{transport}>", local.sent_by);
+        let record_route = format!("<sip:{}{transport};lr>", local.sent_by);
         Some(Self {
-            offer,
-            line,
-            proto,
+            offer: Offered::of(request),
             caller: from.and_then(|from| Aor::from_uri(&from.uri())),
             called: request.uri().and_then(|uri| Aor::from_uri(&uri)),
             amended,
             routes,
             hop,
             contact,
+            record_route,
         })
     }
 
-    /// The INVITE of the other leg, with this offer. Names of the first leg do not go on, nor does
+    /// The INVITE of the other leg, with this body. Names of the first leg do not go on, nor does
     /// who is anonymous (SEC-042, SEC-047).
-    pub(super) fn request(&self, cx: &Cx, offered: &Sdp) -> Option<Request> {
+    pub(super) fn request(&self, cx: &Cx, body: &Body) -> Option<Request> {
         let request = &self.amended;
         let hops = match request.header::<MaxForwards>() {
             Ok(Some(MaxForwards(hops))) => hops.checked_sub(1)?,
@@ -96,11 +123,20 @@ impl Call {
             .header(HeaderName::CallId, format_args!("{}{}", cx.tag(), cx.tag()))
             .header(HeaderName::CSeq, "1 INVITE")
             .header(HeaderName::Contact, self.contact(request));
+        if is_focus(request) {
+            builder = builder.header(HeaderName::RecordRoute, &self.record_route);
+        }
+        if let Some(required) = required(request) {
+            builder = builder.header(HeaderName::Require, required);
+        }
         builder =
             passing(request).fold(builder, |builder, (_, name, value)| builder.octets(name, value));
-        builder
-            .header(HeaderName::ContentType, "application/sdp")
-            .build(offered.to_string().as_bytes())
+        match body.is_empty() {
+            true => builder.build(b""),
+            false => {
+                builder.header(HeaderName::ContentType, body.content_type()).build(body.octets())
+            }
+        }
     }
 
     /// What our leg towards one side says of itself: as `peer`, on the other leg, does.
@@ -119,11 +155,22 @@ impl Call {
         }
     }
 
-    /// Our Contact with the feature parameters that the peer of the other leg has.
+    /// The same for an INVITE of ours without an offer: what has to be answered with the PRACK is
+    /// not wanted (RFC 3262 §5).
+    pub(super) fn terms_without_offer(&self, policy: &Policy, peer: &Message) -> LegTerms {
+        LegTerms { supported: &["timer", "norefersub"], ..self.terms(policy, peer) }
+    }
+
+    /// Our Contact with the feature parameters that the peer of the other leg has. That of a focus
+    /// stays: its URI is the identity of the session, by which others join and ask
+    /// (OMA-TS-SIMPLE_IM §7.2.4.2).
     fn contact(&self, peer: &Message) -> String {
         let contact = peer.list::<Contact<'_>>().find_map(Result::ok);
         let mut text = self.contact.clone();
         let Some(contact) = contact else { return text };
+        if is_focus(peer) {
+            return contact.to_string();
+        }
         // The instance is the peer's own (RFC 5626 §4.1).
         let features = contact.features();
         for feature in features.iter().filter(|it| !it.tag.eq_ignore_ascii_case("+sip.instance")) {
@@ -139,6 +186,9 @@ impl Call {
 
     /// What the other side has answered, towards the inviter.
     pub(super) fn answer(&self, invite: &Invite, response: &Response) -> ResponseBuilder {
+        if is_focus(response) {
+            invite.record_route(&self.record_route);
+        }
         let own = invite.response(response.status());
         passing(response).fold(own, |own, (_, name, value)| own.octets(name, value))
     }
@@ -149,21 +199,18 @@ fn route(value: &[u8]) -> Option<Uri<'_>> {
     Some(Route::parse(value).ok()?.uri)
 }
 
-/// The offer of MSRP that is the whole body, its line and how it is carried.
-pub(super) fn offer(request: &Request) -> Option<(Sdp, usize, MsrpProto)> {
-    let content_type = request.field(HeaderName::ContentType)?;
-    if !content_type.to_ascii_lowercase().starts_with(b"application/sdp") {
-        return None;
-    }
-    let sdp = Sdp::parse(request.body()).ok()?;
-    let (line, media) = sdp.first_message()?;
-    let proto = media.ok()?.proto;
-    Some((sdp, line, proto))
+/// What the inviter requires of whom he invites, not of the next leg.
+fn required(request: &Request) -> Option<String> {
+    let of_leg = ["100rel", "timer", "norefersub"];
+    let tags = request.list::<Require<'_>>().filter_map(Result::ok);
+    let tags = tags.filter(|tag| !of_leg.iter().any(|own| tag.is(own)));
+    let tags: Vec<_> = tags.map(|tag| tag.as_str().to_owned()).collect();
+    (!tags.is_empty()).then(|| tags.join(", "))
 }
 
-/// Whether a focus invites (RFC 4579 §5.1).
-pub(super) fn is_focus(request: &Request) -> bool {
-    let mut contacts = request.list::<Contact<'_>>().filter_map(Result::ok);
+/// Whether a focus speaks (RFC 4579 §5.1).
+pub(crate) fn is_focus(message: &Message) -> bool {
+    let mut contacts = message.list::<Contact<'_>>().filter_map(Result::ok);
     contacts.any(|contact| contact.features().first("isfocus").is_some())
 }
 
