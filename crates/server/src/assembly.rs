@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use crate::config::{Authentication, Config, Side, host_port, size};
 use crate::digest::Credentials;
 use crate::event_file::EventFile;
+use crate::history_file::HistoryFile;
 use crate::sockets::Plan;
 use conferences::Conferences;
 
@@ -77,6 +78,7 @@ pub struct Assembly {
     listener: ListenerId,
     reg_event: Option<RegEventPolicy>,
     events: Option<EventFile>,
+    history: Option<HistoryFile>,
 }
 
 /// Why the parts do not fit: a file of the configuration changed since it was checked.
@@ -139,6 +141,7 @@ impl Assembly {
             listener,
             reg_event: config.registration.reg_event(config, listener),
             events: None,
+            history: None,
         })
     }
 
@@ -146,6 +149,13 @@ impl Assembly {
     #[must_use]
     pub fn with_events(mut self, file: EventFile) -> Self {
         self.events = Some(file);
+        self
+    }
+
+    /// Keeps the messages of users whose history is active in `file`.
+    #[must_use]
+    pub fn with_history(mut self, file: HistoryFile) -> Self {
+        self.history = Some(file);
         self
     }
 
@@ -255,6 +265,10 @@ impl Assembly {
             .with_media(self.media.clone());
         let participating = match &self.events {
             Some(file) => participating.with_events(Rc::new(file.clone())),
+            None => participating,
+        };
+        let participating = match &self.history {
+            Some(file) => participating.with_history(Rc::new(file.clone())),
             None => participating,
         };
         let conferences = self.conferences.as_ref();

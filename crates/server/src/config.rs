@@ -28,7 +28,7 @@ pub use explode::Explode;
 pub use mistakes::{Mistake, Mistakes};
 pub use msrp::{Msrp, MsrpListen, MsrpPeer, TlsUse};
 pub use net::Net;
-pub use operation::{Events, Format, Http, Log, Shards};
+pub use operation::{Events, Format, History, Http, Log, Shards};
 pub use roles::{Deferred, Participating, ProvisioningName, Registration, UnknownUserName};
 pub use secret::Secret;
 pub use section::Tables;
@@ -116,6 +116,8 @@ sections! {
     log: Log,
     /// What happens to messages and sessions.
     events: Events,
+    /// What users have said and heard.
+    history: History,
     /// How the work is shared out.
     shards: Shards,
 }

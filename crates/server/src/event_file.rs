@@ -14,46 +14,27 @@
 //! | `private` | whether he asked for privacy; this file names him all the same |
 //! | `icid` | the charging identifier (P-Charging-Vector) |
 //! | `octets` | the length of the body |
+//! | `traffic` | of an anchored session that has ended: messages and octets, sent and received |
 //!
-//! Lines wait in a queue for a thread of their own, so that no request waits for the disk. When the
-//! queue is full, or the disk refuses a line, it is lost and counted in
-//! `parlance_event_lines_lost_total`.
+//! A session begins with `started`; `modified` and `ended` follow, the latter with the status code
+//! that says why. A proxied one has those only while it counts towards `sessions_max`, and none
+//! when nobody says that it is over.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::io;
+use std::path::Path;
 
-use metrics::{Counter, counter};
 use parlance_isc::SessionCase;
-use parlance_participating::{Event, EventSink, Step};
+use parlance_participating::{Ended, Event, EventSink, Step, Traffic};
 use parlance_sip::HeaderName;
 use parlance_sip::header::{PChargingVector, Privacy, PrivacyValue};
 use serde::Serialize;
 
-/// Lines written together at most.
-const BATCH: usize = 1024;
+use crate::line_file::LineFile;
 
 /// The file. Cheap to clone: each shard has it.
 #[derive(Clone)]
-pub struct EventFile(Arc<Shared>);
-
-struct Shared {
-    queue: SyncSender<Told>,
-    lost: Counter,
-    writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the writer is told.
-enum Told {
-    Line(Vec<u8>),
-    /// The file was renamed: a new one begins.
-    Reopen,
-    End,
-}
+pub struct EventFile(LineFile);
 
 impl EventFile {
     /// Opens `path` to add lines to it, of which `lines_max` may wait.
@@ -61,113 +42,25 @@ impl EventFile {
     /// # Errors
     /// The file cannot be opened, or there is no thread to be had.
     pub fn open(path: &Path, lines_max: usize) -> io::Result<Self> {
-        let file = append_to(path)?;
-        let (queue, told) = sync_channel(lines_max.max(1));
-        let lost = counter!("parlance_event_lines_lost_total");
-        let writer = Writer { path: path.to_owned(), file, lost: lost.clone() };
-        let thread = std::thread::Builder::new().name("events".to_owned());
-        let thread = thread.spawn(move || writer.run(&told))?;
-        Ok(Self(Arc::new(Shared { queue, lost, writer: Mutex::new(Some(thread)) })))
+        let lost = metrics::counter!("parlance_event_lines_lost_total");
+        LineFile::open("events", path, lines_max, lost).map(Self)
     }
 
-    /// Goes on in a file of the same name, after the old one was renamed.
-    pub fn reopen(&self) {
-        // A writer that is gone has said so in the log.
-        let _ = self.0.queue.send(Told::Reopen);
-    }
-
-    /// Writes what waits and closes the file. What comes later is lost and counted.
-    pub fn close(&self) {
-        self.0.close();
-    }
-}
-
-impl Shared {
-    fn close(&self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            let _ = self.queue.send(Told::End);
-            let _ = writer.join();
-        }
+    /// The file below.
+    pub fn lines(&self) -> &LineFile {
+        &self.0
     }
 }
 
 impl EventSink for EventFile {
     fn record(&self, event: &Event<'_>) {
-        let Ok(mut line) = serde_json::to_vec(&Line::of(event)) else { return };
-        line.push(b'\n');
-        if self.0.queue.try_send(Told::Line(line)).is_err() {
-            self.0.lost.increment(1);
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.close();
+        self.0.add(&Line::of(event));
     }
 }
 
 impl fmt::Debug for EventFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventFile").finish_non_exhaustive()
-    }
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // It names users: nobody but the owner reads it.
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// The thread that writes.
-struct Writer {
-    path: PathBuf,
-    file: File,
-    lost: Counter,
-}
-
-impl Writer {
-    fn run(mut self, told: &Receiver<Told>) {
-        let mut lines = Vec::new();
-        let mut count = 0;
-        while let Ok(first) = told.recv() {
-            let mut next = Some(first);
-            while let Some(Told::Line(line)) = next {
-                lines.extend_from_slice(&line);
-                count += 1;
-                next = if count < BATCH { told.try_recv().ok() } else { None };
-            }
-            self.write(&mut lines, &mut count);
-            match next {
-                Some(Told::Reopen) => self.reopen(),
-                Some(Told::End) => return self.sync(),
-                Some(Told::Line(_)) | None => {}
-            }
-        }
-        self.sync();
-    }
-
-    fn write(&mut self, lines: &mut Vec<u8>, count: &mut usize) {
-        if let Err(error) = self.file.write_all(lines) {
-            tracing::error!(%error, lines = *count, "events cannot be written");
-            self.lost.increment(*count as u64);
-        }
-        lines.clear();
-        *count = 0;
-    }
-
-    fn reopen(&mut self) {
-        match append_to(&self.path) {
-            Ok(file) => self.file = file,
-            Err(error) => tracing::error!(%error, "the file of events is not opened again"),
-        }
-    }
-
-    fn sync(&self) {
-        if let Err(error) = self.file.sync_all() {
-            tracing::error!(%error, "events may not be on the disk");
-        }
     }
 }
 
@@ -190,6 +83,29 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     icid: Option<String>,
     octets: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<Volumes>,
+}
+
+/// What has passed in a session.
+#[derive(Serialize)]
+struct Volumes {
+    messages_sent: u64,
+    octets_sent: u64,
+    messages_received: u64,
+    octets_received: u64,
+}
+
+impl Volumes {
+    fn of(traffic: &Traffic) -> Self {
+        let Traffic { sent, received } = traffic;
+        Self {
+            messages_sent: sent.messages,
+            octets_sent: sent.octets,
+            messages_received: received.messages,
+            octets_received: received.octets,
+        }
+    }
 }
 
 impl<'a> Line<'a> {
@@ -216,6 +132,10 @@ impl<'a> Line<'a> {
             private: privacy.is_some_and(|privacy| privacy.has(PrivacyValue::Id)),
             icid: vector.map(|vector| text(&vector.icid.unquoted())),
             octets: request.body().len(),
+            traffic: match event.step {
+                Step::Ended(Ended { traffic, .. }) => traffic.as_ref().map(Volumes::of),
+                _ => None,
+            },
         }
     }
 }
@@ -228,6 +148,9 @@ fn told(step: Step) -> (&'static str, Option<String>) {
         Step::Deferred(cause) => ("deferred", Some(cause.to_string())),
         Step::DeliveredLate => ("delivered-late", None),
         Step::Abandoned => ("abandoned", None),
+        Step::Started => ("started", None),
+        Step::Modified => ("modified", None),
+        Step::Ended(Ended { cause, .. }) => ("ended", Some(cause.to_string())),
     }
 }
 
@@ -235,6 +158,7 @@ fn told(step: Step) -> (&'static str, Option<String>) {
 mod tests {
     use bytes::Bytes;
     use parlance_isc::Cause;
+    use parlance_participating::Volume;
     use parlance_sip::message::Limits;
     use parlance_sip::{Message, Request};
     use parlance_store::{Millis, UserId};
@@ -265,7 +189,7 @@ mod tests {
         let file = EventFile::open(&path, 16).unwrap();
         record(&file, Step::Received);
         record(&file, Step::Deferred(Cause::Unregistered));
-        file.close();
+        file.lines().close();
         let written = std::fs::read_to_string(&path).unwrap();
         let rest = "\"side\":\"term\",\"user\":\"sip:bob@ims.test\",\"method\":\"MESSAGE\",\
                     \"to\":\"sip:bob@ims.test\",\"call_id\":\"c\\\"1\",\"cseq\":7,\
@@ -278,6 +202,30 @@ mod tests {
         assert_eq!(written, expected);
     }
 
+    // Covers: PF-096, PF-037
+    #[test]
+    fn the_end_of_a_session_says_what_has_passed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events");
+        let file = EventFile::open(&path, 16).unwrap();
+        record(&file, Step::Started);
+        record(&file, Step::Modified);
+        let sent = Volume { messages: 3, octets: 40 };
+        let received = Volume { messages: 1, octets: 5 };
+        let traffic = Some(Traffic { sent, received });
+        record(&file, Step::Ended(Ended { cause: 408, traffic }));
+        record(&file, Step::Ended(Ended { cause: 200, traffic: None }));
+        file.lines().close();
+        let written = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = written.lines().collect();
+        assert!(lines[0].contains("\"step\":\"started\"") && lines[1].contains("\"modified\""));
+        assert!(lines[2].contains("\"step\":\"ended\",\"detail\":\"408\""), "{}", lines[2]);
+        let traffic = "\"traffic\":{\"messages_sent\":3,\"octets_sent\":40,\
+                       \"messages_received\":1,\"octets_received\":5}}";
+        assert!(lines[2].ends_with(traffic), "{}", lines[2]);
+        assert!(lines[3].contains("\"detail\":\"200\"") && !lines[3].contains("traffic"));
+    }
+
     #[test]
     fn a_renamed_file_is_left_behind() {
         let directory = tempfile::tempdir().unwrap();
@@ -285,9 +233,9 @@ mod tests {
         let file = EventFile::open(&path, 16).unwrap();
         record(&file, Step::Received);
         std::fs::rename(&path, &old).unwrap();
-        file.reopen();
+        file.lines().reopen();
         record(&file, Step::Answered(200));
-        file.close();
+        file.lines().close();
         record(&file, Step::Abandoned);
         let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
         let [before, after] = [lines(&old), lines(&path)];

@@ -26,11 +26,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::admin::Admin;
 use crate::assembly::{Assembly, AssemblyError, Parts};
 use crate::config::{Config, Side, size};
-use crate::event_file::EventFile;
 use crate::http::{self, TokenError};
 use crate::measure;
 use crate::measure::WAITING;
 use crate::msrp::{self, MsrpFailure, Service};
+use crate::record_files::RecordFiles;
 use crate::shards::{self, Load};
 use crate::sockets::{self, Plan};
 use crate::storage::{self, StorageError};
@@ -110,6 +110,9 @@ pub enum StartError {
     /// The file of events cannot be opened.
     #[error("events.file: {0}")]
     Events(io::Error),
+    /// The file of histories cannot be opened.
+    #[error("history.file: {0}")]
+    History(io::Error),
 }
 
 /// One bound SIP listener.
@@ -143,7 +146,7 @@ pub struct Server {
     near: Arc<ArcSwap<Near>>,
     bound: Vec<Bound>,
     http_address: SocketAddr,
-    events: Option<EventFile>,
+    records: RecordFiles,
     http: tokio::task::JoinHandle<()>,
     ready: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
@@ -210,8 +213,8 @@ impl Server {
             nonce_seed: random()?,
             queues,
         };
-        let events = open_events(&config)?;
-        let assembly = Arc::new(assemble(&config, parts, events.as_ref())?);
+        let records = RecordFiles::open(&config)?;
+        let assembly = Arc::new(records.attach(Assembly::new(&config, parts)?));
         let stop = watch::Sender::new(false);
         let start = |(number, (thread, queue)): (u8, (shards::Thread, _))| {
             let (assembly, net) = (Arc::clone(&assembly), Arc::clone(&net));
@@ -238,7 +241,7 @@ impl Server {
             near,
             bound,
             http_address,
-            events,
+            records,
             http: http::serve(http, service),
             ready,
             draining,
@@ -305,9 +308,7 @@ impl Server {
             },
             Err(error) => done.failed.push(error.to_string()),
         }
-        if let Some(file) = &self.events {
-            file.reopen();
-        }
+        self.records.reopen();
         if let Err(errors) = self.net.reload_tls() {
             done.failed.extend(errors.iter().map(ToString::to_string));
         }
@@ -352,7 +353,7 @@ impl Server {
 
     /// Ends: what is written leaves, then sockets, threads and the store are closed.
     pub async fn stop(self) {
-        let Self { assembly, net, msrp, events, http, stop, threads, .. } = self;
+        let Self { assembly, net, msrp, records, http, stop, threads, .. } = self;
         if let Some(msrp) = msrp {
             msrp.drain().await;
         }
@@ -364,21 +365,13 @@ impl Server {
                 // A thread that panicked is as gone as one that ended.
                 let _ = thread.join();
             }
-            if let Some(file) = events {
-                file.close();
-            }
+            records.close();
         });
         let _ = joined.await;
         // The handlers of HTTP hold the store as well.
         let _ = http.await;
         drop((assembly, net));
     }
-}
-
-fn open_events(config: &Config) -> Result<Option<EventFile>, StartError> {
-    let file = config.events.file.as_deref();
-    let opened = file.map(|file| EventFile::open(file, size(config.events.lines_max)));
-    opened.transpose().map_err(StartError::Events)
 }
 
 impl std::fmt::Debug for Server {
@@ -396,18 +389,6 @@ fn runtimes(threads: &[shards::Thread]) -> Runtimes {
     let mut handles = threads.iter().map(|thread| thread.runtime().clone());
     let first = handles.next().unwrap_or_else(Handle::current);
     Runtimes::new(first, handles.collect())
-}
-
-fn assemble(
-    config: &Config,
-    parts: Parts,
-    events: Option<&EventFile>,
-) -> Result<Assembly, AssemblyError> {
-    let assembly = Assembly::new(config, parts)?;
-    Ok(match events {
-        Some(file) => assembly.with_events(file.clone()),
-        None => assembly,
-    })
 }
 
 /// Our sockets, as they are bound.

@@ -1,4 +1,4 @@
-//! `[http]`, `[log]` and `[shards]`: how the server is operated.
+//! `[http]`, `[log]`, `[events]`, `[history]` and `[shards]`: how the server is operated.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,8 +45,24 @@ section! {
         /// The file that lines are added to; its owner alone may read it. Without one there is
         /// none. SIGHUP opens it anew, so that it can be renamed.
         pub file: Option<PathBuf> = None, example "\"/var/log/parlance/events\"";
-        /// Lines that may wait for the disk, some 400 octets each; more are lost and counted.
+        /// Lines that may wait for the disk, some 400 octets each and no more than 64 MiB; more are
+        /// lost and counted.
         pub lines_max: u64 = 65_536, in 1..=10_000_000;
+    }
+}
+
+section! {
+    /// The conversation history of users who have it active (OMA-TS-SIMPLE_IM §7.2.3.16,
+    /// `hist-activation`): a line of JSON for each message that they send or get.
+    pub struct History {
+        /// The file that lines are added to; its owner alone may read it. Without one there is no
+        /// history. With one, sessions of such users are anchored, whatever
+        /// `participating.session_media` says, so that their messages pass here. SIGHUP opens it
+        /// anew, so that it can be renamed.
+        pub file: Option<PathBuf> = None, example "\"/var/log/parlance/history\"";
+        /// Lines that may wait for the disk, and no more than 64 MiB of them; more are lost and
+        /// counted.
+        pub lines_max: u64 = 8_192, in 1..=1_000_000;
     }
 }
 

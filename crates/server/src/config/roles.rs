@@ -74,7 +74,10 @@ section! {
         /// Retry-After of a 480 that is the server's own fault, in seconds.
         pub retry_after_s: u32 = 10, in 1..=3_600;
         /// How the function takes part in sessions: `proxy`, record-routing, descriptions
-        /// untouched; `anchor`, as a back-to-back user agent through which the messages pass.
+        /// untouched; `anchor`, as a back-to-back user agent through which the messages pass. Only
+        /// an anchored session can be primary, or lock others and be held by their lock
+        /// (OMA-TS-SIMPLE_IM §7.2.2.10); with `proxy` those are whose client asks for it in the
+        /// first INVITE, and what asks later passes as it is.
         pub session_media: SessionMedia = SessionMedia::Proxy;
         /// Whether two users of a domain may have a session between themselves; otherwise it is a
         /// conference of the two, where conferences run (OMA-AD-SIMPLE_IM §5.3.2.1.1).
@@ -88,6 +91,17 @@ section! {
         pub answer_wait_s: u32 = 60, in 1..=170;
         /// Octets of an immediate message sent in a session (OMA-TS-SIMPLE_IM §7.2.2.5).
         pub large_bytes_max: u64 = 10_485_760, in 1..=1_099_511_627_776;
+        /// Whether a session for an immediate message ends when it carries a second message, or one
+        /// back; otherwise it goes on (OMA-TS-SIMPLE_IM §7.2.2.5). Only anchored sessions.
+        pub large_session_strict: bool = false;
+        /// Messages of one session that are held while another session of the user is locked
+        /// (OMA-TS-SIMPLE_IM §7.2.2.10.3); one more has failed, with REPORT 408.
+        pub held_messages_max: u32 = 100, in 0..=1_000_000;
+        /// Octets of them at most, with their heads.
+        pub held_bytes_max: u64 = 1_048_576, in 0..=1_073_741_824;
+        /// Octets of the largest message of a session that is kept in a history (`[history]`); a
+        /// larger one is delivered and not kept.
+        pub history_bytes_max: u64 = 1_048_576, in 1..=1_073_741_824;
         /// The session interval asked for and the longest let through, in seconds (RFC 4028 §4).
         pub session_interval_s: u32 = 1_800, in 90..=86_400;
         /// The shortest session interval let through, in seconds (RFC 4028 §5).
@@ -307,6 +321,10 @@ impl Participating {
                 excess_answer: self.excess_sessions_answer,
                 answer_wait_s: self.answer_wait_s,
                 large_octets_max: self.large_bytes_max,
+                large_is_strict: self.large_session_strict,
+                held_messages_max: self.held_messages_max,
+                held_octets_max: self.held_bytes_max,
+                history_octets_max: self.history_bytes_max,
                 interval_s: self.session_interval_s,
                 min_se_s: self.session_min_se_s,
                 lost_after_s: self.session_lost_after_s,
