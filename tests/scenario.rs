@@ -27,6 +27,8 @@ mod nodes;
 mod pager;
 #[path = "scenario/session.rs"]
 mod session;
+#[path = "scenario/settings.rs"]
+mod settings;
 
 use std::time::Duration;
 

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use parlance_lab::core::SHIPPED_CRITERIA;
 use parlance_lab::raw::RawUe;
+use parlance_lab::ue::Draft;
 use parlance_lab::world::{CORE, SERVER};
 use parlance_sip::Transport;
+use rsip::Method;
 
 use crate::{ALICE, BOB, alice_and_bob, people, seconds, story};
 
@@ -37,6 +39,35 @@ async fn registrations_are_learnt_from_the_core() {
         assert_eq!(told[..5], expected);
         assert_eq!(told[5], row(ALICE, 0));
         assert_eq!(told.len(), 6);
+    })
+    .await;
+}
+
+// Covers: CLI-001
+#[tokio::test(start_paused = true)]
+async fn the_core_takes_an_im_client_by_what_it_must_register_with() {
+    story(async || {
+        let world = people().build().await.unwrap();
+        let alice = world.ue("alice");
+        let draft = |tag: &str| {
+            let contact = format!("<sip:alice@{}>{tag}", alice.address());
+            let draft = Draft::new(Method::Register, "sip:ims.test").to(ALICE);
+            draft.header("Contact", &contact).header("Expires", "600")
+        };
+        let release = ("User-Agent", "IM-client/OMA1.0 lab");
+        let (require, tag) = (("Require", "pref"), ";+g.oma.sip-im");
+        for headers in [&[][..], &[release], &[require], &[require, ("User-Agent", "Phone")]] {
+            let with = |draft: Draft, (name, value): &(&str, &str)| draft.header(name, value);
+            let asked = headers.iter().fold(draft(tag), with);
+            assert_eq!(alice.send(asked).await.status, 400, "{headers:?}");
+            // A client of something else need not.
+            let other = headers.iter().fold(draft(""), with);
+            assert_eq!(alice.send(other).await.status, 200, "{headers:?}");
+        }
+        assert_eq!(alice.register().await.status, 200);
+        world.settle(seconds(1)).await;
+        let told = world.core.third_party();
+        assert!(told.iter().all(|told| told.status == Some(200)), "{told:?}");
     })
     .await;
 }

@@ -8,7 +8,7 @@ use parlance_store::Entry;
 use crate::{ALICE, BOB, alice_and_bob, people, seconds, story};
 
 // There is no presence service in this world, nor any XDMS.
-// Covers: PF-020, PF-025, CORE-026, CORE-050, CORE-057, CORE-062
+// Covers: PF-020, PF-025, CORE-026, CORE-050, CORE-057, CORE-062, CLI-027
 #[tokio::test(start_paused = true)]
 async fn a_message_passes_both_sides_and_is_delivered_once() {
     story(async || {
@@ -90,7 +90,7 @@ async fn what_the_recipient_answers_reaches_the_sender() {
     .await;
 }
 
-// Covers: PF-024
+// Covers: PF-024, CLI-027
 #[tokio::test(start_paused = true)]
 async fn a_cpim_body_passes_octet_for_octet() {
     story(async || {
@@ -172,7 +172,8 @@ async fn compact_and_folded_headers_pass_as_they_are() {
         bob.send(
             "REGISTER sip:ims.test SIP/2.0\nv: SIP/2.0/UDP 10.2.0.2:5060;branch=z9hG4bKr;rport\n\
              Max-Forwards: 70\nf: <sip:bob@ims.test>;tag=r\nt: <sip:bob@ims.test>\ni: r@raw\n\
-             CSeq: 1 REGISTER\nm: <sip:bob@10.2.0.2:5060>\n ;+g.oma.sip-im\nExpires: 600",
+             CSeq: 1 REGISTER\nm: <sip:bob@10.2.0.2:5060>\n ;+g.oma.sip-im\nExpires: 600\nRequire: pref\n\
+             User-Agent: IM-client/OMA1.0 raw",
             b"",
         );
         assert_eq!(bob.status(seconds(5)).await, Some(200));

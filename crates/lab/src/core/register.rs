@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parlance_isc::ifc::{RegistrationType, SessionCase, Subject, evaluate};
-use parlance_sip::header::Contact;
+use parlance_sip::header::{Contact, Require};
 use parlance_sip::uri::Aor;
 use parlance_sip::{Edits, HeaderName, Request, RequestBuilder, ResponseBuilder, Transport};
 
@@ -24,6 +24,16 @@ pub struct ThirdParty {
     pub confirmed: Option<String>,
 }
 
+/// Whether a client that registers for instant messaging requires that its preferences be
+/// honoured, and says its release (OMA-TS-SIMPLE_IM §6.1.1.1).
+fn registers_as_it_must(request: &Request) -> bool {
+    let mut contacts = request.list::<Contact<'_>>().flatten();
+    let is_im = contacts.any(|contact| contact.to_string().contains("+g.oma.sip-im"));
+    let prefers = request.list::<Require<'_>>().flatten().any(|tag| tag.is("pref"));
+    let agent = request.field(HeaderName::UserAgent).unwrap_or_default();
+    !is_im || prefers && agent.starts_with(b"IM-client/OMA")
+}
+
 /// What a UE asks for without saying it.
 const PERIOD: Duration = Duration::from_secs(3600);
 
@@ -41,6 +51,10 @@ impl State {
             let refusal = self.response_to(request, 403).build();
             return self.answer(peer, server, 403, refusal);
         };
+        if !registers_as_it_must(request) {
+            let refusal = self.response_to(request, 400).build();
+            return self.answer(peer, server, 400, refusal);
+        }
         let expires = request.field(HeaderName::Expires);
         let expires = expires.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
         let mut period = expires.map_or(PERIOD, Duration::from_secs);

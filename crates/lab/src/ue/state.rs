@@ -177,10 +177,12 @@ impl State {
     pub(super) fn register_draft(&self, im: bool) -> Draft {
         let domain = self.config.identity.rsplit('@').next().unwrap_or_default();
         let tag = if im { ";+g.oma.sip-im" } else { "" };
-        Draft::new(Method::Register, &format!("sip:{domain}"))
+        let draft = Draft::new(Method::Register, &format!("sip:{domain}"))
             .to(&self.config.identity)
             .header("Contact", &format!("<{}>{tag}", self.contact()))
             .header("Supported", "path")
+            .header("User-Agent", "IM-client/OMA1.0 lab");
+        if im { draft.header("Require", "pref") } else { draft }
     }
 
     /// Sends a request outside a dialog.
