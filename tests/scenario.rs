@@ -29,6 +29,8 @@ mod pager;
 mod session;
 #[path = "scenario/settings.rs"]
 mod settings;
+#[path = "scenario/summary.rs"]
+mod summary;
 
 use std::time::Duration;
 

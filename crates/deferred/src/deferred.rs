@@ -20,6 +20,7 @@ use crate::imdn::Report;
 use crate::keep::Dedup;
 use crate::keeper::Keeper;
 use crate::rules::Sender;
+use crate::summary::Watched;
 use crate::{Policy, keep, meter, sweep};
 
 /// Events that may wait for one shard; local limit. Beyond, an event is dropped and counted, and
@@ -87,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) ended: Notify,
     /// Whether the server stops.
     pub(crate) stopping: watch::Sender<bool>,
+    /// The inboxes that somebody watches.
+    pub(crate) watched: Watched,
 }
 
 impl Shared {
@@ -163,6 +166,7 @@ impl Deferred {
             running: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: watch::Sender::new(false),
+            watched: Watched::default(),
             policy: watch::Sender::new(Arc::new(policy)),
         }))
     }
@@ -198,12 +202,14 @@ impl Deferred {
 
     /// A registration ended or lapsed: nothing further is sent.
     pub fn deregistered(&self, cx: &Cx, user: &UserId) {
+        self.0.watched.gone(user);
         self.post(cx, Event::Deregistered { user: user.clone() });
     }
 
     /// The user's settings changed (he is visible again, wants messages pushed): what waits is
     /// looked at anew.
     pub fn changed(&self, cx: &Cx, user: &UserId) {
+        self.0.watched.changed(user);
         self.post(cx, Event::Changed { user: user.clone() });
     }
 
@@ -265,7 +271,10 @@ impl Deferred {
                 cx.after(WITHDRAW_PAUSE).await;
             }
             match self.0.inboxes.withdraw(user, seq, cx.now()).await {
-                Ok(Withdrawn::Removed) => return meter::delivery("withdrawn"),
+                Ok(Withdrawn::Removed) => {
+                    self.0.watched.changed(user);
+                    return meter::delivery("withdrawn");
+                }
                 Ok(Withdrawn::Gone) => return,
                 // It is on its way a second time; when that fails it is removed all the same.
                 Ok(Withdrawn::InFlight) => {}

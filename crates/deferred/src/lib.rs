@@ -9,8 +9,8 @@
 //!
 //! Covers OMA-TS-SIMPLE_IM §7.3.1 (storing), §7.3.4 (notifications) and the order, pacing and
 //! retries of a push for pager mode; RFC 3428 §7 and §8; the negative delivery notifications of
-//! RFC 5438; §7.3.1.3 and §7.3.1.8 (large messages). Left out: retrieval by the user, push over
-//! MSRP, `message-summary`.
+//! RFC 5438; §7.3.1.3 and §7.3.1.8 (large messages), §7.3.1.9 (`message-summary`, RFC 3842). Left
+//! out: retrieval by the user, push over MSRP.
 //!
 //! **Invariant**: a 202 is answered only after the store said that the message is durable.
 //! **Invariant**: for one recipient one lane runs at a time in the whole system (a lease of the
@@ -37,6 +37,7 @@ mod rules;
 #[cfg(test)]
 mod scenario;
 mod session;
+mod summary;
 mod sweep;
 mod verdict;
 

@@ -178,6 +178,7 @@ impl Deferred {
     /// message was made; one whose client was just tried in vain is left alone for a while.
     pub(crate) async fn tell(&self, cx: &Cx, user: &UserId, seq: Seq, cause: Cause) {
         let shared = self.shared();
+        shared.watched.changed(user);
         let is_there = async {
             let profile = profile(&*shared.profiles, user).await?;
             if shared.delivery(&profile, cx.now()) == Delivery::None {

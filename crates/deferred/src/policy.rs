@@ -120,6 +120,9 @@ pub struct Policy {
     pub request_octets_max: usize,
     /// How often a disposition notification is tried again. Default 5. Then it is counted as lost.
     pub report_retries: u32,
+    /// Subscriptions to `message-summary` at a time. Default 100,000, some 4 KiB each. One more
+    /// SUBSCRIBE is answered 480 with Retry-After.
+    pub summaries_max: usize,
     /// Disposition notifications in hand on one shard. Default 1000. Beyond, they are counted as
     /// lost.
     pub reports_max: usize,
@@ -154,6 +157,7 @@ impl Default for Policy {
             orig_ioi: None,
             request_octets_max: 131_072,
             report_retries: 5,
+            summaries_max: 100_000,
             reports_max: 1000,
         }
     }

@@ -325,7 +325,7 @@ impl Keeping<'_> {
 }
 
 /// Our `Contact`: where requests of the dialog reach this server.
-fn contact(cx: &Cx, shared: &Shared) -> String {
+pub(crate) fn contact(cx: &Cx, shared: &Shared) -> String {
     let user = shared.service.split_once(':').map_or("im-inbox", |(_, rest)| rest);
     let user = user.split_once('@').map_or("im-inbox", |(user, _)| user);
     let local = cx.node().locals.at(shared.listener);

@@ -93,6 +93,7 @@ async fn remove_expired(deferred: &Deferred, cx: &Cx) -> Result<(), StoreError> 
             let withdrawn = inboxes.withdraw(&item.recipient, item.seq, cx.now()).await?;
             if withdrawn == Withdrawn::Removed {
                 removed += 1;
+                deferred.shared().watched.changed(&item.recipient);
                 deferred.report(cx, item);
             }
         }

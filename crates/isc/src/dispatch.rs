@@ -44,6 +44,7 @@ pub struct Dispatcher {
     journal: Arc<Mutex<Journal>>,
     participating: Rc<dyn Role>,
     controlling: Option<Rc<dyn Role>>,
+    deferred: Option<Rc<dyn Role>>,
     events: Rc<dyn RegistrationEvents>,
     reg_event: Option<Rc<RegEvent>>,
 }
@@ -56,14 +57,22 @@ impl Dispatcher {
         participating: Rc<dyn Role>,
         events: Rc<dyn RegistrationEvents>,
     ) -> Self {
-        let (controlling, reg_event) = (None, None);
-        Self { rules: Rc::new(rules), journal, participating, controlling, events, reg_event }
+        let (controlling, deferred, reg_event) = (None, None, None);
+        let rules = Rc::new(rules);
+        Self { rules, journal, participating, controlling, deferred, events, reg_event }
     }
 
     /// Serves groups, the conference factory, the exploder and the identities of running sessions.
     #[must_use]
     pub fn with_controlling(mut self, controlling: Rc<dyn Role>) -> Self {
         self.controlling = Some(controlling);
+        self
+    }
+
+    /// Serves what users ask of the deferred function: `message-summary`.
+    #[must_use]
+    pub fn with_deferred(mut self, deferred: Rc<dyn Role>) -> Self {
+        self.deferred = Some(deferred);
         self
     }
 
@@ -90,6 +99,7 @@ impl Dispatch for Dispatcher {
             journal: Arc::clone(&self.journal),
             participating: Rc::clone(&self.participating),
             controlling: self.controlling.clone(),
+            deferred: self.deferred.clone(),
             events: Rc::clone(&self.events),
             reg_event: self.reg_event.clone(),
         };
@@ -120,6 +130,7 @@ struct Serving {
     journal: Arc<Mutex<Journal>>,
     participating: Rc<dyn Role>,
     controlling: Option<Rc<dyn Role>>,
+    deferred: Option<Rc<dyn Role>>,
     events: Rc<dyn RegistrationEvents>,
     reg_event: Option<Rc<RegEvent>>,
 }
@@ -174,7 +185,11 @@ impl Serving {
             },
             Function::Controlling(_) => Box::pin(self.control(cx, incoming)).await,
             // Decided only for what `Services::running` says runs here; dropping it answers 480.
-            Function::Deferred | Function::History => drop(incoming),
+            Function::Deferred => match self.deferred.clone() {
+                Some(deferred) => deferred.transaction(cx, incoming).await,
+                None => drop(incoming),
+            },
+            Function::History => drop(incoming),
         }
     }
 

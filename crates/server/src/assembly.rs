@@ -288,6 +288,7 @@ impl Assembly {
             Some(controlling) => dispatcher.with_controlling(controlling),
             None => dispatcher,
         };
+        let dispatcher = dispatcher.with_deferred(Rc::new(self.deferred.clone()));
         match self.reg_event.clone() {
             Some(policy) => dispatcher.with_reg_event(policy),
             None => dispatcher,
@@ -399,6 +400,7 @@ fn services(
 ) -> Services {
     let mut services = Services::new();
     services.running.settings = config.settings.enabled;
+    services.running.deferred = true;
     services.settings_event.clone_from(&config.settings.event);
     if let Some(conferences) = conferences {
         conferences.serve(config, &mut services);

@@ -115,6 +115,7 @@ impl Round<'_> {
             match self.inboxes().settle(&self.fence, seq, how).await {
                 Ok(settled) => {
                     self.lane.delivered.set(None);
+                    self.keeper.shared.watched.changed(&self.lane.user);
                     return Ok(settled);
                 }
                 Err(error) if error.is_temporary() && tries < SETTLE_TRIES => {

@@ -215,6 +215,9 @@ section! {
         pub request_octets_max: u64 = 131_072, in 600..=262_144;
         /// How often a disposition notification is tried again; then it counts as lost.
         pub report_retries: u32 = 5, in 0..=100;
+        /// Subscriptions to `message-summary` at a time (RFC 3842), some 4 KiB each. One more is
+        /// answered 480 with Retry-After.
+        pub summaries_max: u64 = 100_000, in 0..=10_000_000;
         /// Disposition notifications under way on one shard; those beyond count as lost.
         pub reports_max: u64 = 1_000, in 1..=1_000_000;
     }
@@ -375,6 +378,7 @@ impl Deferred {
             orig_ioi: self.orig_ioi.clone(),
             request_octets_max: size(self.request_octets_max),
             report_retries: self.report_retries,
+            summaries_max: size(self.summaries_max),
             reports_max: size(self.reports_max),
         }
     }
