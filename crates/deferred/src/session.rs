@@ -12,21 +12,17 @@
 //!
 //! Who sends nothing for [`Policy::session_idle`] is sent BYE.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use parlance_isc::media::{MediaError, MediaSession, SessionEvent};
-use parlance_isc::session::{Address, Body, Event, Inbox, Invite, Leg, LegTerms};
+use parlance_isc::media::MediaError;
+use parlance_isc::reception::{Arrived, Reception, ReceptionTerms, Unopened, description_in};
+use parlance_isc::session::{Invite, LegTerms};
 use parlance_isc::{Cause, Cx, Private, transport_parameter};
-use parlance_msrp::endpoint::{
-    self, Accepts, Description, EndpointConfig, LastAnswer, SuccessReports,
-};
-use parlance_msrp::header::ByteRange;
-use parlance_msrp::negotiate::{self, Agreement, Terms};
+use parlance_msrp::negotiate;
 use parlance_sip::HeaderName;
 use parlance_sip::header::Date;
-use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
+use parlance_sip::sdp::Sdp;
 use parlance_store::{Accepted, Millis, NewItem, StoreError, UserId};
 
 use crate::deferred::{Deferred, Shared};
@@ -49,11 +45,6 @@ struct Keeping<'a> {
     accepted: Bytes,
     /// Until when what comes is kept.
     expires: Millis,
-    /// Our description, said again when the session is refreshed.
-    sdp: Bytes,
-    offer: Bytes,
-    /// The path of the sender.
-    theirs: String,
 }
 
 /// One of the sessions that run; dropped, there is room for another.
@@ -92,7 +83,8 @@ impl Deferred {
             invite.reply(&refusal(why, &shared.domain));
         };
         let Some(place) = Place::take(shared) else { return refuse(invite, Refusal::Fault) };
-        let Ok(offer) = Sdp::parse(invite.request().body()) else {
+        let description = description_in(invite.request()).unwrap_or_default();
+        let Ok(offer) = Sdp::parse(&description) else {
             return refuse_offer(shared, invite, &negotiate::Refusal::NoMessage);
         };
         let expires = match self.may_keep(cx, user, &invite, sender, cause, &offer).await {
@@ -103,32 +95,28 @@ impl Deferred {
                 return refuse(invite, Refusal::Fault);
             }
         };
+        let policy = shared.policy();
+        let terms = ReceptionTerms {
+            octets_max: policy.large_octets_max,
+            idle: policy.session_idle,
+            security: shared.media.tls().of(""),
+        };
         let opened = tokio::select! {
-            opened = open(shared, &offer) => opened,
+            opened = Reception::open(&shared.media, description, &terms) => opened,
             // It was answered 487.
             _ = invite.cancelled() => return,
         };
-        let (session, answer, agreement) = match opened {
-            Ok(opened) => opened,
+        let reception = match opened {
+            Ok(reception) => reception,
             Err(Unopened::Media(MediaError::Gone)) => return refuse(invite, Refusal::Off),
             Err(Unopened::Media(_)) => return refuse(invite, Refusal::Fault),
             Err(Unopened::Offer(why)) => return refuse_offer(shared, invite, &why),
         };
-        let theirs = agreement.peer_path.iter().map(|uri| uri.as_str()).collect::<Vec<_>>();
-        let mut keeping = Keeping {
-            deferred: self,
-            cx,
-            user,
-            sender,
-            cause,
-            invite: invite.request().clone(),
-            accepted: Bytes::new(),
-            expires,
-            sdp: answer.to_string().into_bytes().into(),
-            offer: invite.request().body_bytes(),
-            theirs: theirs.join(" "),
-        };
-        keeping.run(invite, session).await;
+        let request = invite.request().clone();
+        let accepted = Bytes::new();
+        let keeping =
+            Keeping { deferred: self, cx, user, sender, cause, invite: request, accepted, expires };
+        keeping.run(invite, reception).await;
         drop(place);
     }
 
@@ -166,94 +154,23 @@ fn refuse_offer(shared: &Shared, invite: Invite, why: &negotiate::Refusal) {
     invite.refuse(response);
 }
 
-enum Unopened {
-    Media(MediaError),
-    Offer(negotiate::Refusal),
-}
-
-/// Opens the session that the message comes in, and answers the offer (§7.3.2.1: any type).
-async fn open(shared: &Shared, offer: &Sdp) -> Result<(MediaSession, Sdp, Agreement), Unopened> {
-    let (policy, media) = (shared.policy(), &shared.media);
-    let any: MediaRanges = "*".parse().unwrap_or_default();
-    let accepts = Accepts {
-        types: any.clone(),
-        wrapped: any.clone(),
-        octets_max: Some(policy.large_octets_max),
-    };
-    let config = EndpointConfig {
-        success_reports: SuccessReports::ByApplication,
-        last_answer: LastAnswer::ByApplication,
-        held_octets_max: policy.large_octets_max,
-        incomplete: policy.session_idle,
-        ..EndpointConfig::new(Arc::new(accepts))
-    };
-    let proto = offer.first_message().and_then(|(_, found)| Some(found.ok()?.proto));
-    let rule = media.tls().of("");
-    let secure = proto.map_or(Some(false), |proto| rule.answers(proto));
-    let secure = secure.ok_or(Unopened::Offer(negotiate::Refusal::Scheme))?;
-    let mut session = media.endpoint(secure, config).await.map_err(Unopened::Media)?;
-    let terms = Terms {
-        path: vec![session.uri().clone()],
-        accept_types: any,
-        accept_wrapped_types: MediaRanges::default(),
-        sends: Vec::new(),
-        max_size: Some(policy.large_octets_max),
-        direction: Direction::RecvOnly,
-        msrp_cema: false,
-        chatroom: None,
-        fingerprints: if secure { media.fingerprints() } else { Vec::new() },
-        file: None,
-    };
-    let same_host = |_: &str, _: &str| true;
-    let (answer, agreement) =
-        negotiate::answer(offer, &terms, 1, &same_host).map_err(Unopened::Offer)?;
-    session.agree(&agreement).await.map_err(Unopened::Media)?;
-    Ok((session, answer, agreement))
-}
-
 impl Keeping<'_> {
-    async fn run(&mut self, invite: Invite, mut session: MediaSession) {
-        let mut inbox = Inbox::new(self.cx);
-        let Some(leg) = self.accept(invite, &inbox.address()) else { return };
-        let idle = self.deferred.shared().policy().session_idle;
-        loop {
-            tokio::select! {
-                event = inbox.next() => match event {
-                    Event::Ended(..) => return,
-                    Event::Draining => return leg.end(None),
-                    Event::Offer(_, offer) if offer.request().body_bytes() == self.offer => {
-                        let response = offer.response(200);
-                        offer.accept(response, Body::sdp(self.sdp.clone()));
-                    }
-                    // Dropped, an offer is answered 488 and a request 480.
-                    _ => {}
-                },
-                event = session.next() => match event {
-                    SessionEvent::Message(event) => self.take(&session, *event).await,
-                    SessionEvent::Connected => {}
-                    SessionEvent::Lost(_) => return leg.end(None),
-                },
-                () = self.cx.after(idle) => return leg.end(None),
-            }
-        }
-    }
-
-    /// Sends the 200, which the record shows.
-    fn accept(&mut self, invite: Invite, to: &Address) -> Option<Leg> {
+    /// Takes messages until the session is over. The record of each shows the 200.
+    async fn run(mut self, invite: Invite, reception: Reception) {
         let terms = LegTerms::new(contact(self.cx, self.deferred.shared()));
-        let date = Date::from_epoch_seconds(self.cx.now().0 / 1000)?;
+        let Some(date) = Date::from_epoch_seconds(self.cx.now().0 / 1000) else { return };
         let response = || invite.response(200).header(HeaderName::Date, date);
         let shown = response().header(HeaderName::Contact, &terms.contact);
         let shown = shown.header(HeaderName::ContentType, "application/sdp");
-        self.accepted = shown.with_body(&self.sdp);
-        let response = response();
-        invite.accept(response, Body::sdp(self.sdp.clone()), terms, to).ok()
+        self.accepted = shown.with_body(reception.answer());
+        let (cx, response) = (self.cx, response());
+        let keep = async |arrived: Arrived<'_>| self.take(arrived).await;
+        reception.receive(cx, invite, response, terms, keep).await;
     }
 
-    /// A message came: it is kept, and only then is its last chunk answered.
-    async fn take(&self, session: &MediaSession, event: endpoint::Event) {
-        let endpoint::Event::Received { description, body, .. } = event else { return };
-        let code = match self.keep(session, &description, &body).await {
+    /// A message came: it is kept, if it may; the answer to its last chunk.
+    async fn take(&self, arrived: Arrived<'_>) -> u16 {
+        match self.keep(arrived).await {
             Ok(Accepted::Stored(seq)) => {
                 meter::offered("stored");
                 self.deferred.tell(self.cx, self.user, seq, self.cause).await;
@@ -273,22 +190,11 @@ impl Keeping<'_> {
                 tracing::warn!(%user, %error, "a large message cannot be kept");
                 403
             }
-        };
-        // A core that is gone answers nothing: the sender's own timer tells him (RFC 4975 §7.2).
-        let _ = session.answer(&description.message_id, code).await;
-        if code == 200 && description.success_report {
-            let whole = body.len() as u64;
-            let range = ByteRange { start: 1, end: Some(whole), total: Some(whole) };
-            let _ = session.report(&description.message_id, Some(range), 200).await;
         }
     }
 
-    async fn keep(
-        &self,
-        session: &MediaSession,
-        description: &Description,
-        body: &Bytes,
-    ) -> Result<Accepted, StoreError> {
+    async fn keep(&self, arrived: Arrived<'_>) -> Result<Accepted, StoreError> {
+        let Arrived { description, body, paths } = arrived;
         let shared = self.deferred.shared();
         let received = self.cx.now();
         let came = Came {
@@ -296,7 +202,7 @@ impl Keeping<'_> {
             accepted: &self.accepted,
             description,
             body,
-            paths: (session.uri().as_str(), &self.theirs),
+            paths,
             received,
         };
         let payload = came.payload(self.cx.random());

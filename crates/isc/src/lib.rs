@@ -40,6 +40,7 @@ pub mod media;
 mod node;
 mod private;
 mod rate;
+pub mod reception;
 mod reg_event;
 pub mod registration;
 mod reply;

@@ -1,0 +1,220 @@
+//! The end of an MSRP session that brings immediate messages: the server answers in the place of
+//! those they are for, and takes what comes (OMA-TS-SIMPLE_IM §7.3.1.3, §7.4.2.1).
+//!
+//! | what | answer |
+//! |---|---|
+//! | a chunk before the last | 200 at once |
+//! | the last chunk | what the role says: 200 when the message is durable |
+//! | more octets than a message may have | 413 |
+//! | BYE before the last chunk | what came is forgotten |
+//! | the same offer again | 200, with the same answer |
+//!
+//! Who sends nothing for [`ReceptionTerms::idle`] is sent BYE.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parlance_content::MediaType;
+use parlance_content::multipart::{Limits, Multipart};
+use parlance_msrp::endpoint::{
+    self, Accepts, Description, EndpointConfig, LastAnswer, SuccessReports,
+};
+use parlance_msrp::header::ByteRange;
+use parlance_msrp::negotiate::{self, Terms};
+use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
+use parlance_sip::{HeaderName, Request, ResponseBuilder};
+
+use crate::Cx;
+use crate::media::{Media, MediaError, MediaSession, Security, SessionEvent};
+use crate::session::{Body, Event, Inbox, Invite, LegTerms};
+
+/// How messages are received.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceptionTerms {
+    /// Octets of a message at most: `max-size` of our answer, and 413 beyond it.
+    pub octets_max: u64,
+    /// Who sends nothing for so long is sent BYE.
+    pub idle: Duration,
+    /// Whether the sender is spoken to over TLS.
+    pub security: Security,
+}
+
+/// Why there is no session as the INVITE offers it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unopened {
+    /// There is no MSRP core that takes it.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// What is offered cannot be taken (RFC 3261 §21.4.26).
+    #[error(transparent)]
+    Offer(negotiate::Refusal),
+}
+
+/// The end of a session in which messages come. Dropped: the session ends.
+#[derive(Debug)]
+pub struct Reception {
+    session: MediaSession,
+    offer: Bytes,
+    answer: Bytes,
+    theirs: String,
+    idle: Duration,
+}
+
+/// A whole message.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'a> {
+    /// What its first chunk said.
+    pub description: &'a Description,
+    /// Its content.
+    pub body: &'a Bytes,
+    /// The paths of the session: ours, and the sender's.
+    pub paths: (&'a str, &'a str),
+}
+
+impl Reception {
+    /// Opens the session that an INVITE with this description offers. A message may be of any type
+    /// (§7.3.2.1).
+    ///
+    /// # Errors
+    /// [`Unopened`]; nothing is open then.
+    pub async fn open(
+        media: &Media,
+        offer: Bytes,
+        terms: &ReceptionTerms,
+    ) -> Result<Self, Unopened> {
+        let offered = Sdp::parse(&offer).map_err(|_| negotiate::Refusal::NoMessage);
+        let offered = offered.map_err(Unopened::Offer)?;
+        let any: MediaRanges = "*".parse().unwrap_or_default();
+        let accepts = Accepts {
+            types: any.clone(),
+            wrapped: any.clone(),
+            octets_max: Some(terms.octets_max),
+        };
+        let config = EndpointConfig {
+            success_reports: SuccessReports::ByApplication,
+            last_answer: LastAnswer::ByApplication,
+            held_octets_max: terms.octets_max,
+            incomplete: terms.idle,
+            ..EndpointConfig::new(Arc::new(accepts))
+        };
+        let proto = offered.first_message().and_then(|(_, found)| Some(found.ok()?.proto));
+        let secure = proto.map_or(Some(false), |proto| terms.security.answers(proto));
+        let secure = secure.ok_or(Unopened::Offer(negotiate::Refusal::Scheme))?;
+        let mut session = media.endpoint(secure, config).await?;
+        let declared = Terms {
+            path: vec![session.uri().clone()],
+            accept_types: any,
+            accept_wrapped_types: MediaRanges::default(),
+            sends: Vec::new(),
+            max_size: Some(terms.octets_max),
+            direction: Direction::RecvOnly,
+            msrp_cema: false,
+            chatroom: None,
+            fingerprints: if secure { media.fingerprints() } else { Vec::new() },
+            file: None,
+        };
+        let same_host = |_: &str, _: &str| true;
+        let (answer, agreement) =
+            negotiate::answer(&offered, &declared, 1, &same_host).map_err(Unopened::Offer)?;
+        session.agree(&agreement).await?;
+        let theirs: Vec<_> = agreement.peer_path.iter().map(|uri| uri.as_str()).collect();
+        let answer = answer.to_string().into_bytes().into();
+        Ok(Self { theirs: theirs.join(" "), session, offer, answer, idle: terms.idle })
+    }
+
+    /// Our description, which the 200 carries.
+    pub fn answer(&self) -> &Bytes {
+        &self.answer
+    }
+
+    /// Sends the 200 and takes messages until somebody ends the session, which is over then. What
+    /// `keep` says is the answer to the last chunk of a message: 200 promises that it is durable.
+    pub async fn receive(
+        mut self,
+        cx: &Cx,
+        invite: Invite,
+        response: ResponseBuilder,
+        terms: LegTerms,
+        keep: impl AsyncFn(Arrived<'_>) -> u16,
+    ) {
+        let mut inbox = Inbox::new(cx);
+        let body = Body::sdp(self.answer.clone());
+        let Ok(leg) = invite.accept(response, body, terms, &inbox.address()) else { return };
+        loop {
+            tokio::select! {
+                event = inbox.next() => match event {
+                    Event::Ended(..) => return,
+                    Event::Draining => return leg.end(None),
+                    Event::Offer(_, offer) if offer.request().body_bytes() == self.offer => {
+                        let response = offer.response(200);
+                        offer.accept(response, Body::sdp(self.answer.clone()));
+                    }
+                    // Dropped, an offer is answered 488 and a request 480.
+                    _ => {}
+                },
+                event = self.session.next() => match event {
+                    SessionEvent::Message(event) => self.take(*event, &keep).await,
+                    SessionEvent::Connected => {}
+                    SessionEvent::Lost(_) => return leg.end(None),
+                },
+                () = cx.after(self.idle) => return leg.end(None),
+            }
+        }
+    }
+
+    /// A message came: the role keeps it, and only then is its last chunk answered.
+    async fn take(&self, event: endpoint::Event, keep: &impl AsyncFn(Arrived<'_>) -> u16) {
+        let endpoint::Event::Received { description, body, .. } = event else { return };
+        let paths = (self.session.uri().as_str(), self.theirs.as_str());
+        let code = keep(Arrived { description: &description, body: &body, paths }).await;
+        // A core that is gone answers nothing: the sender's own timer tells him (RFC 4975 §7.2).
+        let _ = self.session.answer(&description.message_id, code).await;
+        if code == 200 && description.success_report {
+            let whole = body.len() as u64;
+            let range = ByteRange { start: 1, end: Some(whole), total: Some(whole) };
+            let _ = self.session.report(&description.message_id, Some(range), 200).await;
+        }
+    }
+}
+
+/// The session description in the body of a request, alone or as a part of it.
+pub fn description_in(request: &Request) -> Option<Bytes> {
+    let content_type = request.field(HeaderName::ContentType)?;
+    let media = MediaType::parse(std::str::from_utf8(content_type).ok()?).ok()?;
+    if media.is("application/sdp") {
+        return Some(request.body_bytes());
+    }
+    if !media.is_multipart() {
+        return None;
+    }
+    let body = Multipart::parse(&media, &request.body_bytes(), &Limits::default()).ok()?;
+    let part = body.parts().iter().find(|part| part.headers.is_type("application/sdp"))?;
+    Some(part.body.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::description_in;
+    use crate::fixture::request;
+
+    #[test]
+    fn the_description_is_found_alone_and_in_a_part() {
+        let found = |head: &str, body: &str| {
+            description_in(&request(&format!("INVITE sip:b@h SIP/2.0\r\n{head}\r\n\r\n{body}")))
+        };
+        let alone = found("Content-Type: application/sdp", "v=0\r\n");
+        assert_eq!(alone.as_deref(), Some(b"v=0\r\n".as_slice()));
+        let parts = "--x\r\nContent-Type: text/plain\r\n\r\nhi\r\n\
+                     --x\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--x--\r\n";
+        let part = found("Content-Type: multipart/mixed;boundary=x", parts);
+        assert_eq!(part.as_deref(), Some(b"v=0".as_slice()));
+        for (head, body) in [
+            ("Content-Type: text/plain", "v=0\r\n"),
+            ("Content-Type: multipart/mixed;boundary=y", parts),
+            ("Subject: x", ""),
+        ] {
+            assert_eq!(found(head, body), None, "{head}");
+        }
+    }
+}
