@@ -19,6 +19,8 @@ mod flow;
 mod isc;
 #[path = "scenario/large.rs"]
 mod large;
+#[path = "scenario/large_to_many.rs"]
+mod large_to_many;
 #[path = "scenario/loss.rs"]
 mod loss;
 #[path = "scenario/nodes.rs"]

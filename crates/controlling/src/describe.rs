@@ -32,7 +32,8 @@ pub(crate) fn read(octets: &[u8]) -> Result<Sdp, Refusal> {
     Sdp::parse(octets).map_err(|_| Refusal::Media(399, "Session description cannot be read"))
 }
 
-fn refused(refusal: negotiate::Refusal) -> Refusal {
+/// A description that cannot be taken.
+pub(crate) fn refused(refusal: negotiate::Refusal) -> Refusal {
     let code = refusal.warning();
     Refusal::Media(code, text(code))
 }

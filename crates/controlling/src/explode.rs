@@ -8,7 +8,7 @@
 //!
 //! Left out: notifications that recipients send about a message to a group go past this server, as
 //! it does not put itself on their way (RFC 5438 §7.2.1); lists that are elsewhere are not
-//! followed; the consent framework (RFC 5360).
+//! followed; asking recipients for their consent (RFC 5360): the operator says who gave it.
 //!
 //! **Invariant:** a 202 is answered only after the store said that the explosion is durable.
 //! **Invariant:** the identifiers of a copy follow from what is kept, so they are the same whenever
@@ -17,24 +17,30 @@
 //! request at a time through.
 
 mod accept;
+mod consent;
 mod copy;
 mod job;
+mod large;
+mod places;
 mod policy;
 mod report;
 mod run;
 #[cfg(test)]
 mod scenario;
+mod session;
 
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parlance_isc::{Cx, Incoming, Marks, Rates, Role, Task};
-use parlance_sip::ListenerId;
+use parlance_isc::{Cx, Incoming, Marks, Media, Rates, Role, Task};
+use parlance_sip::{ListenerId, Method};
 use parlance_store::{ExplosionId, Explosions};
 use tokio::sync::{Notify, watch};
 
+pub use self::consent::ConsentOf;
+use self::places::Places;
 pub use self::policy::ExplodePolicy;
 use crate::{Groups, Policy};
 
@@ -49,6 +55,8 @@ pub struct ExploderSetup {
     pub domains: Vec<String>,
     /// Where copies are sent from.
     pub listener: ListenerId,
+    /// The MSRP cores, for large messages; without them those are refused.
+    pub media: Media,
     /// What is on its way.
     pub explosions: Arc<dyn Explosions>,
 }
@@ -69,6 +77,11 @@ pub(crate) struct Shared {
     started: AtomicBool,
     /// Explosions under way, on all shards.
     running: AtomicUsize,
+    /// Copies on their way, of all explosions.
+    in_flight: Arc<Places>,
+    /// Sessions in which large messages come, and large messages that are being exploded.
+    receptions: Arc<Places>,
+    larges: Arc<Places>,
     /// One of them ended.
     ended: Notify,
     stopping: watch::Sender<bool>,
@@ -87,6 +100,9 @@ impl Exploder {
             rates: Rates::new(),
             started: AtomicBool::new(false),
             running: AtomicUsize::new(0),
+            in_flight: Arc::default(),
+            receptions: Arc::default(),
+            larges: Arc::default(),
             ended: Notify::new(),
             stopping: watch::Sender::new(false),
         }))
@@ -174,10 +190,15 @@ pub struct Exploding {
 }
 
 impl Role for Exploding {
-    /// Serves a MESSAGE to the exploder or to a group. The task lasts until the last copy is
-    /// answered.
+    /// Serves a MESSAGE to the exploder or to a group; the task lasts until the last copy is
+    /// answered. Or the INVITE for a large message to a list or group.
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
-        Box::pin(async move { self.serve(&cx, request).await })
+        Box::pin(async move {
+            match request.request().method() {
+                Method::Invite => self.serve_large(&cx, request).await,
+                _ => self.serve(&cx, request).await,
+            }
+        })
     }
 }
 

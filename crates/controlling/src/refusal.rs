@@ -68,6 +68,8 @@ pub enum Refusal {
     DialogOver,
     /// That dialog is confirmed, and only an early one should be replaced.
     DialogConfirmed,
+    /// These recipients have not agreed to get messages by a list (RFC 5360 §5.9.3).
+    NoConsent(Vec<String>),
 }
 
 impl Refusal {
@@ -101,6 +103,7 @@ impl Refusal {
             Self::NoDialog => "no-dialog",
             Self::DialogOver => "dialog-over",
             Self::DialogConfirmed => "dialog-confirmed",
+            Self::NoConsent(_) => "no-consent",
         }
     }
 }
@@ -141,6 +144,10 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         Refusal::NoDialog => Reply::new(481),
         Refusal::DialogOver => Reply::new(603),
         Refusal::DialogConfirmed => Reply::new(486),
+        Refusal::NoConsent(recipients) => {
+            let missing: Vec<_> = recipients.iter().map(|uri| format!("<{uri}>")).collect();
+            Reply::new(470).with_other("Permission-Missing", missing.join(", "))
+        }
         Refusal::StateNotAllowed => warned(403, &texts.conference_state),
         Refusal::Media(code, text) => {
             Reply::new(488).with(HeaderName::Warning, policy.coded_warning(*code, text))
@@ -157,14 +164,14 @@ mod tests {
     use super::{Refusal, refusal};
     use crate::policy::{AnonymousAnswer, Policy};
 
-    // Covers: CF-005, CF-036, CF-037, CF-038, CF-051, CF-063, CORE-063
+    // Covers: CF-005, CF-013, CF-036, CF-037, CF-038, CF-051, CF-063, CORE-063
     #[test]
     fn refusals_have_their_codes() {
         let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         let many = (Warning, "399 im.ims.test \"102 Too many participants\"");
         #[rustfmt::skip]
-        let table: [Row<'_>; 27] = [
+        let table: [Row<'_>; 28] = [
             (Refusal::Malformed("No list"), 400, &[]),
             (Refusal::UnsupportedBody(&["application/sdp", "a/b"]), 415,
                 &[(Accept, "application/sdp, a/b")]),
@@ -200,6 +207,7 @@ mod tests {
             (Refusal::NoDialog, 481, &[]),
             (Refusal::DialogOver, 603, &[]),
             (Refusal::DialogConfirmed, 486, &[]),
+            (Refusal::NoConsent(vec!["sip:bob@h".into(), "tel:+1".into()]), 470, &[]),
         ];
         for (refused, status, headers) in table {
             let reply = refusal(&refused, &policy);
@@ -207,6 +215,9 @@ mod tests {
             let found: Vec<_> =
                 reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             assert_eq!(found, headers, "{refused:?}");
+            let missing = ("Permission-Missing", "<sip:bob@h>, <tel:+1>".to_owned());
+            let missing = if status == 470 { vec![missing] } else { Vec::new() };
+            assert_eq!(reply.others, missing, "{refused:?}");
             assert!(!matches!(status, 408 | 500..600), "{refused:?}");
         }
         let open = Policy { anonymous_answer: AnonymousAnswer::AnonymityDisallowed, ..policy };

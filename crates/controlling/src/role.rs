@@ -98,7 +98,8 @@ impl Controlling {
         Self { policy: Box::new(policy), hosted: Rc::new(hosted), exploding: None }
     }
 
-    /// Sends a MESSAGE to the exploder or to a group to each recipient; without it, it is refused.
+    /// Sends a MESSAGE to the exploder or to a group, and a large message to the conference factory
+    /// or to a group, to each recipient; without it, they are refused.
     #[must_use]
     pub fn with_exploder(mut self, exploder: &Exploder) -> Self {
         self.exploding = Some(exploder.role(Rc::clone(&self.hosted.groups)));
@@ -129,9 +130,12 @@ impl Controlling {
             }
             _ => return,
         };
-        if service == Service::Group && incoming.decision().mode == Some(Mode::LargeMessageMode) {
-            // A group takes part in conversations; a message to it goes in pager mode.
-            return self.refuse(incoming, &Refusal::NotAllowed, &policy);
+        let is_large = incoming.decision().mode == Some(Mode::LargeMessageMode);
+        if is_large && matches!(service, Service::Group | Service::ConferenceFactory) {
+            return match &self.exploding {
+                Some(exploding) => Box::pin(exploding.serve_large(&cx, incoming)).await,
+                None => self.refuse(incoming, &Refusal::NotAllowed, &policy),
+            };
         }
         match (service, incoming.request().method()) {
             (Service::ConferenceFactory, Method::Invite) => {

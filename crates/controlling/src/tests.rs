@@ -5,7 +5,7 @@ mod administering;
 mod factory;
 mod groups;
 mod leaving;
-mod media;
+pub(crate) mod media;
 mod modifying;
 mod passing;
 mod reconnecting;

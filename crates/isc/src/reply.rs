@@ -13,12 +13,15 @@ pub struct Reply {
     pub reason: Cow<'static, str>,
     /// Further header fields, in order.
     pub headers: Vec<(HeaderName, String)>,
+    /// Behind them those whose name [`HeaderName`] does not know.
+    pub others: Vec<(&'static str, String)>,
 }
 
 impl Reply {
     /// A response with the usual reason phrase and no further headers.
     pub fn new(status: u16) -> Self {
-        Self { status, reason: Cow::Borrowed(reason_phrase(status)), headers: Vec::new() }
+        let (headers, others) = (Vec::new(), Vec::new());
+        Self { status, reason: Cow::Borrowed(reason_phrase(status)), headers, others }
     }
 
     /// The same with another header field.
@@ -28,11 +31,21 @@ impl Reply {
         self
     }
 
+    /// The same with a header field of another name.
+    #[must_use]
+    pub fn with_other(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.others.push((name, value.to_string()));
+        self
+    }
+
     /// Adds the header fields to a response.
     pub(crate) fn add_headers(&self, response: ResponseBuilder) -> ResponseBuilder {
         let add = |response: ResponseBuilder, (name, value): &(HeaderName, String)| {
             response.header(*name, value)
         };
-        self.headers.iter().fold(response, add)
+        let response = self.headers.iter().fold(response, add);
+        self.others.iter().fold(response, |response, (name, value)| {
+            response.octets(name.as_bytes(), value.as_bytes())
+        })
     }
 }

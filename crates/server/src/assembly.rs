@@ -97,7 +97,8 @@ impl Assembly {
         let marks = Marks::new(secret);
         let listener = sending_listener(&plans);
         let shards = queues.len();
-        let conferences = Conferences::new(config, &locals, listener, &marks, &store.explosions);
+        let explosions = &store.explosions;
+        let conferences = Conferences::new(config, &locals, listener, &marks, explosions, &media);
         let served = services(config, &plans, &locals, conferences.as_ref());
         let rules = rules(config, served, &store, &marks, nonce_seed)?;
         let endpoint = endpoint(config, &locals);

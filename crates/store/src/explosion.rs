@@ -113,6 +113,9 @@ pub trait Explosions: Send + Sync {
     /// order. It is recognised for [`EXPLODED_WINDOW`], also when it is finished.
     fn begin(&self, explosion: NewExplosion, most: u64, now: Millis) -> Pending<'_, Begun>;
 
+    /// The explosion of a message that came before, as long as it is recognised.
+    fn known(&self, dedup: DedupKey, now: Millis) -> Pending<'_, Option<ExplosionId>>;
+
     /// Notes what became of the recipient at `place`, a status of SIP. False: the explosion is
     /// finished, or that one was done already.
     fn settle(&self, id: ExplosionId, place: u32, outcome: u16) -> Pending<'_, bool>;

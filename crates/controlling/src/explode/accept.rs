@@ -16,7 +16,7 @@ use parlance_isc::{Cx, Function, Incoming, Rate};
 use parlance_sip::Request;
 use parlance_sip::header::Require;
 use parlance_sip::uri::Aor;
-use parlance_store::{Begun, Explosion, NewExplosion, UserId};
+use parlance_store::{Begun, DedupKey, Explosion, Millis, NewExplosion, UserId};
 
 use super::copy::{Content, Template};
 use super::job::{About, Job, Recipient, deadline, dedup};
@@ -29,6 +29,15 @@ use crate::refusal::{Refusal, refusal};
 
 /// The extension that makes a list of recipients one (RFC 5365 §9).
 const RECIPIENT_LIST_MESSAGE: &str = "recipient-list-message";
+
+/// What a sender uses the function for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// A MESSAGE.
+    Pager,
+    /// A large message.
+    Large,
+}
 
 impl Exploding {
     /// Serves a MESSAGE to the exploder or to a group: checks, keeps, answers, and sends the
@@ -64,18 +73,13 @@ impl Exploding {
         let request = incoming.request();
         let decision = incoming.decision();
         let originator = decision.originator.as_ref().ok_or(Refusal::NotAllowed)?;
-        let wants_report = self.check_service(cx, originator).await?;
+        let wants_report = self.check_service(cx, originator, Use::Pager).await?;
         let body = Body::read(request)?;
         let Function::Controlling(service) = decision.role else {
             return Err(Refusal::NotAllowed);
         };
-        let (recipients, is_group) = match service {
-            Service::Group => (self.members(cx, request, &body, originator, policy).await?, true),
-            _ => (listed(request, &body, originator, policy)?, false),
-        };
-        if recipients.is_empty() {
-            return Err(Refusal::NobodyThere);
-        }
+        let is_group = service == Service::Group;
+        let recipients = self.recipients(cx, request, &body, originator, is_group, policy).await?;
         let content = Content::of(request, &body).ok_or(Refusal::Malformed("No message"))?;
         if content.octets() > policy.explode.content_octets_max as usize {
             return Err(Refusal::TooLarge(policy.explode.content_octets_max));
@@ -84,6 +88,10 @@ impl Exploding {
         let deadline = deadline(request, now);
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Refusal::Expired);
+        }
+        let dedup = dedup(originator.address.as_str(), request);
+        if self.is_known(dedup, now).await? {
+            return Ok(None);
         }
         self.check_rate(cx, originator, recipients.len(), policy)?;
         let template = Template {
@@ -103,10 +111,11 @@ impl Exploding {
             is_group,
             notify: wants_notifications(&template),
             report: wants_report,
+            ..About::default()
         };
         let give_up = now + Duration::from_secs(policy.explode.give_up_s.into());
         let new = NewExplosion {
-            dedup: dedup(originator.address.as_str(), request),
+            dedup,
             received: now,
             expires: deadline.map_or(give_up, |deadline| deadline.min(give_up)),
             seed: seed(cx),
@@ -116,7 +125,40 @@ impl Exploding {
         self.begin(cx, new, policy).await
     }
 
-    async fn begin(
+    /// To whom a MESSAGE to a group, or with a list, goes.
+    async fn recipients(
+        &self,
+        cx: &Cx,
+        request: &Request,
+        body: &Body,
+        originator: &Originator,
+        is_group: bool,
+        policy: &Policy,
+    ) -> Result<Vec<Invitee>, Refusal> {
+        let recipients = match is_group {
+            true => self.members(cx, request, body, originator, policy, Use::Pager).await?,
+            false => listed(request, body, originator, policy)?,
+        };
+        if recipients.is_empty() {
+            return Err(Refusal::NobodyThere);
+        }
+        if !is_group {
+            let names = service_names(originator, request);
+            self.check_consent(cx, &names, &recipients, &policy.explode).await?;
+        }
+        Ok(recipients)
+    }
+
+    /// Whether the message came before and is recognised: it costs its sender nothing.
+    pub(super) async fn is_known(&self, dedup: DedupKey, now: Millis) -> Result<bool, Refusal> {
+        let known = self.exploder.0.setup.explosions.known(dedup, now).await;
+        known.map(|known| known.is_some()).map_err(|error| {
+            tracing::warn!(%error, "whether a message to many came before cannot be read");
+            Refusal::Unavailable
+        })
+    }
+
+    pub(super) async fn begin(
         &self,
         cx: &Cx,
         new: NewExplosion,
@@ -146,26 +188,36 @@ impl Exploding {
 
     /// Whether the sender may use the service, as far as he is a user here; says whether he wants
     /// to be told how it went.
-    async fn check_service(&self, cx: &Cx, originator: &Originator) -> Result<bool, Refusal> {
+    pub(super) async fn check_service(
+        &self,
+        cx: &Cx,
+        originator: &Originator,
+        used: Use,
+    ) -> Result<bool, Refusal> {
         let node = cx.node();
         let known =
             look_up(&*node.profiles, &*node.registrations, &originator.address, cx.now()).await;
         let known = known.map_err(|_| Refusal::Unavailable)?;
         let Some(profile) = known.profile() else { return Ok(false) };
-        if profile.barred || !profile.provisioned || !profile.rights.pager {
+        let granted = match used {
+            Use::Pager => profile.rights.pager,
+            Use::Large => profile.rights.large,
+        };
+        if profile.barred || !profile.provisioned || !granted {
             return Err(Refusal::NotAllowed);
         }
         Ok(profile.explosion_reports)
     }
 
     /// The members of the group the request is addressed to, without the sender.
-    async fn members(
+    pub(super) async fn members(
         &self,
         cx: &Cx,
         request: &Request,
         body: &Body,
         originator: &Originator,
         policy: &Policy,
+        used: Use,
     ) -> Result<Vec<Invitee>, Refusal> {
         if !body.lists.is_empty() {
             return Err(Refusal::Malformed("A group takes no list"));
@@ -183,6 +235,8 @@ impl Exploding {
         match rights {
             rights if rights.blocked => return Err(Refusal::Blocked),
             rights if !rights.join => return Err(Refusal::NotMember),
+            // It is a session that he begins (§7.4.1.3).
+            rights if used == Use::Large && !rights.initiate => return Err(Refusal::NotAllowed),
             rights if anonymous && !rights.anonymity => return Err(Refusal::Anonymous),
             _ => {}
         }
@@ -190,7 +244,7 @@ impl Exploding {
         others.map(|member| Invitee::new(&member.uri)).collect()
     }
 
-    fn check_rate(
+    pub(super) fn check_rate(
         &self,
         cx: &Cx,
         originator: &Originator,
@@ -207,7 +261,7 @@ impl Exploding {
 
     /// The recipients as they are kept. A hosted group among them gets nothing: groups do not
     /// nest (OMA-AD-SIMPLE_IM §5.3.2.1.3).
-    async fn records(&self, recipients: Vec<Invitee>) -> Result<Vec<String>, Refusal> {
+    pub(super) async fn records(&self, recipients: Vec<Invitee>) -> Result<Vec<String>, Refusal> {
         let mut records = Vec::with_capacity(recipients.len());
         for Invitee { address, uri, headers, .. } in recipients {
             let group = self.groups.group(&address).await.map_err(|_| Refusal::Unavailable)?;
@@ -237,13 +291,32 @@ fn listed(
     invitees(&body.lists, &names(originator), policy.adhoc_group_size_max as usize)
 }
 
+/// The same for an INVITE (CF-004): without a list there is nobody the message could go to.
+pub(super) fn listed_for_invite(
+    body: &Body,
+    originator: &Originator,
+    policy: &Policy,
+) -> Result<Vec<Invitee>, Refusal> {
+    if body.lists.is_empty() {
+        return Err(Refusal::Malformed("A large message goes to users or groups"));
+    }
+    invitees(&body.lists, &names(originator), policy.adhoc_group_size_max as usize)
+}
+
+/// Who sends to the recipients of a list: its sender, and the service that he uses.
+pub(super) fn service_names(originator: &Originator, request: &Request) -> Vec<Aor> {
+    let mut names = names(originator);
+    names.extend(request.uri().and_then(|uri| Aor::from_uri(&uri)));
+    names
+}
+
 fn names(originator: &Originator) -> Vec<Aor> {
     let alias = originator.alias.iter().cloned();
     std::iter::once(originator.address.clone()).chain(alias).collect()
 }
 
 /// Whether the sender of a `message/cpim` asks to be notified of failures (RFC 5438 §6.2).
-fn wants_notifications(template: &Request) -> bool {
+pub(super) fn wants_notifications(template: &Request) -> bool {
     cpim_of(template).is_some_and(|cpim| Asked::of(&cpim).negative_delivery)
 }
 
@@ -264,7 +337,7 @@ pub(super) fn cpim_of(template: &Request) -> Option<Cpim> {
     if part.headers.is_type("message/cpim") { read(&part.body) } else { None }
 }
 
-fn seed(cx: &Cx) -> [u8; 16] {
+pub(super) fn seed(cx: &Cx) -> [u8; 16] {
     let mut seed = [0; 16];
     let words = [cx.random(), cx.random()].map(u64::to_be_bytes);
     seed.iter_mut().zip(words.as_flattened()).for_each(|(octet, from)| *octet = *from);

@@ -7,18 +7,24 @@ use parlance_content::resource_lists::{
 };
 use parlance_isc::trust::Originator;
 use parlance_isc::{Cx, MAX_FORWARDS, Way};
+use parlance_msrp::endpoint::Description;
 use parlance_sip::header::{
     Authorization, Encode, From, Header, NameAddr, Params, Privacy, ProxyAuthorization, SIP_IM,
+    SIP_IM_LARGE_MESSAGE,
 };
-use parlance_sip::{HeaderName, Request, RequestBuilder};
+use parlance_sip::sdp::Sdp;
+use parlance_sip::{HeaderName, Method, Request, RequestBuilder};
 
 use super::job::{About, Ids, Recipient};
 use crate::caller;
-use crate::list::{Body, Invitee};
+use crate::list::{self, Body, Invitee};
 use crate::policy::Policy;
 
 /// `Max-Breadth` of a request that nobody sent on yet (RFC 5393 §5.3.3).
 const MAX_BREADTH: u32 = 60;
+
+/// Octets that each copy has of its own: Request-URI, Via, To, Call-ID and the like.
+pub(super) const OWN_OCTETS: usize = 350;
 
 /// Says to others of this domain that a copy is one (`isc` refuses it where groups would nest).
 const EXPLODED: &[u8] = b"P-IM-Exploded";
@@ -108,6 +114,21 @@ impl Content {
         }
     }
 
+    /// That of a message which came over MSRP. Its content is binary there (RFC 4975 §7.1.1).
+    pub(super) fn of_send(description: &Description, body: &Bytes) -> Self {
+        let mut fields = vec![("Content-Type".to_owned(), description.content_type.to_string())];
+        let lines = description.headers.split(|octet| *octet == b'\n');
+        fields.extend(lines.filter_map(|line| {
+            let (name, value) = text(line)?.split_once(':')?;
+            let lower = name.trim().to_ascii_lowercase();
+            let describes = lower.starts_with("content-")
+                && !["content-type", "content-length", "content-transfer-encoding"]
+                    .contains(&lower.as_str());
+            describes.then(|| (name.trim().to_owned(), value.trim().to_owned()))
+        }));
+        Self { fields, body: body.clone(), parts: Vec::new() }
+    }
+
     /// How large it is, the framing of parts not counted.
     pub(super) fn octets(&self) -> usize {
         self.body.len() + self.parts.iter().map(|part| part.body.len()).sum::<usize>()
@@ -120,9 +141,7 @@ impl Content {
             if parts.is_empty() {
                 parts.push(self.as_part());
             }
-            let mut part = NewPart::new(MEDIA_TYPE, history.to_owned());
-            part.content_disposition = Some(format!("{RECIPIENT_LIST_HISTORY}; handling=optional"));
-            parts.push(part);
+            parts.push(of_list(history));
         }
         if parts.is_empty() {
             return Some((self.fields.clone(), self.body.clone()));
@@ -171,21 +190,25 @@ impl Template<'_> {
     ) -> Option<Request> {
         let history = self.policy.list_history.then(|| history(recipients)).flatten();
         if let Some(history) = history {
-            let with = self.with_content(&content, Some(&history), seed)?;
+            let with = self.with_content(&content, Some(&history), SIP_IM, seed)?;
             let room = self.policy.explode.copy_octets_max as usize;
-            // Request-URI, Via, To, Call-ID and what else each copy has of its own.
-            const OWN_OCTETS: usize = 350;
             if with.bytes().len() + OWN_OCTETS <= room {
                 return Some(with);
             }
         }
-        self.with_content(&content, None, seed)
+        self.with_content(&content, None, SIP_IM, seed)
+    }
+
+    /// The same for a message that goes in sessions, whose INVITEs tell of the other recipients.
+    pub(super) fn build_large(&self, content: &Content, seed: &str) -> Option<Request> {
+        self.with_content(content, None, SIP_IM_LARGE_MESSAGE, seed)
     }
 
     fn with_content(
         &self,
         content: &Content,
         history: Option<&str>,
+        tag: &str,
         seed: &str,
     ) -> Option<Request> {
         let request = self.request;
@@ -196,14 +219,16 @@ impl Template<'_> {
         for (name, value) in self.asserted() {
             template = template.octets(name.as_str().as_bytes(), &value);
         }
+        // Of an INVITE it says that a large message comes, which may go on as a small one.
+        let is_invite = request.method() == Method::Invite;
         for (name, written, value) in request.fields() {
-            if is_said(name, written) {
+            if is_said(name, written) && !(is_invite && name == HeaderName::AcceptContact) {
                 let full = name.as_str().as_bytes();
                 template = template.octets(if full.is_empty() { written } else { full }, value);
             }
         }
-        if !request.has(HeaderName::AcceptContact) {
-            let tag = format_args!("*;{SIP_IM};require;explicit").to_string();
+        if is_invite || !request.has(HeaderName::AcceptContact) {
+            let tag = format!("*;{tag};require;explicit");
             template = template.header(HeaderName::AcceptContact, tag);
         }
         for (name, value) in self.foreign_credentials() {
@@ -260,7 +285,7 @@ fn sender(request: &Request) -> Option<Vec<u8>> {
 }
 
 /// The list of those who may see one another; `None` when nobody is seen (RFC 5364 §6).
-fn history(recipients: &[Invitee]) -> Option<String> {
+pub(super) fn history(recipients: &[Invitee]) -> Option<String> {
     let recipients: Vec<_> = recipients
         .iter()
         .map(|invitee| resource_lists::Recipient {
@@ -276,6 +301,18 @@ fn history(recipients: &[Invitee]) -> Option<String> {
     resource_lists::history(&recipients).map(|list| list.to_string())
 }
 
+fn of_list(history: &str) -> NewPart {
+    let mut part = NewPart::new(MEDIA_TYPE, history.to_owned());
+    part.content_disposition = Some(format!("{RECIPIENT_LIST_HISTORY}; handling=optional"));
+    part
+}
+
+/// Whether a header field is about the content.
+fn is_about_content(name: &[u8]) -> bool {
+    let starts = name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
+    starts || name.eq_ignore_ascii_case(b"mime-version")
+}
+
 /// What one copy is made of.
 pub(super) struct Copy<'a> {
     pub(super) cx: &'a Cx,
@@ -289,8 +326,32 @@ pub(super) struct Copy<'a> {
 impl Copy<'_> {
     /// The MESSAGE; `None` when a value of it cannot stand in one.
     pub(super) fn build(&self) -> Option<Request> {
+        self.head(Method::Message).build(self.template.body())
+    }
+
+    /// The INVITE to a session in which the message comes; the list of all recipients goes along.
+    /// `None` when a value of it cannot stand in one.
+    pub(super) fn invite(
+        &self,
+        offer: &Sdp,
+        history: Option<&str>,
+        contact: &str,
+    ) -> Option<Request> {
+        let invite = self.head(Method::Invite).header(HeaderName::Contact, contact);
+        let offer = offer.to_string();
+        let Some(history) = history else {
+            return invite.header(HeaderName::ContentType, list::SDP).build(offer.as_bytes());
+        };
+        let parts = Builder::mixed().part(NewPart::new(list::SDP, offer)).part(of_list(history));
+        let body = parts.build(&self.cx.tag()).ok()?;
+        invite.header(HeaderName::ContentType, body.content_type).build(&body.body)
+    }
+
+    /// The header fields; of an INVITE without those about the content.
+    fn head(&self, method: Method<'static>) -> RequestBuilder {
         let Self { recipient, template, .. } = self;
-        let mut copy = RequestBuilder::new("MESSAGE", &recipient.uri)
+        let is_invite = method == Method::Invite;
+        let mut copy = RequestBuilder::new(method, &recipient.uri)
             .header(HeaderName::MaxForwards, MAX_FORWARDS)
             .header(HeaderName::MaxBreadth, MAX_BREADTH);
         if let Some(route) = &self.way.route {
@@ -299,7 +360,7 @@ impl Copy<'_> {
         copy = copy
             .header(HeaderName::To, format_args!("<{}>", recipient.uri))
             .header(HeaderName::CallId, &self.ids.call_id)
-            .header(HeaderName::CSeq, "1 MESSAGE")
+            .header(HeaderName::CSeq, format_args!("1 {}", method.as_str()))
             .header(HeaderName::PChargingVector, charging(self.cx, self.policy))
             .octets(EXPLODED, b"1");
         let own = |name: &[u8]| {
@@ -311,11 +372,14 @@ impl Copy<'_> {
             let full = if full.is_empty() { written } else { full };
             match name {
                 HeaderName::ContentLength => continue,
+                _ if is_invite && is_about_content(full) => continue,
                 HeaderName::PAssertedIdentity if !self.may_assert() => continue,
                 HeaderName::From => {
                     let tagged = [value, b";tag=", self.ids.from_tag.as_bytes()].concat();
                     copy = copy.octets(full, &tagged);
                 }
+                // That a large message comes is not for a list to change.
+                HeaderName::AcceptContact if is_invite => copy = copy.octets(full, value),
                 _ if own(full) => continue,
                 _ => copy = copy.octets(full, value),
             }
@@ -323,7 +387,7 @@ impl Copy<'_> {
         for (name, value) in &recipient.headers {
             copy = copy.octets(name.as_bytes(), value.as_bytes());
         }
-        copy.build(template.body())
+        copy
     }
 
     /// Whether the next hop may learn who the sender is: one of the core may; where a URI alone

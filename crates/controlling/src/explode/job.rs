@@ -30,6 +30,20 @@ pub(super) struct About {
     pub(super) notify: bool,
     /// Whether he wants to be told in the end how it went.
     pub(super) report: bool,
+    /// The description that he offered, when the message goes in sessions: it may say of which file
+    /// it is (RFC 5547).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) offer: Option<String>,
+    /// The list of the recipients as all may see it, for the INVITEs of those sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) history: Option<String>,
+}
+
+impl About {
+    /// Whether each recipient gets the message in a session.
+    pub(super) fn is_large(&self) -> bool {
+        self.offer.is_some()
+    }
 }
 
 /// A recipient.
@@ -109,6 +123,15 @@ impl Ids {
 /// How a message is recognised when it comes again: by who sent it and what RFC 3261 §17.2.3 tells
 /// requests apart by.
 pub(super) fn dedup(originator: &str, request: &Request) -> DedupKey {
+    half(hash(originator, request))
+}
+
+/// The same for a message that came in the session which an INVITE made, by its Message-ID.
+pub(super) fn dedup_of_send(originator: &str, invite: &Request, message_id: &[u8]) -> DedupKey {
+    half(hash(originator, invite).chain_update(message_id))
+}
+
+fn hash(originator: &str, request: &Request) -> Sha256 {
     let from = request.header::<parlance_sip::header::From<'_>>().ok().flatten();
     let tag = from.as_ref().and_then(|from| from.tag()).unwrap_or_default();
     let cseq = request.cseq().map_or(0, |cseq| cseq.number);
@@ -118,6 +141,10 @@ pub(super) fn dedup(originator: &str, request: &Request) -> DedupKey {
         hash.update(part);
     }
     hash.update(cseq.to_be_bytes());
+    hash
+}
+
+fn half(hash: Sha256) -> DedupKey {
     let mut key = DedupKey::default();
     key.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
     key

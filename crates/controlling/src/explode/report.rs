@@ -3,13 +3,14 @@
 //! Who asked in his `message/cpim` for negative delivery notifications gets one for each recipient
 //! of his list that was not reached. Of a group, whose members and their number are not disclosed
 //! to him, he gets one that names nobody (RFC 5438 §8.3). Who wants reports in general is told in
-//! the end how many were reached.
+//! the end how many were reached, and of a list what became of each copy.
 
 use std::collections::BTreeMap;
 
 use parlance_content::date_time;
 use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn};
 use parlance_isc::{Cx, Origin, Way};
+use parlance_sip::message::reason_phrase;
 use parlance_sip::uri::Aor;
 use tokio::sync::oneshot;
 
@@ -20,6 +21,9 @@ use super::job::{About, Ids, Job, Recipient};
 
 /// Numbers what is sent to the sender behind the recipients: notifications from here on down.
 const NOTICES: u32 = u32::MAX;
+
+/// The end of a report that has more recipients than room.
+const CUT: &str = "\r\n...";
 
 /// A body for the sender.
 struct Told {
@@ -54,6 +58,10 @@ impl Exploder {
             let text = text
                 .replace("{delivered}", &delivered.to_string())
                 .replace("{recipients}", &recipients.len().to_string());
+            let mut text = text;
+            if !job.about.is_group {
+                self.add_lines(&mut text, recipients, outcomes);
+            }
             let content_type = "text/plain;charset=utf-8";
             told.push(Told { place: NOTICES, content_type, body: text.into_bytes() });
         }
@@ -75,6 +83,31 @@ impl Exploder {
             let _ = finished.await;
         } else {
             metrics::counter!("parlance_explosion_reports_total", "how" => "lost").increment(1);
+        }
+    }
+
+    /// What became of each copy, those that failed first, as far as there is room.
+    fn add_lines(&self, text: &mut String, recipients: &[String], outcomes: &BTreeMap<u32, u16>) {
+        let policy = self.policy();
+        let (line, room) = (&policy.explode.report_line, policy.explode.content_octets_max);
+        if line.is_empty() {
+            return;
+        }
+        let mut sorted: Vec<_> = outcomes.iter().collect();
+        sorted.sort_by_key(|(_, outcome)| (200..300).contains(*outcome));
+        for (place, outcome) in sorted {
+            let record = usize::try_from(*place).ok().and_then(|place| recipients.get(place));
+            let Some(recipient) = record.and_then(|record| Recipient::read(record)) else {
+                continue;
+            };
+            let status = format!("{outcome} {}", reason_phrase(*outcome));
+            let status = status.trim_end();
+            let line = line.replace("{recipient}", &recipient.uri).replace("{status}", status);
+            if text.len() + line.len() + 2 * CUT.len() > room as usize {
+                return text.push_str(CUT);
+            }
+            text.push_str("\r\n");
+            text.push_str(&line);
         }
     }
 

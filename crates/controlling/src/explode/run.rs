@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::copy::Copy;
 use super::job::{Ids, Job, Recipient};
+use super::places::Place;
 use super::{Exploder, Running};
 
 /// How long a store or a shard that has no time is left alone.
@@ -18,11 +19,11 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// How often a copy that could not leave is tried again: a lane may be full, or a connection be
 /// made. Each pause is twice the one before.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 
 /// The statuses that stand for what is none: nobody answered; nobody could be reached.
-const NO_ANSWER: u16 = 408;
-const UNREACHABLE: u16 = 503;
+pub(super) const NO_ANSWER: u16 = 408;
+pub(super) const UNREACHABLE: u16 = 503;
 /// Of a recipient to whom nothing was sent, as it is too late.
 const TOO_LATE: u16 = 480;
 /// Of a group among the recipients.
@@ -30,16 +31,21 @@ const NESTED: u16 = 403;
 
 /// A copy that is to be sent, as it goes to the shard of its recipient.
 #[derive(Clone)]
-struct Errand {
-    exploder: Exploder,
+pub(super) struct Errand {
+    pub(super) exploder: Exploder,
     id: ExplosionId,
-    place: u32,
-    job: Arc<Job>,
-    recipient: Recipient,
-    seed: [u8; 16],
-    expires: Millis,
-    done: mpsc::Sender<(u32, u16)>,
+    pub(super) place: u32,
+    pub(super) job: Arc<Job>,
+    pub(super) recipient: Recipient,
+    pub(super) seed: [u8; 16],
+    pub(super) expires: Millis,
+    done: mpsc::Sender<Done>,
+    /// Its place among all copies on their way.
+    _place: Arc<Place>,
 }
+
+/// A recipient, and what became of the copy; `None`: it is left to the next start.
+type Done = (u32, Option<u16>);
 
 impl Exploder {
     /// Sends the copies that are not done, tells the sender how it went, and ends the explosion.
@@ -50,6 +56,7 @@ impl Exploder {
             tracing::error!(id = id.0, "what is kept of an explosion cannot be read");
             return self.finish(cx, id).await;
         };
+        let _large = job.about.is_large().then(|| self.0.larges.take_anyway());
         let outstanding = self.policy().explode.outstanding_max.max(1) as usize;
         let (done, mut finished) = mpsc::channel(outstanding);
         let mut in_flight = 0;
@@ -61,6 +68,8 @@ impl Exploder {
             if in_flight >= outstanding {
                 in_flight -= receive(&mut finished, &mut outcomes).await;
             }
+            let most = || self.policy().explode.in_flight_max as usize;
+            let in_flight_place = Arc::new(self.0.in_flight.wait(most).await);
             if self.is_stopping() {
                 break;
             }
@@ -74,6 +83,7 @@ impl Exploder {
                 seed,
                 expires,
                 done: done.clone(),
+                _place: in_flight_place,
             };
             errand.dispatch(cx).await;
             in_flight += 1;
@@ -100,11 +110,8 @@ impl Exploder {
 }
 
 /// Waits for one copy to be done.
-async fn receive(
-    finished: &mut mpsc::Receiver<(u32, u16)>,
-    outcomes: &mut BTreeMap<u32, u16>,
-) -> usize {
-    if let Some((place, outcome)) = finished.recv().await {
+async fn receive(finished: &mut mpsc::Receiver<Done>, outcomes: &mut BTreeMap<u32, u16>) -> usize {
+    if let Some((place, Some(outcome))) = finished.recv().await {
         outcomes.insert(place, outcome);
     }
     1
@@ -127,7 +134,10 @@ impl Errand {
     }
 
     async fn go(self, cx: &Cx) {
-        let outcome = self.send(cx).await;
+        let Some(outcome) = self.send(cx).await else {
+            let _ = self.done.send((self.place, None)).await;
+            return;
+        };
         let how = if (200..300).contains(&outcome) { "delivered" } else { "failed" };
         metrics::counter!("parlance_exploded_total", "how" => how).increment(1);
         let explosions = &self.exploder.0.setup.explosions;
@@ -139,20 +149,28 @@ impl Errand {
             cx.after(RETRY).await;
         }
         // The receiver may have gone with its shard.
-        let _ = self.done.send((self.place, outcome)).await;
+        let _ = self.done.send((self.place, Some(outcome))).await;
     }
 
-    /// Sends the copy; a status of SIP says what became of it.
-    async fn send(&self, cx: &Cx) -> u16 {
-        let setup = &self.exploder.0.setup;
+    /// Sends the copy; a status of SIP says what became of it. `None`: the server stops, and the
+    /// next start sends it.
+    async fn send(&self, cx: &Cx) -> Option<u16> {
         if self.recipient.nested {
-            return NESTED;
+            return Some(NESTED);
         }
         if self.expires <= cx.now() {
-            return TOO_LATE;
+            return Some(TOO_LATE);
         }
-        let Ok(address) = Aor::parse(&self.recipient.uri) else { return UNREACHABLE };
-        let way = Way::to(cx, &address, &self.recipient.uri, setup.listener).await;
+        let Ok(address) = Aor::parse(&self.recipient.uri) else { return Some(UNREACHABLE) };
+        if self.job.about.is_large() {
+            return self.send_large(cx, &address).await;
+        }
+        Some(self.send_message(cx, &address).await)
+    }
+
+    async fn send_message(&self, cx: &Cx, address: &Aor) -> u16 {
+        let setup = &self.exploder.0.setup;
+        let way = Way::to(cx, address, &self.recipient.uri, setup.listener).await;
         let Some(way) = way else { return UNREACHABLE };
         let domain = setup.domains.first().map_or("localhost", String::as_str);
         let ids = Ids::of(&self.seed, self.place, domain);

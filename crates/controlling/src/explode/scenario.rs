@@ -2,6 +2,8 @@
 
 mod copies;
 mod crash;
+mod flight;
+mod large;
 mod refused;
 mod told;
 
@@ -25,8 +27,8 @@ use parlance_isc::{
 use parlance_sip::message::Limits;
 use parlance_sip::uri::Aor;
 use parlance_sip::{
-    ClientKey, Endpoint, EndpointConfig, HeaderName, ListenerId, Message, Request, Response,
-    ResponseBuilder, Source, Target, Transport,
+    ClientKey, Endpoint, EndpointConfig, HeaderName, ListenerId, Message, Method, Request,
+    Response, ResponseBuilder, Source, Target, Transport,
 };
 use parlance_store::{ExplosionId, Explosions, Memory, Millis, Profile, Profiles, Store};
 use tokio::sync::mpsc;
@@ -35,12 +37,14 @@ use tokio::time::Instant;
 
 use super::{Exploder, ExploderSetup};
 use crate::groups::tests::document;
+use crate::tests::media::Core;
 use crate::{Group, Groups, GroupsUnavailable, Policy};
 
 /// 2006-03-01T10:15:30Z: when every story begins.
 const T0: Millis = Millis(1_141_208_130_000);
 const ALICE: &str = "sip:alice@ims.test";
 const EXPLODER: &str = "sip:im-exploder@ims.test";
+const FACTORY: &str = "sip:im-conf@ims.test";
 const CHESS: &str = "sip:chess@ims.test";
 
 /// What the other side does with a request.
@@ -50,6 +54,8 @@ enum Answer {
     After(u64, u16),
     Never,
     Unreachable,
+    /// Another final response: that of an INVITE which opens a session, or one with a Contact.
+    With(u16, &'static str),
 }
 
 type Script = Box<dyn FnMut(&Request) -> Answer>;
@@ -109,22 +115,36 @@ impl Wire for Network {
         let at = Instant::now().duration_since(self.began);
         let sent = Sent { at, request: request.clone() };
         // A retransmission is not told to the story; the answer it gets is on its way.
-        if !self.branches.borrow_mut().insert(sent.branch()) {
+        let transaction = format!("{} {}", request.method().as_str(), sent.branch());
+        if !self.branches.borrow_mut().insert(transaction.clone()) {
+            return true;
+        }
+        if request.method() == Method::Ack {
             return true;
         }
         let answer = (self.script.borrow_mut())(&request);
         if matches!(answer, Answer::Unreachable) {
-            self.branches.borrow_mut().remove(&sent.branch());
+            self.branches.borrow_mut().remove(&transaction);
             return false;
         }
         self.sent.borrow_mut().push(sent);
-        let (wait, status) = match answer {
-            Answer::Now(status) => (0, status),
-            Answer::After(seconds, status) => (seconds, status),
+        let (wait, status, contact) = match answer {
+            Answer::Now(status) => (0, status, None),
+            Answer::After(seconds, status) => (seconds, status, None),
+            Answer::With(status, contact) => (0, status, Some(contact)),
             Answer::Never | Answer::Unreachable => return true,
         };
         let wait = Duration::from_secs(wait);
-        let response = ResponseBuilder::new(&request, status, "remote").build();
+        let mut response = ResponseBuilder::new(&request, status, "remote");
+        let mut body = String::new();
+        if let Some(contact) = contact {
+            response = response.header(HeaderName::Contact, contact);
+            if status < 300 {
+                response = response.header(HeaderName::ContentType, "application/sdp");
+                body = large::sdp("bob", "recvonly");
+            }
+        }
+        let response = response.with_body(body.as_bytes());
         let input = received(target.listener, response, Instant::now() + wait);
         let queue = self.queue.clone();
         tokio::task::spawn_local(async move {
@@ -223,6 +243,7 @@ struct World {
     exploder: Exploder,
     store: Arc<Memory>,
     network: Rc<Network>,
+    core: Core,
     calls: Cell<u32>,
 }
 
@@ -238,7 +259,7 @@ impl World {
             branches: RefCell::default(),
         });
         let store = Store::of(Arc::clone(&runs.store));
-        let marks = Marks::new([9; 32]);
+        let (marks, core) = (Marks::new([9; 32]), Core::new());
         let rules = Arc::new(rules(&store, &marks));
         let policy = Arc::new(runs.policy.clone());
         let setup = ExploderSetup {
@@ -246,6 +267,7 @@ impl World {
             domains: vec!["ims.test".into()],
             listener: ListenerId(0),
             explosions: runs.store.clone(),
+            media: core.media(),
         };
         let exploder = Exploder::new(move || Arc::clone(&policy), setup);
         let members = ["sip:alice@ims.test", "sip:bob@home2.test", "sip:carol@ims.test"];
@@ -267,7 +289,8 @@ impl World {
         let cx = shard.cx();
         tokio::task::spawn_local(shard.run(inputs));
         exploder.start(&cx);
-        World { exploder, store: Arc::clone(&runs.store), network, calls: Cell::new(0) }
+        let (store, calls) = (Arc::clone(&runs.store), Cell::new(0));
+        World { exploder, store, network, core, calls }
     }
 
     /// From now on requests are answered so.
@@ -297,9 +320,7 @@ impl World {
     /// Gives a request of the S-CSCF to the server; its answer a moment later.
     async fn give(&self, text: &str) -> Response {
         let before = self.network.answers.borrow().len();
-        let bytes = Bytes::copy_from_slice(text.as_bytes());
-        let input = received(ListenerId(0), bytes, Instant::now());
-        self.network.queue.send(input).await.expect("the shard runs");
+        self.tell(text).await;
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(1)).await;
             if let Some(answer) = self.network.answers.borrow().get(before) {
@@ -307,6 +328,13 @@ impl World {
             }
         }
         panic!("no answer to {text}");
+    }
+
+    /// Gives a message of the S-CSCF to the server.
+    async fn tell(&self, text: &str) {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let input = received(ListenerId(0), bytes, Instant::now());
+        self.network.queue.send(input).await.expect("the shard runs");
     }
 
     /// Alice sends a message of a call of its own.
@@ -422,6 +450,7 @@ fn rules(store: &Store, marks: &Marks) -> Rules {
     services.running.controlling = true;
     let aor = |text: &str| text.parse::<Aor>().expect("an address");
     services.identity(aor(EXPLODER), Service::Exploder);
+    services.identity(aor(FACTORY), Service::ConferenceFactory);
     for group in [CHESS, "sip:lonely@ims.test", "sip:nobody@ims.test"] {
         services.identity(aor(group), Service::Group);
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
+use parlance_isc::Cx;
 use parlance_isc::media::RoomFailure;
 use parlance_isc::session::{Body, Inbox, Invite, Lost};
-use parlance_isc::{Cx, Mode};
 use parlance_sip::HeaderName;
 use parlance_sip::uri::Aor;
 
@@ -65,9 +65,6 @@ pub(crate) async fn ad_hoc(
     policy: &Policy,
 ) -> Result<Beginning, Refusal> {
     let caller = caller_of(invite)?;
-    if invite.decision().mode == Some(Mode::LargeMessageMode) {
-        return Err(Refusal::Malformed("A large message goes to users or groups"));
-    }
     replace::none_here(invite.request())?;
     let body = read(invite)?;
     let max = usize::try_from(policy.adhoc_group_size_max).unwrap_or(usize::MAX);

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 /// The core.
 #[derive(Clone)]
-pub(super) struct Core(Arc<Shared>);
+pub(crate) struct Core(Arc<Shared>);
 
 struct Shared {
     waiting: Mutex<Vec<Command>>,
@@ -103,7 +103,7 @@ impl fmt::Debug for Shared {
 }
 
 impl Core {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut seed = 7_u64;
         let entropy = Box::new(move || {
             seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -116,47 +116,47 @@ impl Core {
     }
 
     /// The handle of the role; `plain.test` is spoken to without TLS, `both.test` as it likes.
-    pub(super) fn media(&self) -> Media {
+    pub(crate) fn media(&self) -> Media {
         let domains = vec![("both.test".into(), Security::Prefer)];
         let rules = TlsRules { default: Security::Off, domains };
         Media::new(Arc::clone(&self.0) as Arc<dyn MediaCores>, rules)
     }
 
     /// The mailbox of the core is full from now on, or not any more.
-    pub(super) fn set_busy(&self, busy: bool) {
+    pub(crate) fn set_busy(&self, busy: bool) {
         *self.0.busy.lock().unwrap() = busy;
     }
 
     /// Sessions, and those who take their events.
-    pub(super) fn load(&self) -> (usize, usize) {
+    pub(crate) fn load(&self) -> (usize, usize) {
         let inside = self.0.inside.lock().unwrap();
         (inside.node.load().1, inside.sinks.0.len())
     }
 
     /// Somebody connects.
-    pub(super) fn accept(&self) -> ConnectionId {
+    pub(crate) fn accept(&self) -> ConnectionId {
         self.at(|node| node.accept(Instant::now().into_std(), peer()))
     }
 
     /// The connections that the server has begun to make since it was asked last.
-    pub(super) fn wanted(&self) -> Vec<ConnectionId> {
+    pub(crate) fn wanted(&self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.0.inside.lock().unwrap().wanted)
     }
 
     /// A connection that the server makes stands.
-    pub(super) fn connected(&self, connection: ConnectionId) {
+    pub(crate) fn connected(&self, connection: ConnectionId) {
         let input = Input::Connected { connection, peer: peer() };
         self.at(|node| node.handle_input(Instant::now().into_std(), input));
     }
 
     /// Nobody listens where the server connects to.
-    pub(super) fn unreachable(&self, connection: ConnectionId) {
+    pub(crate) fn unreachable(&self, connection: ConnectionId) {
         let input = Input::ConnectFailed { connection, error: ConnectError::Unreachable };
         self.at(|node| node.handle_input(Instant::now().into_std(), input));
     }
 
     /// Octets come; what is written on the connection until then.
-    pub(super) fn octets(&self, connection: ConnectionId, octets: &str) -> String {
+    pub(crate) fn octets(&self, connection: ConnectionId, octets: &str) -> String {
         self.at(|node| {
             let octets = Bytes::copy_from_slice(octets.as_bytes());
             let input = Input::Octets { connection, octets: &octets };
@@ -166,7 +166,7 @@ impl Core {
     }
 
     /// What is written on a connection.
-    pub(super) fn written(&self, connection: ConnectionId) -> String {
+    pub(crate) fn written(&self, connection: ConnectionId) -> String {
         self.at(|node| {
             let Some(outbound) = node.outbound(connection) else { return String::new() };
             let written = outbound.copy_to_bytes(outbound.remaining()).to_vec();
@@ -175,7 +175,7 @@ impl Core {
     }
 
     /// A connection is gone.
-    pub(super) fn lose(&self, connection: ConnectionId) {
+    pub(crate) fn lose(&self, connection: ConnectionId) {
         let lost = Input::Lost { connection };
         self.at(|node| node.handle_input(Instant::now().into_std(), lost));
     }

@@ -19,12 +19,10 @@ pub(super) fn refusal(request: &Request, facts: &Facts<'_>) -> Option<Refusal> {
     if facts.origin == Some(Origin::Controlling) {
         return Some(Refusal::Loop);
     }
+    let marked = || facts.peer.is_inside() && request.named(EXPLODED).is_some();
     let is_nested = match request.method() {
-        Method::Invite => feature::is_focus(request),
-        Method::Message => {
-            let marked = facts.peer.is_inside() && request.named(EXPLODED).is_some();
-            marked || has_list_history(request)
-        }
+        Method::Invite => feature::is_focus(request) || marked(),
+        Method::Message => marked() || has_list_history(request),
         _ => false,
     };
     is_nested.then_some(Refusal::NestedGroup)

@@ -393,6 +393,8 @@ fn groups_are_not_nested() {
     assert_eq!(world.role(&alice("INVITE", "sip:im-group-1@ims.test", &focus)), nested);
     assert_eq!(world.role(&with_body(EXPLODER)), nested);
     assert_eq!(world.role(&alice("MESSAGE", EXPLODER, "P-IM-Exploded: 1")), nested);
+    let marked = alice("INVITE", "sip:im-group-1@ims.test", "P-IM-Exploded: 1");
+    assert_eq!(world.role(&marked), nested);
     // The same to a user is normal.
     assert_eq!(world.role(&with_body("sip:bob@ims.test")), Function::Participating(Originating));
     let invite = alice("INVITE", "sip:bob@ims.test", &focus);

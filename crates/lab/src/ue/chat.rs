@@ -57,6 +57,12 @@ impl Ue {
         live.map(|inner| Chat { ue: self.clone(), inner: Rc::clone(inner) }).collect()
     }
 
+    /// Everything that was heard over MSRP, in sessions that have ended as well, oldest session
+    /// first.
+    pub fn heard(&self) -> Vec<Said> {
+        self.0.borrow().chats.iter().flat_map(|chat| chat.session.said()).collect()
+    }
+
     /// Reads no MSRP from now on, or goes on.
     pub fn deafen(&self, deaf: bool) {
         if let Some(client) = &self.0.borrow().msrp {

@@ -36,6 +36,7 @@ impl Conferences {
         listener: ListenerId,
         marks: &Marks,
         explosions: &Arc<dyn Explosions>,
+        media: &Media,
     ) -> Option<Self> {
         let section = &config.controlling;
         if !section.enabled {
@@ -50,6 +51,7 @@ impl Conferences {
             domains: config.sip.domains.clone(),
             listener,
             explosions: Arc::clone(explosions),
+            media: media.clone(),
         };
         let in_force = Arc::clone(&policy);
         let conferences = Self {

@@ -1,13 +1,14 @@
 //! `[explode]`: one message to many.
 
-use parlance_controlling::explode::ExplodePolicy;
+use parlance_controlling::explode::{ConsentOf, ExplodePolicy};
 use parlance_sip::uri::Aor;
 
-use super::section::section;
+use super::section::{Setting, leaf, read_leaf, section};
 use super::{Controlling, Mistakes, Sip};
 
 section! {
-    /// The exploder: a MESSAGE to a list (RFC 5365) or to a group becomes one to each recipient. It
+    /// The exploder: a MESSAGE to a list (RFC 5365) or to a group becomes one to each recipient, as
+    /// does a large message over MSRP to a list at the conference factory or to a group. It
     /// runs where `[controlling]` is enabled; how long a list may be is said there. Read again on
     /// SIGHUP, but for the URI; a message that is on its way keeps what it began with.
     pub struct Explode {
@@ -16,6 +17,9 @@ section! {
         pub uri: Option<String> = None, example "\"sip:im-exploder@ims.test\"";
         /// Copies of one message that are on their way at once.
         pub outstanding_max: u32 = 50, in 1..=1_000;
+        /// Copies of all messages that are on their way at once, on the whole server. Further ones
+        /// wait; a copy waits no longer than its message lives.
+        pub in_flight_max: u32 = 2_000, in 1..=100_000;
         /// Messages that are being exploded at once. One more is answered 480 with Retry-After.
         pub explosions_max: u32 = 1_000, in 1..=1_000_000;
         /// Copies a second that one user may have sent for long; 0 for no limit. Beyond it his
@@ -28,30 +32,69 @@ section! {
         /// Octets of a copy beyond which the list of the other recipients is left out; raise it
         /// where the core is TCP throughout (RFC 3428 §8).
         pub copy_octets_max: u32 = 1_300, in 0..=262_144;
+        /// Octets of a large message at most, which comes over MSRP. More is answered 403 when the
+        /// INVITE says so, else the chunk that is too much is answered 413.
+        pub large_octets_max: u32 = 1_048_576, in 1..=3_000_000;
+        /// Sessions in which large messages come at once, and large messages that are being
+        /// exploded at once: with `large_octets_max` it bounds their memory. One more session is
+        /// answered 480 with Retry-After, one more message 413.
+        pub large_max: u32 = 100, in 1..=100_000;
+        /// After how many seconds without a message a session for one is ended with BYE.
+        pub large_idle_s: u32 = 60, in 1..=3_600;
+        /// In how many seconds a recipient who accepted a large message must have all of it; later
+        /// it counts as not delivered.
+        pub large_transfer_s: u32 = 600, in 1..=86_400;
+        /// Whether what came over MSRP goes as a MESSAGE when it is small enough for one
+        /// (`content_octets_max`, `copy_octets_max`); otherwise always over MSRP.
+        pub large_as_message: bool = true;
         /// After how many seconds copies that are not sent yet are given up, if the message does
         /// not say less.
         pub give_up_s: u32 = 3_600, in 1..=604_800;
+        /// Whose consent a message to a list needs (RFC 5360): `nobody`, `foreign` for recipients
+        /// outside of the domains, or `everybody`. Who has not given it makes the message answered
+        /// 470. A user of this server gives it with his list of accepted senders, everybody by
+        /// `consents`.
+        pub consent: ConsentOf = ConsentOf::Nobody;
+        /// Who gave it: each a recipient, a space, and a sender. A recipient is a URI or `*@` and a
+        /// domain, a sender the URI of a user or of the service that he uses, or `*`. At most
+        /// 10000.
+        pub consents: Vec<String> = Vec::new();
         /// Whether a copy to a member of a group names the group in `Referred-By`.
         pub referred_by: bool = true;
         /// What a sender is told who wants to know how it went; `{delivered}` and `{recipients}`
         /// stand for numbers.
         pub report_text: String = ExplodePolicy::default().report_text;
+        /// What he is told of each recipient of a list, those that were not reached first, as far
+        /// as `content_octets_max` allows; `{recipient}` and `{status}` stand for him and for what
+        /// became of his copy. Empty: nothing.
+        pub report_line: String = ExplodePolicy::default().report_line;
     }
 }
+
+leaf!(ConsentOf);
 
 impl Explode {
     /// The policy of the exploder.
     pub(crate) fn policy(&self) -> ExplodePolicy {
         ExplodePolicy {
             outstanding_max: self.outstanding_max,
+            in_flight_max: self.in_flight_max,
             explosions_max: self.explosions_max,
             copies_per_second: self.copies_per_second,
             copies_burst: self.copies_burst,
             content_octets_max: self.content_octets_max,
             copy_octets_max: self.copy_octets_max,
+            large_octets_max: self.large_octets_max,
+            large_max: self.large_max,
+            large_idle_s: self.large_idle_s,
+            large_transfer_s: self.large_transfer_s,
+            large_as_message: self.large_as_message,
             give_up_s: self.give_up_s,
+            consent: self.consent,
+            consents: self.consents.clone(),
             referred_by: self.referred_by,
             report_text: self.report_text.clone(),
+            report_line: self.report_line.clone(),
         }
     }
 

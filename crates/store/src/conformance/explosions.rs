@@ -58,10 +58,15 @@ pub async fn settles_each_recipient_once(store: &Store) {
 pub async fn recognises_an_explosion(store: &Store) {
     let id = begun(store, explosion(1)).await;
     let again = |at| store.explosions.begin(explosion(1), MOST, at);
+    let known = |number, at| store.explosions.known(explosion(number).dedup, at);
+    assert_eq!(ok(known(1, NOW)).await, Some(id));
+    assert_eq!(ok(known(2, NOW)).await, None);
     assert_eq!(ok(again(NOW)).await, Begun::Duplicate(id));
     ok(store.explosions.finish(id)).await;
     let last = Millis(NOW.0 - 1) + EXPLODED_WINDOW;
     assert_eq!(ok(again(last)).await, Begun::Duplicate(id));
+    assert_eq!(ok(known(1, last)).await, Some(id), "also when it is finished");
+    assert_eq!(ok(known(1, NOW + EXPLODED_WINDOW)).await, None);
     let Begun::New(later) = ok(again(NOW + EXPLODED_WINDOW)).await else { panic!("it aged") };
     assert!(later > id);
     assert_eq!(ok(again(NOW + EXPLODED_WINDOW)).await, Begun::Duplicate(later));

@@ -188,11 +188,8 @@ impl Tables<'_> {
         &self,
         dedup: &DedupKey,
     ) -> Result<Option<(ExplosionId, Millis)>, StoreError> {
-        let Some(row) = self.explosions.get(known_key(dedup).as_slice())? else { return Ok(None) };
-        let mut reader = Reader::new(row.value(), 1, "known explosion")?;
-        let known = (ExplosionId(reader.u64()?), Millis(reader.u64()?));
-        reader.end()?;
-        Ok(Some(known))
+        let row = self.explosions.get(known_key(dedup).as_slice())?;
+        row.map(|row| read_known(row.value())).transpose()
     }
 
     /// Forgets what aged, and what is too much.
@@ -267,6 +264,14 @@ impl Tables<'_> {
     }
 }
 
+/// The number of an explosion, and until when its message is recognised.
+fn read_known(octets: &[u8]) -> Result<(ExplosionId, Millis), StoreError> {
+    let mut reader = Reader::new(octets, 1, "known explosion")?;
+    let known = (ExplosionId(reader.u64()?), Millis(reader.u64()?));
+    reader.end()?;
+    Ok(known)
+}
+
 fn load(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     seal: &Sealer,
@@ -318,6 +323,15 @@ impl Explosions for Embedded {
         Box::pin(self.shared.change(octets, move |tables| tables.begin(&explosion, most, now)))
     }
 
+    fn known(&self, dedup: DedupKey, now: Millis) -> Pending<'_, Option<ExplosionId>> {
+        Box::pin(self.shared.read((), move |reading, ()| {
+            let table = reading.transaction.open_table(EXPLOSIONS)?;
+            let row = table.get(known_key(&dedup).as_slice())?;
+            let known = row.map(|row| read_known(row.value())).transpose()?;
+            Ok(known.filter(|(_, until)| *until > now).map(|(id, _)| id))
+        }))
+    }
+
     fn settle(&self, id: ExplosionId, place: u32, outcome: u16) -> Pending<'_, bool> {
         Box::pin(self.shared.change(64, move |t| t.settle_recipient(id, place, outcome)))
     }
@@ -343,7 +357,7 @@ impl Explosions for Embedded {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{Counts, Head, Millis, number, read_list, write_list};
+    use super::{Counts, Head, Millis, number, read_known, read_list, write_list};
 
     #[test]
     fn reads_what_it_writes() {
@@ -361,7 +375,7 @@ mod tests {
             let layout = [&[1], octets.as_slice()].concat();
             for octets in [octets, layout] {
                 let _ = (Head::read(&octets), Counts::read(&octets));
-                let _ = (read_list(&octets), number(&octets));
+                let _ = (read_list(&octets), number(&octets), read_known(&octets));
             }
         }
     }

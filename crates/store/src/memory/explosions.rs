@@ -66,6 +66,13 @@ impl Explosions for Memory {
         })
     }
 
+    fn known(&self, dedup: DedupKey, now: Millis) -> Pending<'_, Option<ExplosionId>> {
+        self.run(move |state| {
+            let known = state.exploding.known.get(&dedup);
+            Ok(known.filter(|(_, until)| *until > now).map(|(id, _)| *id))
+        })
+    }
+
     fn settle(&self, id: ExplosionId, place: u32, outcome: u16) -> Pending<'_, bool> {
         self.run(move |state| Ok(state.exploding.settle(id, place, outcome)))
     }

@@ -112,7 +112,23 @@ async fn who_wants_reports_is_told_how_it_went() {
         world.after(10.0).await;
         let told = told(world);
         assert_eq!(told.len(), 1);
-        assert!(told[0].text().ends_with("\r\n\r\nDelivered to 2 of 5 recipients."));
+        let expected = "\r\n\r\nDelivered to 2 of 5 recipients.\r\n\
+            sip:u0@ims.test: 480 Temporarily Unavailable\r\n\
+            sip:u2@ims.test: 480 Temporarily Unavailable\r\n\
+            sip:u4@ims.test: 480 Temporarily Unavailable\r\n\
+            sip:u1@ims.test: 200 OK\r\nsip:u3@ims.test: 200 OK";
+        assert!(told[0].text().ends_with(expected), "{}", told[0].text());
+        // Members of a group are not named.
+        assert_eq!(world.send(CHESS, "", ("text/plain", "hi")).await.status(), 202);
+        world.after(10.0).await;
+        let told = self::told(world);
+        assert!(told[1].text().ends_with("Delivered to 2 of 2 recipients."), "{:?}", told[1]);
+        // A report is a MESSAGE: it is cut where it would be too long.
+        assert_eq!(world.explode(&users(50)).await, 202);
+        world.after(10.0).await;
+        let told = self::told(world);
+        let report = told[2].request.body();
+        assert!(report.len() <= 1300 && report.ends_with(b"\r\n..."), "{:?}", told[2]);
     })
     .await;
 }
