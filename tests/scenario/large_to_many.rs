@@ -186,7 +186,7 @@ async fn what_may_not_be_sent_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_is_let_go() {
     story(async || {
-        let world = without(five(""), &[]).await;
+        let world = without(five("[explode]\nlarge_idle_s = 60\n"), &[]).await;
         let chat = large(&world, Invitation::to(CLUB)).await.chat.expect("a session");
         assert_eq!(chat.send_part("text/plain", b"The first half", 100).await, 200);
         world.settle(seconds(59)).await;
@@ -195,6 +195,27 @@ async fn who_says_nothing_is_let_go() {
         assert!(chat.is_over() && chat.is_disconnected());
         world.settle(seconds(60)).await;
         assert!(heard(&world, "bob").is_empty(), "a part is nothing");
+    })
+    .await;
+}
+
+// Covers: CF-013
+#[tokio::test(start_paused = true)]
+async fn nobody_is_reached_by_a_list_he_did_not_agree_to() {
+    story(async || {
+        let consents = format!("[explode]\nconsent = \"everybody\"\nconsents = [\"{CAROL} *\"]\n");
+        let world = without(five(&consents), &[]).await;
+        let list = || Invitation::to(FACTORY).with(&[BOB, CAROL]);
+        for call in [large(&world, list()).await, world.ue("alice").invite_as(list()).await] {
+            assert_eq!(call.answer.status, 470);
+            let missing = call.answer.header("Permission-Missing");
+            assert_eq!(missing, Some(format!("<{BOB}>")));
+        }
+        let agreed = Invitation::to(FACTORY).with(&[CAROL]);
+        assert_eq!(sends(&world, agreed, &long()).await, 200);
+        world.settle(seconds(20)).await;
+        assert!(heard(&world, "bob").is_empty() && world.ue("bob").received().is_empty());
+        assert_eq!(heard(&world, "carol").len(), 1);
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! The exploder: one MESSAGE in, one to each recipient of a list or member of a group out
-//! (OMA-TS-SIMPLE_IM §7.4.1.6, §7.4.1.7; RFC 5365).
+//! The exploder: one message in, one to each recipient of a list or member of a group out, in
+//! MESSAGEs (OMA-TS-SIMPLE_IM §7.4.1.6, §7.4.1.7; RFC 5365) or over MSRP (§7.4.1.3, §7.4.2).
 //!
 //! A message is checked, kept with its recipients, and then answered 202. Its copies go out a few
 //! at a time; what became of each is written down, so that after a crash the node goes on where it
@@ -10,11 +10,11 @@
 //! it does not put itself on their way (RFC 5438 §7.2.1); lists that are elsewhere are not
 //! followed; asking recipients for their consent (RFC 5360): the operator says who gave it.
 //!
-//! **Invariant:** a 202 is answered only after the store said that the explosion is durable.
+//! **Invariant:** a 202, or a 200 to the last chunk, is answered only after the store said that the explosion is durable.
 //! **Invariant:** the identifiers of a copy follow from what is kept, so they are the same whenever
-//! it is sent.
+//! it is sent: of a MESSAGE all of them, over MSRP the Message-ID.
 //! **Invariant:** copies go to the shard of their recipient, where the lane of a URI lets one
-//! request at a time through.
+//! MESSAGE at a time through.
 
 mod accept;
 mod consent;

@@ -61,6 +61,9 @@ pub enum WithoutList {
 pub struct Warnings {
     /// The user may not do this. Default `100 Function not allowed`.
     pub not_allowed: String,
+    /// The user does not have the service, or not this of it. Default
+    /// `127 Service not authorised`.
+    pub not_authorised: String,
     /// The list, or the session, is too large. Default `102 Too many participants`.
     pub too_many: String,
     /// The user has as many sessions as he may. Default
@@ -80,6 +83,7 @@ impl Default for Warnings {
     fn default() -> Self {
         Self {
             not_allowed: "100 Function not allowed".to_owned(),
+            not_authorised: "127 Service not authorised".to_owned(),
             too_many: "102 Too many participants".to_owned(),
             sessions: "103 Maximum number of sessions reached".to_owned(),
             conference_state: "105 Subscription of conference state not allowed".to_owned(),

@@ -25,6 +25,8 @@ pub enum Refusal {
     Gone,
     /// Groups cannot be looked up now.
     Unavailable,
+    /// Whoever asks does not have the service.
+    NotAuthorised,
     /// Whoever asks may not do this.
     NotAllowed,
     /// A rule, or the one who removed him, keeps the user out.
@@ -82,6 +84,7 @@ impl Refusal {
             Self::NotFound => "not-found",
             Self::Gone => "gone",
             Self::Unavailable => "unavailable",
+            Self::NotAuthorised => "not-authorised",
             Self::NotAllowed => "not-allowed",
             Self::Blocked => "blocked",
             Self::NotMember => "not-member",
@@ -123,6 +126,7 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         Refusal::NotFound | Refusal::NoParticipant => Reply::new(404),
         Refusal::Gone => Reply::new(410),
         Refusal::Unavailable | Refusal::TooManySessions => retry(),
+        Refusal::NotAuthorised => warned(403, &texts.not_authorised),
         Refusal::NotAllowed => warned(403, &texts.not_allowed),
         Refusal::Blocked | Refusal::NotMember => Reply::new(403),
         Refusal::Nested => warned(403, &texts.nested),
@@ -171,7 +175,7 @@ mod tests {
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         let many = (Warning, "399 im.ims.test \"102 Too many participants\"");
         #[rustfmt::skip]
-        let table: [Row<'_>; 28] = [
+        let table: [Row<'_>; 29] = [
             (Refusal::Malformed("No list"), 400, &[]),
             (Refusal::UnsupportedBody(&["application/sdp", "a/b"]), 415,
                 &[(Accept, "application/sdp, a/b")]),
@@ -180,6 +184,8 @@ mod tests {
             (Refusal::NotFound, 404, &[]),
             (Refusal::Gone, 410, &[]),
             (Refusal::Unavailable, 480, &[(RetryAfter, "10")]),
+            (Refusal::NotAuthorised, 403,
+                &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
             (Refusal::NotAllowed, 403,
                 &[(Warning, "399 im.ims.test \"100 Function not allowed\"")]),
             (Refusal::Blocked, 403, &[]),

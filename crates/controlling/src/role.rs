@@ -140,7 +140,11 @@ impl Controlling {
         match (service, incoming.request().method()) {
             (Service::ConferenceFactory, Method::Invite) => {
                 let invite = cx.take(incoming);
-                let beginning = begin::ad_hoc(&self.hosted, &invite, &policy).await;
+                let mut beginning = begin::ad_hoc(&self.hosted, &invite, &policy).await;
+                if let (Ok(listed), Some(exploding)) = (&beginning, &self.exploding) {
+                    let agreed = exploding.agreed(&cx, &invite, listed.invitees(), &policy).await;
+                    beginning = agreed.and(beginning);
+                }
                 self.begin(cx, policy, invite, beginning).await;
             }
             (Service::Group, Method::Invite) => self.call_group(cx, policy, incoming).await,

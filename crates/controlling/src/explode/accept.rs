@@ -204,7 +204,7 @@ impl Exploding {
             Use::Large => profile.rights.large,
         };
         if profile.barred || !profile.provisioned || !granted {
-            return Err(Refusal::NotAllowed);
+            return Err(Refusal::NotAuthorised);
         }
         Ok(profile.explosion_reports)
     }

@@ -7,13 +7,16 @@
 
 use parlance_isc::Cx;
 use parlance_isc::served_user::look_up;
+use parlance_isc::session::Invite;
 use parlance_sip::uri::Aor;
 use parlance_store::{Entry, Profile};
 use serde::{Deserialize, Serialize};
 
 use super::Exploding;
+use super::accept::service_names;
 use super::policy::ExplodePolicy;
 use crate::list::Invitee;
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 
 /// How many recipients a 470 names; local limit, for the size of the response. Whoever asks again
@@ -37,6 +40,23 @@ pub enum ConsentOf {
 }
 
 impl Exploding {
+    /// Whether everybody on the list of an INVITE to a conference agreed to be invited by it
+    /// (RFC 5366 §5).
+    ///
+    /// # Errors
+    /// As [`Exploding::check_consent`].
+    pub(crate) async fn agreed(
+        &self,
+        cx: &Cx,
+        invite: &Invite,
+        invitees: &[Invitee],
+        policy: &Policy,
+    ) -> Result<(), Refusal> {
+        let originator = invite.decision().originator.as_ref().ok_or(Refusal::NotAllowed)?;
+        let names = service_names(originator, invite.request());
+        self.check_consent(cx, &names, invitees, &policy.explode).await
+    }
+
     /// Whether all of `recipients` agreed to what `names` send them: his identities, and the
     /// service he uses.
     ///

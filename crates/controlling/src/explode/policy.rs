@@ -35,8 +35,8 @@ pub struct ExplodePolicy {
     /// once. Default 100, at least 1. With `large_octets_max` it bounds their memory. One more
     /// session is answered 480 with Retry-After, one more message 413.
     pub large_max: u32,
-    /// Seconds for which such a session may be without any message or chunk that completes one.
-    /// Default 60, at least 1. Then it is ended with BYE.
+    /// Seconds for which such a session may be without a whole message: as long as one may take to
+    /// come. Default 300, at least 1. Then it is ended with BYE.
     pub large_idle_s: u32,
     /// Seconds in which a recipient who accepted must have the whole message. Default 600, at least
     /// 1.
@@ -76,7 +76,7 @@ impl Default for ExplodePolicy {
             copy_octets_max: 1300,
             large_octets_max: 1024 * 1024,
             large_max: 100,
-            large_idle_s: 60,
+            large_idle_s: 300,
             large_transfer_s: 600,
             large_as_message: true,
             give_up_s: 3600,

@@ -55,6 +55,13 @@ pub(crate) struct Beginning {
     body: Parts,
 }
 
+impl Beginning {
+    /// Whom whoever begins it invites.
+    pub(crate) fn invitees(&self) -> &[Invitee] {
+        &self.invitees
+    }
+}
+
 /// An INVITE to the conference factory, taken apart (CF-003 to CF-006).
 ///
 /// # Errors

@@ -150,7 +150,7 @@ async fn whoever_is_removed_may_not_come_back_by_himself() {
     world.send(&alice.within("BYE", "", "")).await;
 }
 
-// Covers: CF-009, CLI-022
+// Covers: CF-005, CF-009, CLI-022
 #[tokio::test(start_paused = true)]
 async fn a_list_adds_or_removes_many() {
     let world = World::new(Policy::default());
@@ -167,6 +167,10 @@ async fn a_list_adds_or_removes_many() {
     let missing = head.replace("Require: multiple-refer\r\n", "");
     let text = alice.within("REFER", &refer(&missing), &body(&entries(&["carol"])));
     assert_eq!(world.one(&text).await.status(), 400, "multiple-refer is not required");
+    let many: String = (0..51).map(|n| format!("<entry uri=\"sip:u{n}@ims.test\"/>")).collect();
+    let refused = world.one(&alice.within("REFER", &refer(head), &body(&many))).await;
+    assert_eq!(refused.status(), 403, "the list is too long");
+    assert!(refused.value("Warning").contains("102 Too many participants"), "{refused:?}");
     let text = alice.within("REFER", &refer(head), &body(&entries(&["carol", "dave"])));
     let sent = world.send(&text).await;
     let ok = sent.iter().find(|seen| seen.status() == 200).expect("a 200");

@@ -140,6 +140,8 @@ section! {
         pub ioi: Option<String> = None, example "\"home1.test\"";
         /// Text of Warning 399: the user may not do this (RFC 3261 §20.43).
         pub warning_not_allowed: String = Warnings::default().not_allowed;
+        /// Text of Warning 399: the user does not have the service, or not this of it.
+        pub warning_not_authorised: String = Warnings::default().not_authorised;
         /// Text of Warning 399: the list or the session is too large.
         pub warning_too_many: String = Warnings::default().too_many;
         /// Text of Warning 399: the user has as many sessions as he may.
@@ -162,6 +164,7 @@ impl Controlling {
             warning_host: sip.host(),
             warnings: Warnings {
                 not_allowed: self.warning_not_allowed.clone(),
+                not_authorised: self.warning_not_authorised.clone(),
                 too_many: self.warning_too_many.clone(),
                 sessions: self.warning_sessions.clone(),
                 conference_state: self.warning_conference_state.clone(),

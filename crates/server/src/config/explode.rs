@@ -2,6 +2,7 @@
 
 use parlance_controlling::explode::{ConsentOf, ExplodePolicy};
 use parlance_sip::uri::Aor;
+use toml::Value;
 
 use super::section::{Setting, leaf, read_leaf, section};
 use super::{Controlling, Mistakes, Sip};
@@ -39,8 +40,9 @@ section! {
         /// exploded at once: with `large_octets_max` it bounds their memory. One more session is
         /// answered 480 with Retry-After, one more message 413.
         pub large_max: u32 = 100, in 1..=100_000;
-        /// After how many seconds without a message a session for one is ended with BYE.
-        pub large_idle_s: u32 = 60, in 1..=3_600;
+        /// After how many seconds without a whole message a session for one is ended with BYE: as
+        /// long as one may take to come.
+        pub large_idle_s: u32 = 300, in 1..=3_600;
         /// In how many seconds a recipient who accepted a large message must have all of it; later
         /// it counts as not delivered.
         pub large_transfer_s: u32 = 600, in 1..=86_400;

@@ -174,9 +174,13 @@ impl<'a> Client<'a> {
 
     /// Sends all of a message, or its beginning; what is answered.
     async fn send(&self, id: &str, body: &str, total: usize) -> String {
+        self.send_as(id, "text/plain", body, total).await
+    }
+
+    async fn send_as(&self, id: &str, content_type: &str, body: &str, total: usize) -> String {
         let (end, flag) = (body.len(), if body.len() == total { "$" } else { "+" });
         let rest = format!(
-            "Message-ID: m-{id}\r\nByte-Range: 1-{end}/{total}\r\nContent-Type: text/plain\r\n\r\n{body}\r\n"
+            "Message-ID: m-{id}\r\nByte-Range: 1-{end}/{total}\r\nContent-Type: {content_type}\r\n\r\n{body}\r\n"
         );
         let mut written =
             self.world.core.octets(self.connection, &self.frame(id, "SEND", &rest, flag));
@@ -427,4 +431,46 @@ async fn the_last_chunk_is_answered_when_the_message_is_durable() {
         }
     })
     .await;
+}
+
+// Covers: CF-014, CF-021, CF-082
+#[tokio::test(start_paused = true)]
+async fn who_asked_hears_whom_it_did_not_reach() {
+    for (to, list, told) in [
+        (FACTORY, Some("<entry uri='sip:bob@ims.test'/><entry uri='sip:carol@ims.test'/>"), 2),
+        (CHESS, None, 1),
+    ] {
+        let runs = Runs::new(Policy::default());
+        runs.run(async |world: &World| {
+            world.script(|request| match request.method() {
+                parlance_sip::Method::Invite => Answer::Now(486),
+                _ => Answer::Now(200),
+            });
+            let text = invite(to, 1, "", &sdp("alice", "sendonly"), list);
+            let ok = world.give(&text).await;
+            assert_eq!(ok.status(), 200);
+            world.tell(&ack("sip:a@127.0.0.20:5080", 1, &ok)).await;
+            let description = String::from_utf8_lossy(ok.body()).into_owned();
+            let alice = Client::connect(world, &path_in(&description), "alice");
+            let body = format!(
+                "From: <sip:alice@ims.test>\r\nTo: <{to}>\r\nDateTime: 2006-03-01T10:15:00Z\r\n\
+                 NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: m1\r\n\
+                 imdn.Disposition-Notification: negative-delivery\r\n\r\n\
+                 Content-Type: text/plain\r\n\r\n{}",
+                "x".repeat(3000)
+            );
+            let answer = alice.send_as("tid1", "message/cpim", &body, body.len()).await;
+            assert!(answer.contains(" 200"), "{answer}");
+            world.after(5.0).await;
+            let sent = world.sent();
+            let notices: Vec<_> = sent.iter().filter(|sent| sent.to() == ALICE).collect();
+            assert_eq!(notices.len(), told, "{to}");
+            for notice in notices {
+                let text = notice.text();
+                assert!(text.contains("<message-id>m1</message-id>") && text.contains("<failed/>"));
+                assert_eq!(text.contains("recipient-uri"), list.is_some(), "{text}");
+            }
+        })
+        .await;
+    }
 }

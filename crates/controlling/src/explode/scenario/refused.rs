@@ -155,7 +155,14 @@ async fn a_user_without_the_service_is_refused() {
     for (profile, status) in table {
         let mut runs = Runs::new(Policy::default());
         runs.profiles.push(profile);
-        runs.run(async |world: &World| assert_eq!(world.explode(&users(2)).await, status)).await;
+        runs.run(async |world: &World| {
+            let body = parts(&[TEXT, &list(&users(2))]);
+            let answer = world.send(EXPLODER, REQUIRE, (MIXED, &body)).await;
+            assert_eq!(answer.status(), status);
+            let told = field(&answer, Warning).contains("127 Service not authorised");
+            assert_eq!(told, status == 403);
+        })
+        .await;
     }
 }
 
