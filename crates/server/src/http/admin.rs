@@ -1,4 +1,5 @@
-//! `/admin`: [`Command`]s as requests, the conferences that run, and the record of decisions. All of it needs the token.
+//! `/admin`: [`Command`]s as requests, the conferences that run, and the record of decisions. All
+//! of it needs the token.
 
 use std::sync::Arc;
 
