@@ -288,7 +288,8 @@ impl Room {
         address: &Address<'_>,
         allowed: bool,
     ) -> Result<&[u32], Refusal> {
-        if !(self.policy.private_messages && allowed) && !address.is_imdn {
+        let may_be_sent = address.is_imdn || self.policy.private_messages && allowed;
+        if !may_be_sent {
             return Err(Refusal::PrivateMessagesOff);
         }
         let name = aor(address.to).ok_or(Refusal::NoSuchRecipient)?;
