@@ -4,7 +4,7 @@
 
 # Those that can; then those that stop the server, one after the other.
 # shellcheck disable=SC2034 # run.sh uses both
-CASES=(registration online offline deregistered too_large at_the_limit blocked untagged session
+CASES=(registration online offline deregistered too_large at_the_limit blocked untagged settings session
     over_tcp malformed msrp_room msrp_relay msrp_relays one_to_one conference)
 # shellcheck disable=SC2034
 CASES_ALONE=(server_down killed killed_after_register)
@@ -20,6 +20,7 @@ title() {
     at_the_limit) echo "MESSAGE with a body at the limit: 200, from the server over TCP" ;;
     blocked) echo "MESSAGE from a blocked sender: 403, not received" ;;
     untagged) echo "MESSAGE without the IM tag: passes the server untouched" ;;
+    settings) echo "PUBLISH im-settings: kept, and the user is treated so at once" ;;
     session) echo "INVITE, ACK, BYE: pass along the recorded route" ;;
     over_tcp) echo "ISC over TCP, at another core: online and offline MESSAGE" ;;
     malformed) echo "malformed requests: 400 that names the header" ;;
@@ -170,6 +171,27 @@ case_untagged() {
     arrives lena xxxx 2
     received_has lena xxxx '^X-Trial:   carried  "as is"$'
     received_has lena xxxx "^Via: SIP/2.0/[A-Z]+ $AS_IP:5080"
+}
+
+# Covers: PF-055, PF-056, CLI-006
+case_settings() {
+    inbox nora 127.0.0.66
+    inbox olaf 127.0.0.67
+    register nora 127.0.0.66 600
+    register olaf 127.0.0.67 600
+    publish nora 127.0.0.66 nora '<active>false</active>' 200
+    answer_has '^SIP-ETag: [^ ]'
+    answer_has '^Expires: 600'
+    message olaf 127.0.0.67 nora "$IM_TAG" 'for later' 202
+    sleep 1
+    received_is nora 'for later' 0 || fail "the client of a user who is not there was tried"
+    publish nora 127.0.0.66 nora '<active>maybe</active>' 400
+    answer_has '^Warning: 399 .*active has a value'
+    publish nora 127.0.0.66 olaf '<active>false</active>' 403
+    publish nora 127.0.0.66 nora '<active>true</active>' 200
+    arrives nora 'for later' 3
+    message olaf 127.0.0.67 nora "$IM_TAG" 'at once' 200
+    arrives nora 'at once' 2
 }
 
 # Covers: CORE-032

@@ -135,6 +135,21 @@ message() {
     [ "$got" = "$6" ] || fail "MESSAGE of $1 to $3: wanted $6, got ${got:-no answer}"
 }
 
+# publish NAME IP PEER ELEMENTS WANTED: sends a PUBLISH with settings for PEER and wants this final
+# status.
+PUBLISHED=0
+publish() {
+    local got document
+    PUBLISHED=$((PUBLISHED + 1))
+    document="<im-settings xmlns=\"urn:oma:xml:im:service-settings\">$4</im-settings>"
+    as_user "publish-$1-$PUBLISHED" 5062 "$2" publish -m 1 -key user "$1" -key peer "$3" \
+        -key domain "$DOMAIN" -key body "$document"
+    act || true
+    ANSWER=$TRACE.msg
+    got=$(final_status "$ANSWER")
+    [ "$got" = "$5" ] || fail "PUBLISH of $1 for $3: wanted $5, got ${got:-no answer}"
+}
+
 # The status of the last final response in a trace.
 final_status() {
     grep -aoE '^SIP/2\.0 [2-6][0-9]{2}' "$1" 2>/dev/null | tail -n 1 | cut -d' ' -f2

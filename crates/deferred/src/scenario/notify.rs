@@ -56,7 +56,7 @@ async fn an_empty_inbox_is_not_announced() {
     .await;
 }
 
-// Covers: DF-064, DF-084
+// Covers: DF-022, DF-064, DF-084
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_while_he_is_there_is_announced() {
     story(policy(), async |world: &World| {
