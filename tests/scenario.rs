@@ -31,6 +31,8 @@ mod pager;
 mod session;
 #[path = "scenario/settings.rs"]
 mod settings;
+#[path = "scenario/simultaneous.rs"]
+mod simultaneous;
 #[path = "scenario/summary.rs"]
 mod summary;
 

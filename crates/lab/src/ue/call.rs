@@ -310,6 +310,12 @@ impl State {
         }
     }
 
+    /// The description of a session that stands, and the URI that leads here.
+    pub(super) fn describe(&self, session: &Session) -> (String, String) {
+        let sdp = self.description(Some(session), Setup::ActPass);
+        (String::from_utf8_lossy(&sdp).into_owned(), self.contact().to_string())
+    }
+
     /// A session is not wanted any more.
     fn give_up(&mut self, session: Option<&Rc<Session>>) {
         if let Some((client, session)) = self.msrp.as_ref().zip(session) {

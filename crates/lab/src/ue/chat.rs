@@ -178,6 +178,15 @@ impl Chat {
         answer_of(outcome).await
     }
 
+    /// Offers its description again, with these attributes of the whole session: UPDATE (RFC 3311).
+    pub async fn update(&self, attributes: &[&str]) -> Answer {
+        let (sdp, contact) = self.ue.0.borrow().describe(&self.inner.session);
+        let lines: String = attributes.iter().map(|line| format!("a={line}\r\n")).collect();
+        let sdp = sdp.replacen("m=message", &format!("{lines}m=message"), 1);
+        let draft = Draft::new(Method::Update, "").header("Contact", &format!("<{contact}>"));
+        self.request(draft.body("application/sdp", sdp.as_bytes())).await
+    }
+
     /// Asks the focus to add somebody (RFC 4579 §5.5).
     pub async fn add(&self, who: &str) -> Answer {
         self.request(refer(&format!("<{who}>"))).await
