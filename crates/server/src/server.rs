@@ -181,7 +181,6 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let metrics = measure::recorder();
         let store = storage::open(&config).await?;
-        let secret = storage::secret(&config)?;
         let holder = storage::node(&config)?;
         let token = http::admin_token(&config)?;
         let (queues, receivers): (Vec<_>, Vec<_>) = (0..config.shards.effective())
@@ -208,7 +207,7 @@ impl Server {
             media: msrp.as_ref().map_or_else(Media::none, Service::media),
             store: store.clone(),
             clock,
-            secret,
+            secret: storage::secret(&config)?,
             holder,
             nonce_seed: random()?,
             queues,

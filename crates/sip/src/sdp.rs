@@ -174,7 +174,7 @@ impl Sdp {
         self.session.medias.get_mut(index).map(MediaEdit::new)
     }
 
-    /// The value of a session-level attribute, the first of its name; empty for one without a value.
+    /// The value of a session-level attribute, the first of its name; empty for one without value.
     pub fn session_attribute(&self, name: &str) -> Option<&str> {
         let mut attributes = self.session.attributes.iter();
         let found = attributes.find(|one| one.attribute == name)?;

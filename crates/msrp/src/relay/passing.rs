@@ -236,7 +236,7 @@ impl Relay {
         let _ = self.emit(cx, passing, (&[], None), Continuation::Abort, false);
     }
 
-    /// The peer on side `number` of a pair goes: what it was sending is aborted, what was being sent
+    /// The peer on side `number` of a pair goes: what it was sending is aborted, what was sent
     /// to it has failed.
     pub(super) fn stop_passing(&mut self, cx: &mut Cx, number: u32) {
         let is_of = |passing: &Passing| passing.pair.is_some_and(|pair| pair / 2 == number / 2);

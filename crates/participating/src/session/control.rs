@@ -6,9 +6,9 @@
 //!
 //! | attribute | value | effect |
 //! |---|---|---|
-//! | `im-session-priority` | `primary` | what was primary before is secondary; its queue goes first |
+//! | `im-session-priority` | `primary` | what was primary before is secondary |
 //! | | `secondary` | |
-//! | `im-session-lock` | `on` | messages of the user's other sessions are held, invitations refused |
+//! | `im-session-lock` | `on` | messages of his other sessions are held, invitations refused |
 //! | | `off` | what was held is delivered: the primary session's first, then in order of age |
 //!
 //! A user has at most one primary session and one that locks: who asks last has it. Both end with

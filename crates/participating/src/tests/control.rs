@@ -57,7 +57,8 @@ pub(super) async fn chat_as(
     let alice = core.client();
     alice.says(&ours[0], &path("alice", number), &format!("bind{number}"), "");
     bob.says(&ours[1], &path("bob", number), &format!("bind{number}"), "");
-    (alice.reads(), bob.reads());
+    alice.reads();
+    bob.reads();
     Chat { number, invite, ok, ours, alice }
 }
 
@@ -159,7 +160,8 @@ async fn two_by_bob(world: &World, core: &Core, bob: &Client) -> Chat {
     let alice = core.client();
     alice.says(&ours[0], &path("alice", 7), "bind7", "");
     bob.says(&ours[1], &path("bob", 7), "bind7", "");
-    (alice.reads(), bob.reads());
+    alice.reads();
+    bob.reads();
     Chat { number: 7, invite, ok, ours, alice }
 }
 

@@ -213,11 +213,12 @@ impl<'a> Bridge<'a> {
                 done = &mut asking => return Some(done),
                 happened = next(inbox, &mut self.pair, &self.serving.misused) => {
                     let is_over = match happened {
-                        Happened::Pair(event @ (PairEvent::Passed(_) | PairEvent::Connected(_))) => {
+                        Happened::Pair(PairEvent::Lost(..) | PairEvent::Gone) => true,
+                        Happened::Pair(event) => {
                             self.passed(event);
                             continue;
                         }
-                        Happened::Pair(_) | Happened::Misused => true,
+                        Happened::Misused => true,
                         Happened::Leg(Event::Ended(..) | Event::Draining) => true,
                         Happened::Leg(_) => false,
                     };
