@@ -11,7 +11,8 @@
 //! pre-established sessions; presence; the answers of the deferred function, which it gives itself.
 //!
 //! **Invariant:** no state is kept between messages but how much each user has sent lately
-//! (OMA-TS-SIMPLE_IM §7.1.3.1), and of sessions how many each takes part in.
+//! (OMA-TS-SIMPLE_IM §7.1.3.1); of sessions how many each takes part in, which is primary or locks
+//! the others (§7.2.2.10), and by which identity it is rejoined (§7.2.3.5).
 //! **Invariant:** the body of a message is never changed, and of its head only what
 //! [`Policy`] and `amend` name.
 //! **Invariant:** no 408 is sent, and no 5xx but one that an RFC demands or the operator wants

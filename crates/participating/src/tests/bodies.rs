@@ -1,11 +1,15 @@
 //! Anchored sessions whose descriptions come in other ways than as the body of the INVITE and of
 //! its 2xx, and those with a focus.
 
+use std::rc::Rc;
+
 use parlance_isc::SessionCase::{Originating, Terminating};
 use parlance_sip::{HeaderName, Method, Request};
 
-use super::anchored::{bob_answers, sdp, text, value, within, world};
-use super::world::{World, status};
+use super::anchored::{bob_answers, sdp, text, value, within, world, world_with};
+use super::sessions::Conferences;
+use super::world::{Setup, World, status};
+use crate::policy::Policy;
 
 const OURS: &str = "a=path:msrp://127.0.0.20:2855/";
 
@@ -220,4 +224,37 @@ async fn who_joins_a_group_elsewhere_learns_the_identity_and_rejoins_by_it() {
     bob_answers(&world, &again, 404, "", "").await;
     let codes: Vec<_> = world.sent().iter().map(status).filter(|code| *code > 0).collect();
     assert_eq!(codes, [404], "it was over");
+}
+
+// Covers: PF-051
+#[tokio::test(start_paused = true)]
+async fn who_rejoins_is_taken_to_the_focus_and_not_into_a_conference_of_two() {
+    let conferences = Rc::new(Conferences::default());
+    let setup = |setup: &mut Setup| {
+        setup.policy = Policy::default();
+        setup.controlling = Some(conferences.clone());
+    };
+    let (world, _core) = world_with(setup).await;
+    let identity = "Request-URI: sip:conf-1@ims.test\nTo: <sip:conf-1@ims.test>";
+    world.asks(Originating, "INVITE", identity, &sdp("alice")).await;
+    assert_eq!(conferences.0.borrow_mut().drain(..).count(), 1, "it may be a user");
+    world.sent();
+    // Another server's focus has told Alice of it, at a proxy.
+    let group = "Request-URI: sip:group@elsewhere.test\nTo: <sip:group@elsewhere.test>";
+    let invite = invites(&world, group, &sdp("alice")).await;
+    assert!(invite.has(HeaderName::RecordRoute));
+    let focus = "Contact: <sip:conf-1@ims.test>;isfocus\nContent-Type: application/sdp";
+    let response = parlance_sip::ResponseBuilder::new(&invite, 200, "f1");
+    let response = focus.lines().fold(response, |response, line| {
+        let (name, value) = line.split_once(": ").unwrap();
+        response.octets(name.as_bytes(), value.as_bytes())
+    });
+    world.answer_with(response.with_body(sdp("bob").as_bytes())).await;
+    world.sent();
+    let again = invites(&world, identity, &sdp("alice")).await;
+    assert_eq!(again.uri_text(), b"sip:conf-1@ims.test");
+    world.answer(&again, 404).await;
+    world.sent();
+    world.asks(Originating, "INVITE", identity, &sdp("alice")).await;
+    assert_eq!(conferences.0.borrow().len(), 1, "the session was over");
 }

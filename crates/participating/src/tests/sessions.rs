@@ -442,7 +442,7 @@ async fn notifications_pass_to_the_subscriber() {
 
 /// A controlling function that keeps what it gets.
 #[derive(Default)]
-struct Conferences(RefCell<Vec<Incoming>>);
+pub(super) struct Conferences(pub(super) RefCell<Vec<Incoming>>);
 
 impl Role for Conferences {
     fn transaction(self: Rc<Self>, _: Cx, request: Incoming) -> Task {
