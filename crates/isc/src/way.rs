@@ -28,6 +28,15 @@ impl Way {
         known.or_else(|| Self::onwards(cx, uri, listener))
     }
 
+    /// The way of a request in the name of `user`, one of ours, to `uri`: to his S-CSCF, or else to
+    /// the next hop of the server, which treat it as his own (`orig`, TS 24.229 §5.7.3). Without
+    /// either it goes where `uri` says. `None`: there is none.
+    pub async fn for_user(cx: &Cx, user: &Aor, uri: &str, listener: ListenerId) -> Option<Self> {
+        let way = Self::to(cx, user, uri, listener).await?;
+        let route = way.route.map(|route| format!("{};orig>", route.trim_end_matches('>')));
+        Some(Self { route, ..way })
+    }
+
     /// To the S-CSCF whose `Contact` a registration told, towards its user: never with `orig`.
     /// `None` when what it told is no SIP URI.
     pub fn to_scscf(scscf: &str, listener: ListenerId) -> Option<Self> {

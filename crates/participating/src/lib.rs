@@ -7,8 +7,7 @@
 //!
 //! Covers OMA-TS-SIMPLE_IM §7.2.2.1, §7.2.2.4, §7.2.2.6 and §7.2.4.1 for MESSAGE, §7.2.3 and
 //! §7.2.4.2 for sessions, §7.2.3.16, with RFC 3428, RFC 3323, RFC 3325, RFC 3903, RFC 4028 and
-//! RFC 5079. Left out:
-//! pre-established sessions; presence; the answers of the deferred function, which it gives itself.
+//! RFC 5079. Left out: presence; the answers of the deferred function, which it gives itself.
 //!
 //! **Invariant:** no state is kept between messages but how much each user has sent lately
 //! (OMA-TS-SIMPLE_IM §7.1.3.1); of sessions how many each takes part in, which is primary or locks
@@ -43,12 +42,13 @@ pub use access::Lists;
 pub use content::{ContentFilter, Part, Verdict};
 pub use event::{Ended, Event, EventSink, Step, Traffic, Volume};
 pub use history::{History, Message};
-pub use policy::{AnonymousAnswer, ExcessAnswer, Notice, Policy, PolicyMistake, SessionMedia};
+pub use policy::{AnonymousAnswer, ExcessAnswer, Notice, Policy, PolicyMistake};
 pub use policy::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
+pub use policy::{PreEstablishedPolicy, SessionMedia};
 pub use policy::{SessionPolicy, SettingsPolicy, SizeAnswer, Warnings};
 pub use refusal::{Refusal, refusal, stored};
 pub use role::Participating;
-pub use session::Seats;
+pub use session::{PreEstablished, Seats};
 pub use settings::end_published;
 pub use target::{TargetError, TargetPattern};
 pub use welcome::welcome;

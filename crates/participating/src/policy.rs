@@ -131,6 +131,28 @@ impl SessionPolicy {
     }
 }
 
+/// How sessions are pre-established. Whether they can be is said by the identity of the service:
+/// without one there is nothing to call (`parlance_isc::service::Service::PreEstablished`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PreEstablishedPolicy {
+    /// Sessions one user may have pre-established, one for each client. Default 4. Beyond: as
+    /// `excess_answer` of the sessions says. Local limit.
+    pub per_user_max: u32,
+    /// Sessions one shard has pre-established. Default 10,000; one takes some 8 KiB. Beyond: 480
+    /// with Retry-After. Local limit.
+    pub per_shard_max: u32,
+    /// The conference factory, which is called for a REFER to a list. Default none: such a REFER is
+    /// answered 400.
+    pub factory: Option<String>,
+}
+
+impl Default for PreEstablishedPolicy {
+    fn default() -> Self {
+        Self { per_user_max: 4, per_shard_max: 10_000, factory: None }
+    }
+}
+
 /// The texts of `Warning: 399` (RFC 3261 §20.43). `{n}` stands for a number where one is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -326,6 +348,8 @@ pub struct Policy {
     pub session: SessionPolicy,
     /// How settings are published.
     pub settings: SettingsPolicy,
+    /// How sessions are pre-established.
+    pub pre_established: PreEstablishedPolicy,
 }
 
 impl Default for Policy {
@@ -356,6 +380,7 @@ impl Default for Policy {
             notice: Notice::default(),
             session: SessionPolicy::default(),
             settings: SettingsPolicy::default(),
+            pre_established: PreEstablishedPolicy::default(),
         }
     }
 }

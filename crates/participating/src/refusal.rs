@@ -75,6 +75,12 @@ pub enum Refusal {
     SettingsDocument(String),
     /// The store failed.
     Fault,
+    /// A REFER requires these extensions, which are not understood.
+    BadExtension(String),
+    /// The pre-established session is attached to another one already.
+    Attached,
+    /// The pre-established session is about to be attached.
+    Pending,
 }
 
 impl Refusal {
@@ -110,6 +116,9 @@ impl Refusal {
             Self::Publication(_) => "publication",
             Self::SettingsCoding | Self::SettingsDocument(_) => "settings",
             Self::Fault => "fault",
+            Self::BadExtension(_) => "extension",
+            Self::Attached => "attached",
+            Self::Pending => "pending",
         }
     }
 }
@@ -165,6 +174,9 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         Refusal::NotSubscribable => warned(403, &texts.subscription, 0),
         Refusal::Description => Reply::new(488),
         Refusal::Locked => Reply::new(486),
+        Refusal::BadExtension(tags) => Reply::new(420).with(HeaderName::Unsupported, tags),
+        Refusal::Attached => Reply::new(486),
+        Refusal::Pending => Reply::new(491),
         Refusal::AnswerOverride => warned(403, &texts.function_not_allowed, 0),
         Refusal::SettingsOfAnother => Reply::new(403),
         Refusal::NotRegistered | Refusal::Fault => retry(policy.retry_after_s.into()),
@@ -233,7 +245,7 @@ pub(crate) fn defers(status: u16, is_known: bool, policy: &Policy) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use parlance_sip::HeaderName::{self, Accept, MinSe, RetryAfter, Warning};
+    use parlance_sip::HeaderName::{self, Accept, MinSe, RetryAfter, Unsupported, Warning};
     use parlance_sip::publication;
     use parlance_store::RejectAnswer;
 
@@ -250,7 +262,7 @@ mod tests {
         let policy = Policy { warning_host: "im.ims.test".into(), ..Policy::default() };
         type Row<'a> = (Refusal, u16, &'a [(HeaderName, &'a str)]);
         #[rustfmt::skip]
-        let table: [Row<'_>; 38] = [
+        let table: [Row<'_>; 41] = [
             (Refusal::NotAuthorised, 403,
                 &[(Warning, "399 im.ims.test \"127 Service not authorised\"")]),
             (Refusal::SizeExceeded(1300), 403,
@@ -302,6 +314,9 @@ mod tests {
             (Refusal::Publication(TooBrief { min_expires: 60 }), 423, &[(MinExpires, "60")]),
             (Refusal::Publication(UnsupportedBody), 415,
                 &[(Accept, "application/vnd.oma.im.service-settings+xml")]),
+            (Refusal::BadExtension("odd".into()), 420, &[(Unsupported, "odd")]),
+            (Refusal::Attached, 486, &[]),
+            (Refusal::Pending, 491, &[]),
         ];
         for (refused, status, headers) in table {
             let reply = refusal(&refused, &policy);

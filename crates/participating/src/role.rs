@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, counter};
+use parlance_isc::service::Service;
 use parlance_isc::{
-    Cx, Deferral, Function, Incoming, Local, Media, Permit, Rates, Reply, Role, SessionCase, Task,
-    pass, pass_with,
+    Cx, Deferral, Function, Incoming, Local, Media, Permit, Rates, Reason, Reply, Role,
+    SessionCase, Task, pass, pass_with,
 };
 use parlance_sip::{Method, Request};
 use parlance_store::Millis;
@@ -21,7 +22,7 @@ use crate::history::History;
 use crate::passage::{Passage, note, profile_of};
 use crate::policy::Policy;
 use crate::refusal::{Refusal, refusal};
-use crate::session::{Asked, Seats};
+use crate::session::{Asked, PreEstablished, Seats};
 use crate::{amend, originating, session, settings, terminating};
 
 /// The participating IM function of one shard.
@@ -41,6 +42,7 @@ pub(crate) struct Functions {
     pub(crate) media: Media,
     pub(crate) rates: Arc<Rates>,
     pub(crate) seats: Arc<Seats>,
+    pub(crate) pre_established: Arc<PreEstablished>,
     pub(crate) meter: Meter,
 }
 
@@ -58,6 +60,7 @@ impl Participating {
             media: Media::none(),
             rates,
             seats: Arc::new(Seats::new()),
+            pre_established: Arc::new(PreEstablished::new()),
             meter: Meter::new(),
         };
         Self { policy: Box::new(policy), functions }
@@ -75,6 +78,14 @@ impl Participating {
     #[must_use]
     pub fn with_seats(mut self, seats: Arc<Seats>) -> Self {
         self.functions.seats = seats;
+        self
+    }
+
+    /// Keeps the pre-established sessions of users in `table`, which all shards share; without it an
+    /// invitation is answered only from those of its own shard.
+    #[must_use]
+    pub fn with_pre_established(mut self, table: Arc<PreEstablished>) -> Self {
+        self.functions.pre_established = table;
         self
     }
 
@@ -146,7 +157,23 @@ impl Participating {
         })
     }
 
+    /// A request to the service of pre-established sessions. It serves who sends it, and only users
+    /// of ours are served.
+    async fn pre_establish(self: Rc<Self>, cx: Cx, incoming: Incoming) {
+        let case = incoming.decision().case();
+        let policy = (self.policy)();
+        let is_own = case == SessionCase::Originating;
+        match Passage::new(&self.functions, &cx, Arc::clone(&policy), case, incoming) {
+            Ok(passage) if is_own => session::pre_establish(passage).await,
+            Ok(passage) => passage.refuse(&Refusal::NotAuthorised),
+            Err(incoming) => incoming.reply(&refusal(&Refusal::NotAuthorised, &policy)),
+        }
+    }
+
     async fn serve(self: Rc<Self>, cx: Cx, incoming: Incoming) {
+        if incoming.decision().reason == Reason::Service(Service::PreEstablished) {
+            return Box::pin(self.pre_establish(cx, incoming)).await;
+        }
         let method = incoming.request().method();
         let is_message = method == Method::Message;
         let is_session = matches!(method, Method::Invite | Method::Refer | Method::Subscribe);

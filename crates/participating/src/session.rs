@@ -3,13 +3,14 @@
 //!
 //! An INVITE is checked for the user it serves and goes on, by [`crate::SessionPolicy::media`] as
 //! at a record-routing proxy or as at a back-to-back user agent through which the messages pass; or
-//! it becomes a conference of two.
+//! it becomes a conference of two. Sessions that users establish ahead of time are in [`pre`].
 
 mod anchor;
 mod control;
 pub(crate) mod description;
 mod identities;
 mod originating;
+mod pre;
 mod proxy;
 mod refer;
 mod seats;
@@ -19,6 +20,8 @@ use parlance_isc::SessionCase;
 use parlance_sip::Method;
 
 pub(crate) use originating::Asked;
+pub use pre::PreEstablished;
+pub(crate) use pre::serve as pre_establish;
 pub(crate) use seats::Seat;
 pub use seats::Seats;
 

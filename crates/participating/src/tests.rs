@@ -8,6 +8,7 @@ mod deferring;
 mod history;
 mod media;
 mod originating;
+mod pre;
 mod publishing;
 mod sessions;
 mod terminating;

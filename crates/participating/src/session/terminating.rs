@@ -7,7 +7,7 @@ use parlance_sip::header::{AnswerMode, Header};
 use parlance_sip::{HeaderName, Request};
 use parlance_store::RejectAnswer;
 
-use super::{Seat, anchor, proxy};
+use super::{Seat, anchor, pre, proxy};
 use crate::access::{self, Sender};
 use crate::amend;
 use crate::event::Step;
@@ -61,13 +61,18 @@ fn asks_to_override(request: &Request) -> bool {
 }
 
 /// Invites the user's clients, as long as they may take to answer.
-async fn invite(passage: Passage<'_>, seat: Seat) {
-    let Passage { policy, profile, functions, .. } = &passage;
+async fn invite(mut passage: Passage<'_>, mut seat: Seat) {
+    let auto = is_answered_for(&passage).await;
+    // §7.2.4.2.2: where he has a session for it, nobody is asked at all.
+    if auto {
+        (passage, seat) = match pre::answer(passage, seat).await {
+            Ok(()) => return,
+            Err(not_answered) => not_answered,
+        };
+    }
+    let Passage { policy, .. } = &passage;
     let request = passage.request();
     let mut edits = amend::session(request, policy);
-    let sender = Sender::of(request, passage.decision());
-    let lists = functions.lists.as_deref();
-    let auto = access::is_among(&sender, &profile.auto_answer, profile, lists).await;
     // RFC 5373 §4: the user has said so in his settings; what the inviter asks for is not enough.
     if auto {
         edits.set(request, HeaderName::AnswerMode, "Auto");
@@ -102,6 +107,14 @@ async fn invite(passage: Passage<'_>, seat: Seat) {
         }
         outcome => proxy::finish(passage, seat, &timer, outcome),
     }
+}
+
+/// Whether the user lets this inviter in without being asked.
+async fn is_answered_for(passage: &Passage<'_>) -> bool {
+    let Passage { profile, functions, .. } = passage;
+    let sender = Sender::of(passage.request(), passage.decision());
+    let lists = functions.lists.as_deref();
+    access::is_among(&sender, &profile.auto_answer, profile, lists).await
 }
 
 /// An immediate message may be stored (§7.2.2.6.2); a conversation never is.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf as _, Bytes};
 use parlance_isc::media::{
     AtCore, Command, CoreError, Media, MediaCores, Security, Sink, Sinks, TlsRules,
 };
@@ -127,6 +127,47 @@ impl Core {
     /// How many sessions there are.
     pub(super) fn sessions(&self) -> usize {
         self.0.inside.lock().unwrap().node.load().1
+    }
+
+    /// A peer connects.
+    pub(super) fn accept(&self) -> ConnectionId {
+        let peer = Peer {
+            remote: "192.0.2.10:9".parse().unwrap(),
+            local: "127.0.0.20:2855".parse().unwrap(),
+            tls: None,
+            websocket: false,
+        };
+        self.at(|node, now| node.accept(now, peer))
+    }
+
+    /// A peer says something; what is written to it until then.
+    pub(super) fn says(&self, connection: ConnectionId, text: &str) -> String {
+        let octets = Bytes::copy_from_slice(text.as_bytes());
+        self.at(|node, now| {
+            node.handle_input(now, Input::Octets { connection, octets: &octets });
+        });
+        self.written(connection)
+    }
+
+    /// What is written to a peer.
+    pub(super) fn written(&self, connection: ConnectionId) -> String {
+        self.at(|node, _| {
+            let Some(outbound) = node.outbound(connection) else { return String::new() };
+            let written = outbound.copy_to_bytes(outbound.remaining());
+            String::from_utf8(written.to_vec()).unwrap()
+        })
+    }
+
+    /// The connection of a peer is gone.
+    pub(super) fn lose(&self, connection: ConnectionId) {
+        self.at(|node, now| node.handle_input(now, Input::Lost { connection }));
+    }
+
+    fn at<T>(&self, act: impl FnOnce(&mut Node, std::time::Instant) -> T) -> T {
+        let mut inside = self.0.inside.lock().unwrap();
+        let value = act(&mut inside.node, Instant::now().into_std());
+        inside.drain();
+        value
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) history: Option<Rc<dyn History>>,
     /// What conferences are handed to.
     pub(crate) controlling: Option<Rc<dyn Role>>,
+    /// Whether sessions can be pre-established.
+    pub(crate) pre_established: bool,
 }
 
 /// A deferred function that answers as it is told.
@@ -199,7 +201,7 @@ impl World {
         let net = Rc::new(Net::default());
         let trail = Rc::new(Trail::default());
         let marks = Marks::new([9; 32]);
-        let rules = Arc::new(rules(&all, &marks, setup.decisions));
+        let rules = Arc::new(rules(&all, &marks, setup.decisions, setup.pre_established));
         let policy = Rc::new(RefCell::new(Arc::new(setup.policy)));
         let in_force = Rc::clone(&policy);
         let mut role =
@@ -442,15 +444,17 @@ fn endpoint() -> Endpoint {
     Endpoint::new(config, Box::new(entropy))
 }
 
-fn rules(store: &Store, marks: &Marks, policy: DecisionPolicy) -> Rules {
+fn rules(store: &Store, marks: &Marks, policy: DecisionPolicy, pre_established: bool) -> Rules {
     let mut services = Services::new();
     services.own("127.0.0.20", None);
     services.domain("ims.test");
     services.identity("sip:im-conf@ims.test".parse().unwrap(), Service::ConferenceFactory);
     services.identity("sip:im-exploder@ims.test".parse().unwrap(), Service::Exploder);
+    services.identity("sip:im-session@ims.test".parse().unwrap(), Service::PreEstablished);
     services.family("im-group-", "ims.test", Service::Group);
     services.running.controlling = true;
     services.running.settings = true;
+    services.running.pre_established = pre_established;
     services.listener(ListenerId(0), SessionCase::Originating);
     services.listener(ListenerId(1), SessionCase::Terminating);
     let decider = Decider {
