@@ -27,6 +27,8 @@ mod loss;
 mod nodes;
 #[path = "scenario/pager.rs"]
 mod pager;
+#[path = "scenario/pre.rs"]
+mod pre;
 #[path = "scenario/session.rs"]
 mod session;
 #[path = "scenario/settings.rs"]

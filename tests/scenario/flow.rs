@@ -61,6 +61,18 @@ async fn peer_to_peer() {
     .await;
 }
 
+// Covers: PF-060, PF-062, PF-064
+#[tokio::test(start_paused = true)]
+async fn pre_established() {
+    story(async || {
+        let invites = arrows("pre-established", &["INVITE"]).await;
+        assert!(!invites.iter().any(|arrow| arrow.starts_with("core->alice")), "{invites:#?}");
+        let room = invites.iter().any(|it| it.starts_with("server->core INVITE sip:im-group-tea@"));
+        assert!(room, "in her name: {invites:#?}");
+    })
+    .await;
+}
+
 // Covers: SCR-005
 #[tokio::test(start_paused = true)]
 async fn deferral() {

@@ -10,6 +10,7 @@ mod conference;
 mod deferred;
 mod ladder;
 mod message;
+mod pre;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::world::{CORE, SERVER, World, WorldError};
 
 pub use conference::{ROOM_DOCUMENT, TEAM_DOCUMENT};
 pub use ladder::{Arrow, Ladder};
+pub use pre::SERVICE as PRE_ESTABLISHED;
 
 /// A flow that can be played.
 #[derive(Clone, Copy)]
@@ -144,6 +146,14 @@ pub const FLOWS: &[Flow] = &[
         configuration: "",
         groups: &[],
         play: |stage| Box::pin(conference::leave(stage)),
+    },
+    Flow {
+        name: "pre-established",
+        about: "a session established ahead of time is joined to a room, and to one who calls",
+        people: &["alice", "bob"],
+        configuration: "[participating]\nnotice = false\npre_established = true",
+        groups: &[ROOM_DOCUMENT],
+        play: |stage| Box::pin(pre::pre_established(stage)),
     },
     Flow {
         name: "deferral",

@@ -131,8 +131,8 @@ impl SessionPolicy {
     }
 }
 
-/// How sessions are pre-established. Whether they can be is said by the identity of the service:
-/// without one there is nothing to call (`parlance_isc::service::Service::PreEstablished`).
+/// How sessions are pre-established. Whether they can be is decided before
+/// (`parlance_isc::service::Running`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PreEstablishedPolicy {

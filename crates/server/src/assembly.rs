@@ -14,12 +14,14 @@ use parlance_controlling::explode::Exploder;
 use parlance_deferred::{Deferred, Setup};
 use parlance_isc::journal::{Entry, Journal};
 use parlance_isc::registration::{Registrar, RegistrationEvent};
-use parlance_isc::service::Services;
+use parlance_isc::service::{Service, Services};
 use parlance_isc::{
     Clock, Cx, Decider, Dispatcher, Gate, Locals, Marks, Media, NextHop, Node, Rates,
     RegEventPolicy, RegistrationEvents, Role, Rules, SessionCase, Shard, ShardInput, Wire, pass_on,
 };
-use parlance_participating::{Participating, Policy, Seats, end_published, welcome};
+use parlance_participating::{
+    Participating, Policy, PreEstablished, Seats, end_published, welcome,
+};
 use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
 use parlance_sip::uri::Uri;
 use parlance_sip::{Endpoint, EndpointConfig, Entropy, ListenerId, Timers, Transport};
@@ -71,6 +73,7 @@ pub struct Assembly {
     policy: Arc<ArcSwap<Policy>>,
     rates: Arc<Rates>,
     seats: Arc<Seats>,
+    pre_established: Arc<PreEstablished>,
     conferences: Option<Conferences>,
     deferred: Deferred,
     journals: Vec<Arc<Mutex<Journal>>>,
@@ -135,6 +138,7 @@ impl Assembly {
             policy: Arc::new(ArcSwap::from_pointee(config.participating_policy())),
             rates: Arc::new(Rates::new()),
             seats: Arc::new(Seats::new()),
+            pre_established: Arc::new(PreEstablished::new()),
             conferences,
             deferred: Deferred::new(setup),
             journals: (0..shards).map(|_| journal()).collect(),
@@ -263,6 +267,7 @@ impl Assembly {
         let participating = Participating::new(move || policy.load_full(), Arc::clone(&self.rates))
             .with_deferral(Rc::new(self.deferred.clone()))
             .with_seats(Arc::clone(&self.seats))
+            .with_pre_established(Arc::clone(&self.pre_established))
             .with_media(self.media.clone());
         let participating = match &self.events {
             Some(file) => participating.with_events(Rc::new(file.clone())),
@@ -406,6 +411,10 @@ fn services(
     if let Some(conferences) = conferences {
         conferences.serve(config, &mut services);
     }
+    if let Ok(identity) = config.participating.pre_established_uri(&config.sip).parse() {
+        services.identity(identity, Service::PreEstablished);
+    }
+    services.running.pre_established = config.participating.pre_established;
     let names = config.sip.names.iter().filter_map(|name| host_port(name));
     let places = locals.0.iter().filter_map(|local| host_port(&local.sent_by));
     names.chain(places).for_each(|(host, port)| services.own(host, port));

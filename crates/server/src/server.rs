@@ -62,9 +62,11 @@ const RELOADED: [&str; 15] = [
 ];
 
 /// Keys of those sections that it does not take.
-const NOT_RELOADED: [&str; 7] = [
+const NOT_RELOADED: [&str; 9] = [
     "deferred.messages_per_second",
     "deferred.service_uri",
+    "participating.pre_established",
+    "participating.pre_established_uri",
     "controlling.enabled",
     "controlling.groups",
     "controlling.session_domain",
@@ -191,8 +193,10 @@ impl Server {
         let resolver = Resolver::new(resolver_config(&config, &plans))?;
         let http = bind_http(config.http.listen).await?;
         let near = Arc::new(ArcSwap::from_pointee(Near::of(&config)));
-        let factory = config.controlling.factory(&config.sip).parse().into_iter().collect();
-        let share = Share::new(queues.clone(), resolver.clone(), Arc::clone(&draining), factory);
+        let factory = config.controlling.factory(&config.sip);
+        let pre_established = config.participating.pre_established_uri(&config.sip);
+        let spread = [factory, pre_established].iter().flat_map(|uri| uri.parse()).collect();
+        let share = Share::new(queues.clone(), resolver.clone(), Arc::clone(&draining), spread);
         let threads = shard_threads(queues.len())?;
         let runtimes = runtimes(&threads);
         let net = Net::bind_on(runtimes, net_config(&config, &plans, &near), Arc::new(share))?;

@@ -4,12 +4,14 @@ mod called;
 mod calling;
 mod ending;
 mod establishing;
+mod racing;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parlance_isc::SessionCase::Originating;
 use parlance_msrp::ConnectionId;
 use parlance_sip::{HeaderName, Message, Method, Request, ResponseBuilder};
@@ -156,10 +158,7 @@ impl Pre {
 
     /// A request of Alice's in the dialog of her session; what is sent then.
     async fn asks(&self, method: &str, headers: &str, body: &str) -> Vec<Message> {
-        let cseq = self.cseq.get() + 1;
-        self.cseq.set(cseq);
-        self.within(&self.ok, method, cseq, headers, body).await;
-        self.world.sent()
+        self.at_once(vec![self.next(method, headers, body)]).await
     }
 
     async fn acknowledges(&self, cseq: u32) {
@@ -168,25 +167,22 @@ impl Pre {
 
     /// A request in the dialog of `ours`, an answer or an INVITE.
     async fn within(&self, ours: &str, method: &str, cseq: u32, headers: &str, body: &str) {
-        let (mine, theirs) = match ours.starts_with("SIP/2.0") {
-            true => (value(ours, "To"), value(ours, "From")),
-            false => (value(ours, "From"), format!("{};tag=b1", value(ours, "To"))),
-        };
-        let mut lines: String = headers.lines().map(|line| format!("{line}\r\n")).collect();
-        if !headers.contains("Content-Type") {
-            lines.push_str("Content-Type: application/sdp\r\n");
-        }
-        let text = format!(
-            "{method} sip:127.0.0.20:5080 SIP/2.0\r\n\
-             Via: SIP/2.0/UDP 127.0.0.13:6060;branch=z9hG4bKin{method}{cseq}{}\r\n\
-             Max-Forwards: 68\r\nFrom: {theirs}\r\nTo: {mine}\r\nCall-ID: {}\r\n\
-             CSeq: {cseq} {method}\r\nContact: <sip:peer@192.0.2.12>\r\n{lines}\
-             Content-Length: {}\r\n\r\n{body}",
-            value(ours, "Call-ID"),
-            value(ours, "Call-ID"),
-            body.len()
-        );
+        let text = within(ours, method, cseq, headers, body);
         self.world.receive(Originating, text.into()).await;
+    }
+
+    /// The next request of Alice's in the dialog of her session.
+    fn next(&self, method: &str, headers: &str, body: &str) -> Bytes {
+        let cseq = self.cseq.get() + 1;
+        self.cseq.set(cseq);
+        within(&self.ok, method, cseq, headers, body).into()
+    }
+
+    /// What is sent when these come at once.
+    async fn at_once(&self, all: Vec<Bytes>) -> Vec<Message> {
+        let all = all.into_iter().map(|bytes| (Originating, bytes)).collect();
+        self.world.receive_together(all).await;
+        self.world.sent()
     }
 
     /// Alice refers her session to `to`; our INVITE, and what is sent besides.
@@ -216,8 +212,8 @@ impl Pre {
         while let Some(notify) = waiting.pop() {
             let state = lines(&notify, HeaderName::SubscriptionState).remove(0);
             let state = state.split(';').next().unwrap().to_owned();
-            let body = String::from_utf8_lossy(notify.body()).trim().to_owned();
-            told.push(format!("{state} {body}"));
+            let body = String::from_utf8_lossy(notify.body()).into_owned();
+            told.push(format!("{state} {}", body.lines().next().unwrap_or_default()));
             self.world.answer(&Request::new(notify).unwrap(), 200).await;
             let more = self.world.sent();
             assert!(more.iter().all(|it| is_notify(&it)), "{:?}", kinds(&more));
@@ -258,6 +254,28 @@ impl Pre {
         assert_eq!(self.core.sessions(), 0);
         assert_eq!(dialogs(&self.world).await, 0);
     }
+}
+
+/// A request in the dialog of `ours`, an answer or an INVITE.
+fn within(ours: &str, method: &str, cseq: u32, headers: &str, body: &str) -> String {
+    let (mine, theirs) = match ours.starts_with("SIP/2.0") {
+        true => (value(ours, "To"), value(ours, "From")),
+        false => (value(ours, "From"), format!("{};tag=b1", value(ours, "To"))),
+    };
+    let mut lines: String = headers.lines().map(|line| format!("{line}\r\n")).collect();
+    if !headers.contains("Content-Type") {
+        lines.push_str("Content-Type: application/sdp\r\n");
+    }
+    format!(
+        "{method} sip:127.0.0.20:5080 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 127.0.0.13:6060;branch=z9hG4bKin{method}{cseq}{}\r\n\
+         Max-Forwards: 68\r\nFrom: {theirs}\r\nTo: {mine}\r\nCall-ID: {}\r\n\
+         CSeq: {cseq} {method}\r\nContact: <sip:peer@192.0.2.12>\r\n{lines}\
+         Content-Length: {}\r\n\r\n{body}",
+        value(ours, "Call-ID"),
+        value(ours, "Call-ID"),
+        body.len()
+    )
 }
 
 /// How many dialogs there are.

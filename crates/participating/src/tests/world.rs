@@ -261,21 +261,28 @@ impl World {
 
     /// The S-CSCF sends `bytes` to the listener of `case`.
     pub(crate) async fn receive(&self, case: SessionCase, bytes: Bytes) {
-        let listener = ListenerId(u16::from(case == SessionCase::Terminating));
-        let source = Source {
-            transport: Transport::Udp,
-            remote: "127.0.0.13:6060".parse().unwrap(),
-            listener,
-            connection: None,
-            verified: false,
-        };
-        let input = ShardInput::Received {
-            at: tokio::time::Instant::now().into_std(),
-            source,
-            peer_names: Arc::from([]),
-            message: Ok(super::message(bytes)),
-        };
-        self.queue.send(input).await.unwrap();
+        self.receive_together(vec![(case, bytes)]).await;
+    }
+
+    /// The same for several requests, of which the server does nothing before it has the last.
+    pub(crate) async fn receive_together(&self, all: Vec<(SessionCase, Bytes)>) {
+        for (case, bytes) in all {
+            let listener = ListenerId(u16::from(case == SessionCase::Terminating));
+            let source = Source {
+                transport: Transport::Udp,
+                remote: "127.0.0.13:6060".parse().unwrap(),
+                listener,
+                connection: None,
+                verified: false,
+            };
+            let input = ShardInput::Received {
+                at: tokio::time::Instant::now().into_std(),
+                source,
+                peer_names: Arc::from([]),
+                message: Ok(super::message(bytes)),
+            };
+            self.queue.send(input).await.unwrap();
+        }
         self.pass(Duration::from_millis(1)).await;
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use parlance_sip::Transport;
-use parlance_sip::uri::{Host, Uri};
+use parlance_sip::uri::{Aor, Host, Uri};
 use tracing_subscriber::EnvFilter;
 
 use super::net::tls_name;
@@ -145,6 +145,11 @@ impl Config {
 
     fn check_roles(&self, mistakes: &mut Mistakes) {
         self.check_participating(mistakes);
+        let identity = self.participating.pre_established_uri(&self.sip);
+        if !identity.parse::<Aor>().is_ok_and(|identity| identity.scheme() == "sip") {
+            let what = format!("{identity:?} is no SIP URI");
+            mistakes.add("participating.pre_established_uri", what);
+        }
         self.controlling.check(&self.sip, mistakes);
         self.explode.check(&self.sip, &self.controlling, mistakes);
         for mistake in self.deferred.policy(&self.sip).mistakes() {

@@ -9,7 +9,7 @@ use parlance_isc::decision::{DecisionPolicy, Provisioning};
 use parlance_isc::registration::{RegistrationPolicy, UnknownUser};
 use parlance_isc::{RefusalPolicy, RegEventPolicy};
 use parlance_participating::{AnonymousAnswer, ExcessAnswer, Notice, SessionMedia, SessionPolicy};
-use parlance_participating::{GROUP_ADVERTISEMENT, PERSONAL_ALERT};
+use parlance_participating::{GROUP_ADVERTISEMENT, PERSONAL_ALERT, PreEstablishedPolicy};
 use parlance_participating::{SettingsPolicy, SizeAnswer, TargetPattern, Warnings};
 use parlance_sip::ListenerId;
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,18 @@ section! {
         /// Seconds after which a session without a timer, of which nothing was heard, does not
         /// count any more.
         pub session_lost_after_s: u32 = 43_200, in 1..=604_800;
+        /// Whether clients may establish sessions ahead of time, to be joined to others by REFER, or
+        /// by an invitation they let in without asking (OMA-TS-SIMPLE_IM §7.2.3.2). Otherwise their
+        /// service is answered 404. Changed by a restart only.
+        pub pre_established: bool = false;
+        /// That service: a SIP URI that clients know; without one, `sip:im-session@` and the first
+        /// domain. Changed by a restart only.
+        pub pre_established_uri: Option<String> = None, example "\"sip:im-session@ims.test\"";
+        /// Sessions one user may have established with it, one for each client; more are answered
+        /// as `excess_sessions_answer` says.
+        pub pre_established_per_user_max: u32 = 4, in 1..=1_000;
+        /// Sessions one shard may have established with it; more are answered 480 with Retry-After.
+        pub pre_established_per_shard_max: u32 = 10_000, in 1..=1_000_000;
         /// The operator's inter-operator identifier, put into answers as `term-ioi` (RFC 7315
         /// §4.6).
         pub ioi: Option<String> = None, example "\"home1.test\"";
@@ -334,7 +346,18 @@ impl Participating {
             },
             // Of a section of its own.
             settings: SettingsPolicy::default(),
+            pre_established: PreEstablishedPolicy {
+                per_user_max: self.pre_established_per_user_max,
+                per_shard_max: self.pre_established_per_shard_max,
+                // That of another section.
+                factory: None,
+            },
         }
+    }
+
+    /// The identity of the service of pre-established sessions.
+    pub(crate) fn pre_established_uri(&self, sip: &Sip) -> String {
+        self.pre_established_uri.clone().unwrap_or_else(|| sip.service("im-session"))
     }
 
     /// How refusals before the function are worded.

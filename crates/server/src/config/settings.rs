@@ -26,7 +26,8 @@ section! {
 }
 
 impl Config {
-    /// The policy of the participating function, of this section and its own.
+    /// The policy of the participating function, of this section and its own, and with the
+    /// conference factory of a third.
     pub(crate) fn participating_policy(&self) -> Policy {
         let Settings { event, expires_default_s, expires_min_s, expires_max_s, .. } =
             &self.settings;
@@ -36,7 +37,10 @@ impl Config {
             expires_min_s: *expires_min_s,
             expires_max_s: *expires_max_s,
         };
-        Policy { settings, ..self.participating.policy(&self.sip) }
+        let mut policy = Policy { settings, ..self.participating.policy(&self.sip) };
+        let has_factory = self.controlling.enabled;
+        policy.pre_established.factory = has_factory.then(|| self.controlling.factory(&self.sip));
+        policy
     }
 
     /// Adds to `mistakes` what is wrong with the policy of the participating function.

@@ -18,8 +18,8 @@ pub(super) enum Said {
     Accepted {
         /// The answer to our offer.
         answer: Sdp,
-        /// Who is there, by every name.
-        names: Vec<Aor>,
+        /// Who is there.
+        by: Answerer,
         /// Whether it fits; the dialog ends otherwise.
         taken: oneshot::Sender<bool>,
     },
@@ -32,6 +32,15 @@ pub(super) enum Said {
         /// Our description; `None`: the session stays as it was.
         answer: oneshot::Sender<Option<Sdp>>,
     },
+}
+
+/// Who has accepted an INVITE of ours.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answerer {
+    /// By every name.
+    pub(super) names: Vec<Aor>,
+    /// Its `Contact`: for a focus, the identity of the session (RFC 4579 §5.2).
+    pub(super) contact: Option<String>,
 }
 
 /// The end of the line at the pre-established session. Dropped: the dialog ends.
@@ -91,12 +100,12 @@ impl Far {
         leg: Leg,
         inbox: Inbox,
         answer: Option<Sdp>,
-        names: Vec<Aor>,
+        by: Answerer,
     ) {
         let taken = match answer {
             Some(answer) => {
                 let (taken, told) = oneshot::channel();
-                let said = self.said.send(Said::Accepted { answer, names, taken }).await;
+                let said = self.said.send(Said::Accepted { answer, by, taken }).await;
                 said.is_ok() && told.await == Ok(true)
             }
             None => false,

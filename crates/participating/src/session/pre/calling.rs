@@ -17,7 +17,7 @@ use parlance_sip::sdp::Sdp;
 use parlance_sip::uri::Aor;
 use parlance_sip::{HeaderName, ListenerId, Message, Method, Request, RequestBuilder, Response};
 
-use super::attached::Far;
+use super::attached::{Answerer, Far};
 
 /// How long whoever is called may take to answer: a proxy's Timer C (RFC 3261 §16.6).
 const ANSWER_MAX: Duration = Duration::from_secs(181);
@@ -116,7 +116,7 @@ async fn wait(mut outgoing: Outgoing, inbox: Inbox, mut far: Far) {
             Progress::Provisional(response) => far.progress(response.status(), &reason(&response)),
             Progress::Answered(leg, response) => {
                 let answer = Sdp::parse(response.body()).ok();
-                return far.accepted(leg, inbox, answer, names(&response)).await;
+                return far.accepted(leg, inbox, answer, answerer(&response)).await;
             }
             Progress::Failed(response) => {
                 return far.refused(response.status(), &reason(&response)).await;
@@ -133,6 +133,12 @@ fn reason(response: &Response) -> String {
         }
         parlance_sip::message::StartLine::Request { .. } => String::new(),
     }
+}
+
+fn answerer(response: &Response) -> Answerer {
+    let mut contacts = response.list::<Contact<'_>>().filter_map(Result::ok);
+    let contact = contacts.next().map(|contact| contact.to_string());
+    Answerer { names: names(response), contact }
 }
 
 /// By which names whoever sent `message` goes.

@@ -67,8 +67,19 @@ impl Referrals {
 
     /// What came of it: the last that is told.
     pub(super) fn over(&mut self, id: Option<WatcherId>, status: u16, reason: &str) {
+        self.close(id, line(status, reason));
+    }
+
+    /// It is joined to a session, whose identity is in this `Contact`: the client learns it nowhere
+    /// else (RFC 3420 §3.1).
+    pub(super) fn joined(&mut self, id: Option<WatcherId>, contact: Option<&str>) {
+        let contact = contact.map(|contact| format!("Contact: {contact}\r\n"));
+        self.close(id, line(200, "OK") + contact.as_deref().unwrap_or_default());
+    }
+
+    fn close(&mut self, id: Option<WatcherId>, told: String) {
         let Some(referral) = self.open(id) else { return };
-        referral.line = line(status, reason);
+        referral.line = told;
         if let Some(watcher) = referral.watcher.take() {
             watcher.end(Cause::ResourceGone);
         }

@@ -2,7 +2,8 @@
 //!
 //! | what happens | idle | attached |
 //! |---|---|---|
-//! | the client modifies it | it is modified | 491 while calling, else 488; a refresh goes through |
+//! | the client refreshes it | 200 | 200 |
+//! | the client modifies it | 200 | 491 while somebody is called, else 488 |
 //! | REFER | the call begins | 486 |
 //! | REFER with `method=BYE` | 481 by NOTIFY | the attached dialog ends |
 //! | an invitation | it is answered | it goes to the clients |
@@ -267,11 +268,12 @@ impl Session {
             Some(Said::Provisional(status, reason)) => {
                 self.referrals.tell(referral, status, &reason);
             }
-            Some(Said::Accepted { answer, names, taken }) => {
-                let fits = self.accepted(&answer, names).await;
-                let (status, reason) =
-                    if fits { (200, "OK") } else { (488, "Not Acceptable Here") };
-                self.referrals.over(referral, status, reason);
+            Some(Said::Accepted { answer, by, taken }) => {
+                let fits = self.accepted(&answer, by.names).await;
+                match fits {
+                    true => self.referrals.joined(referral, by.contact.as_deref()),
+                    false => self.referrals.over(referral, 488, "Not Acceptable Here"),
+                }
                 if !fits || taken.send(true).is_err() {
                     self.detach(Some(Reason::sip(488, "session description")));
                 }

@@ -28,6 +28,8 @@ async fn a_refer_attaches_and_tells_how_it_gets_on() {
     pre.answers(&invite, 200, &answer("tea")).await;
     let sent = pre.world.sent();
     assert_eq!(kinds(&sent), ["ACK", "NOTIFY"]);
+    let told = String::from_utf8_lossy(sent[1].body()).into_owned();
+    assert_eq!(told, "SIP/2.0 200 OK\r\nContact: <sip:room@192.0.2.11>;isfocus\r\n");
     assert_eq!(pre.notified(&sent).await, ["terminated SIP/2.0 200 OK"]);
     let tea = pre.core.accept();
     pre.sends_on(tea, "tea", &path(&shown), "");
