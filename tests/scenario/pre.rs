@@ -145,8 +145,3 @@ async fn without_the_service_it_is_not_found() {
     })
     .await;
 }
-
-#[test]
-fn tmp_write_document() {
-    std::fs::write("../deploy/parlance.toml", parlance_server::Config::document()).unwrap();
-}
