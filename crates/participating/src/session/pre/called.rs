@@ -9,7 +9,8 @@ use parlance_sip::sdp::Sdp;
 use parlance_sip::uri::Aor;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{Seat, description};
+use super::super::Seat;
+use super::super::description::Described;
 use super::attached::{Far, Line, line};
 use super::establish::terms;
 use super::{calling, description as described};
@@ -58,8 +59,11 @@ pub(crate) async fn answer(passage: Passage<'_>, seat: Seat) -> Result<(), (Pass
 
 /// The newest session of the user that takes the invitation: its answer.
 async fn find(passage: &Passage<'_>) -> Option<(Sdp, Far)> {
-    // An immediate message needs more than is agreed with the client.
-    if passage.decision().mode != Some(Mode::SessionMode) {
+    let mode = passage.decision().mode;
+    // An immediate message needs more than is agreed with the client, a history more than passes
+    // here.
+    let is_kept = passage.functions.keeps(&passage.profile, mode, passage.received);
+    if mode != Some(Mode::SessionMode) || is_kept {
         return None;
     }
     let sessions = passage.functions.pre_established.of(&passage.user);
@@ -67,7 +71,7 @@ async fn find(passage: &Passage<'_>) -> Option<(Sdp, Far)> {
         return None;
     }
     let request = passage.request();
-    let offer = description::of(request)?;
+    let offer = Described::of(request)?.sdp;
     described::proto(&offer)?;
     let from = request.header::<From<'_>>().ok().flatten();
     let caller = from.and_then(|from| Aor::from_uri(&from.uri()));

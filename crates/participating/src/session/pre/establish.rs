@@ -10,6 +10,7 @@ use parlance_sip::Method;
 use parlance_sip::header::{Contact, SIP_IM};
 use parlance_sip::uri::Aor;
 
+use super::super::description::Described as Whole;
 use super::description::{self, ATTACHED, CLIENT, Described};
 use super::referral::Referrals;
 use super::standing::Session;
@@ -49,7 +50,7 @@ fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
 /// Opens the media and answers the offer.
 async fn agree(passage: &Passage<'_>) -> Result<(Described, Pair), Refusal> {
     let media = &passage.functions.media;
-    let offer = super::super::description::of(passage.request()).ok_or(Refusal::Description)?;
+    let offer = Whole::of(passage.request()).ok_or(Refusal::Description)?.sdp;
     let proto = description::proto(&offer).ok_or(Refusal::Description)?;
     let domain = passage.decision().served.identity.as_ref().and_then(Aor::domain);
     let rule = media.tls().of(domain.unwrap_or_default());
