@@ -11,7 +11,7 @@ use super::{Mistakes, Secret};
 
 section! {
     /// The HTTP listener: /metrics (Prometheus), /healthz, /readyz, and /admin for
-    /// `parlance user`.
+    /// `parlance user`, the conferences that run (/admin/sessions) and the record of decisions.
     pub struct Http {
         /// Address and port. Not encrypted: keep it on the host or behind a proxy with TLS.
         pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080));
