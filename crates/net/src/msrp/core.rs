@@ -76,8 +76,18 @@ pub(crate) struct Core {
 
 struct Listening {
     socket: TcpListener,
-    /// There may be connections that could not be accepted.
-    waiting: bool,
+    backlog: Backlog,
+}
+
+/// What may wait at a listener: the event queue says nothing again of what it has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backlog {
+    /// Nothing.
+    Empty,
+    /// More than one turn takes: the next one goes on.
+    More,
+    /// What could not be accepted: the next tick looks again.
+    Stuck,
 }
 
 impl Core {
@@ -92,7 +102,7 @@ impl Core {
         let mut listening = Vec::with_capacity(listeners.len());
         for (mut socket, place) in listeners.into_iter().zip(FIRST..) {
             poll.registry().register(&mut socket, Token(place), Interest::READABLE)?;
-            listening.push(Listening { socket, waiting: false });
+            listening.push(Listening { socket, backlog: Backlog::Empty });
         }
         let now = clock();
         let every = sweep::interval(&common.limits);
@@ -134,6 +144,7 @@ impl Core {
                 }
             }
             self.now = clock();
+            self.accept_again(Backlog::More);
             let mut woken = false;
             for event in &events {
                 match event.token() {
@@ -155,7 +166,8 @@ impl Core {
 
     /// How long nothing happens by itself.
     fn patience(&self) -> Duration {
-        if !self.readable.is_empty() || !self.dirty.is_empty() {
+        let more = self.listeners.iter().any(|listening| listening.backlog == Backlog::More);
+        if more || !self.readable.is_empty() || !self.dirty.is_empty() {
             return Duration::ZERO;
         }
         let mut due = self.tick;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
 use crate::support::{
-    ask, at, connect, limited, response, send, session_of, settle, start, until_closed,
+    address, ask, at, connect, limited, response, send, session_of, settle, start, until_closed,
 };
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -97,6 +97,24 @@ async fn a_connection_too_many_is_closed_at_once() {
     let mut other = connect(&full).await;
     until_closed(&mut other).await;
     ask(&mut one, "eeee1234", &session_of(0)).await;
+}
+
+/// A crowd that comes back at once after an outage is let in turn by turn, and not with each tick.
+#[tokio::test]
+async fn a_crowd_is_accepted_without_waiting() {
+    const CROWD: usize = 300;
+    let msrp = start(|config| config.cores = 1);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    msrp.tell(0, move |_| wait.recv().unwrap_or_default()).unwrap();
+    let peer = || std::net::TcpStream::connect(address(&msrp)).unwrap();
+    let crowd: Vec<_> = (0..CROWD).map(|_| peer()).collect();
+    drop(go);
+    // A command takes a turn of the core.
+    for _ in 0..CROWD / 64 + 4 {
+        at(&msrp, 0).await;
+    }
+    assert_eq!(msrp.connections(), CROWD);
+    drop(crowd);
 }
 
 // Covers: SEC-012

@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 use parlance_msrp::{Input, Peer};
 use socket2::{SockRef, TcpKeepalive};
 
-use super::Core;
+use super::{Backlog, Core};
 use crate::admission::Full;
 use crate::msrp::counted::group;
 use crate::msrp::lead::{LEAD_OCTETS_MAX, Lead, lead};
@@ -28,28 +28,30 @@ impl Core {
     pub(super) fn accept(&mut self, place: usize) {
         for _ in 0..ACCEPTED_MAX {
             let Some(listening) = self.listeners.get_mut(place) else { return };
-            listening.waiting = false;
             match listening.socket.accept() {
                 Ok((stream, remote)) => self.admit(place as u16, stream, remote),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    listening.backlog = Backlog::Empty;
+                    return;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, listener = place, "accept");
-                    break;
+                    listening.backlog = Backlog::Stuck;
+                    return;
                 }
             }
         }
-        // The queue says nothing again about what waits already: the next tick looks.
         if let Some(listening) = self.listeners.get_mut(place) {
-            listening.waiting = true;
+            listening.backlog = Backlog::More;
         }
     }
 
-    /// Accepts what could not be accepted before.
-    pub(super) fn accept_again(&mut self) {
+    /// Accepts what was left behind at listeners, for this reason.
+    pub(super) fn accept_again(&mut self, left: Backlog) {
         for place in 0..self.listeners.len() {
-            if self.listeners.get(place).is_some_and(|listening| listening.waiting) {
+            if self.listeners.get(place).is_some_and(|listening| listening.backlog == left) {
                 self.accept(place);
             }
         }
@@ -59,7 +61,7 @@ impl Core {
     pub(super) fn refuse(&mut self) {
         for listening in &mut self.listeners {
             let _ = self.poll.registry().deregister(&mut listening.socket);
-            listening.waiting = false;
+            listening.backlog = Backlog::Empty;
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use parlance_msrp::ConnectError;
 
-use super::Core;
+use super::{Backlog, Core};
 use crate::MsrpLimits;
 use crate::msrp::counted::group;
 use crate::msrp::lead::LEAD_OCTETS_MAX;
@@ -42,7 +42,7 @@ enum Due {
 impl Core {
     /// Looks at every connection.
     pub(super) fn sweep(&mut self) {
-        self.accept_again();
+        self.accept_again(Backlog::Stuck);
         for session in self.sinks.forget_closed() {
             self.hold_session(session, false);
         }
