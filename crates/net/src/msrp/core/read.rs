@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use bytes::Bytes;
 use parlance_msrp::{ConnectionId, Input, SessionKey};
 
-use super::Core;
+use super::{Core, UNSETTLED_MAX};
 use crate::msrp::link::{Holds, LinkRef, Way};
 use crate::msrp::meter::Ended;
 use crate::msrp::socket::Got;
@@ -43,7 +43,7 @@ impl Core {
         }
     }
 
-    /// One read of each link that is ready.
+    /// One read of each link that is ready; what came of it is written as soon as it is much.
     pub(super) fn read_ready(&mut self) {
         for _ in 0..self.readable.len() {
             let Some(key) = self.readable.pop_front() else { return };
@@ -51,6 +51,9 @@ impl Core {
             link.queued = false;
             if link.readable && !link.holds.any() {
                 self.read(key);
+            }
+            if self.unsettled > UNSETTLED_MAX {
+                self.settle();
             }
         }
     }
@@ -116,6 +119,7 @@ impl Core {
         link.readable = more;
         link.heard = self.now;
         link.received += octets.len() as u64;
+        self.unsettled += octets.len();
         let (source, listener, serial) = (link.source(), link.listener, link.serial);
         self.common.meter_of(listener).received_octets.increment(octets.len() as u64);
         if let Some(wait) = self.common.charge(source, octets.len()) {
