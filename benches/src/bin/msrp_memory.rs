@@ -62,8 +62,8 @@ fn shared() -> Result<()> {
         let all = Options { count: 1, window: 1, share, drain: 20.0, ..Options::default() };
         let all = server.play(&all)?;
         told(&format!("{rooms} rooms, {share} sessions a connection"), &all);
-        let busy =
-            Options { share, window: 4, duration: 3.0, senders: Some(1), ..Options::default() };
+        let busy = Options { senders: Some(1), active: Some(10), ..Options::default() };
+        let busy = Options { share, window: 4, duration: 3.0, ..busy };
         Ok((all, server.play(&busy)?))
     };
     let (alone, quick) = play("10", 10)?;
