@@ -283,7 +283,14 @@ impl Message {
     }
 
     fn index_of(&self, name: HeaderName) -> Option<usize> {
-        self.index.fields.iter().position(|field| field.name == name)
+        self.index_from(name, 0)
+    }
+
+    /// The first field called `name` from field `first` on.
+    #[inline]
+    fn index_from(&self, name: HeaderName, first: usize) -> Option<usize> {
+        let rest = self.index.fields.get(first..)?;
+        rest.iter().position(|field| field.name == name).map(|at| first + at)
     }
 
     fn value_at(&self, index: usize) -> &[u8] {

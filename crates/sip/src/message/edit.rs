@@ -76,25 +76,21 @@ impl Edits {
     }
 
     /// Removes the fields called `name` from field `first` on.
-    fn remove_from(&mut self, message: &Message, name: HeaderName, first: usize) {
-        for (field, index) in message.index.fields.iter().zip(0..).skip(first) {
-            if field.name == name {
-                self.changes.push(Change { field: index, kind: Kind::Remove });
-            }
+    fn remove_from(&mut self, message: &Message, name: HeaderName, mut first: usize) {
+        while let Some(index) = message.index_from(name, first) {
+            self.changes.push(Change { field: index as u16, kind: Kind::Remove });
+            first = index + 1;
         }
     }
 
     /// Removes the first `count` values of the list header `name`, wherever they stand.
     pub fn remove_values(&mut self, message: &Message, name: HeaderName, count: usize) {
-        let mut left = count;
-        for (field, index) in message.index.fields.iter().zip(0..) {
-            if left == 0 {
-                return;
-            }
-            if field.name != name {
-                continue;
-            }
-            let value = message.at(field.value);
+        let (mut left, mut from) = (count, 0);
+        while left > 0
+            && let Some(index) = message.index_from(name, from)
+        {
+            from = index + 1;
+            let value = message.value_at(index);
             let mut list = split_list(value);
             left -= list.by_ref().take(left).count();
             let kind = match list.rest() {
@@ -102,7 +98,7 @@ impl Edits {
                 Some(rest) => Kind::Trim { octets: (value.len() - trim_start(rest).len()) as u16 },
                 None => Kind::Remove,
             };
-            self.changes.push(Change { field: index, kind });
+            self.changes.push(Change { field: index as u16, kind });
         }
     }
 
