@@ -53,6 +53,12 @@ impl Leg {
         }
     }
 
+    /// What a refresh by re-INVITE repeats from now on, when our INVITE had more in its body than
+    /// the description of our side (RFC 4028 §7.4).
+    pub fn repeat(&self, description: Body) {
+        self.live.with_leg(|leg| leg.session = description);
+    }
+
     /// Sends a request in the dialog and waits for its final response. 481 and silence end the leg
     /// ([`super::Ended::Gone`]). [`Outcome::Unreachable`] when the leg is over or there is nowhere
     /// to send to. Not for INVITE and BYE.

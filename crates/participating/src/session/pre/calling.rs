@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parlance_content::multipart::{Builder, NewPart};
 use parlance_content::resource_lists::{MEDIA_TYPE, RECIPIENT_LIST};
-use parlance_isc::session::{Inbox, LegTerms, Outgoing, Progress};
+use parlance_isc::session::{Body, Inbox, LegTerms, Outgoing, Progress};
 use parlance_isc::{Cx, MAX_FORWARDS, Way};
 use parlance_sip::header::{Contact, From, NameAddr, PAssertedIdentity, Params};
 use parlance_sip::message::reason_phrase;
@@ -98,10 +98,11 @@ pub(super) async fn call(cx: Cx, invitation: Invitation, mut far: Far) {
     };
     let inbox = Inbox::new(&cx);
     let outgoing = cx.invite(request, hop, invitation.terms, &inbox.address());
-    wait(outgoing, inbox, far).await;
+    let own = Body::sdp(invitation.offered.to_string());
+    wait(outgoing, own, inbox, far).await;
 }
 
-async fn wait(mut outgoing: Outgoing, inbox: Inbox, mut far: Far) {
+async fn wait(mut outgoing: Outgoing, own: Body, inbox: Inbox, mut far: Far) {
     let late = tokio::time::sleep(ANSWER_MAX);
     tokio::pin!(late);
     loop {
@@ -115,6 +116,8 @@ async fn wait(mut outgoing: Outgoing, inbox: Inbox, mut far: Far) {
         match progress {
             Progress::Provisional(response) => far.progress(response.status(), &reason(&response)),
             Progress::Answered(leg, response) => {
+                // A list is not sent again.
+                leg.repeat(own);
                 let answer = Sdp::parse(response.body()).ok();
                 return far.accepted(leg, inbox, answer, answerer(&response)).await;
             }

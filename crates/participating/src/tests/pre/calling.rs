@@ -54,6 +54,24 @@ async fn a_list_goes_to_the_factory() {
     assert!(shown.contains("\r\n\r\n<resource-lists/>\r\n"), "{shown}");
     assert!(shown.contains("Content-Disposition: recipient-list\r\n"), "{shown}");
     assert!(path(&shown).starts_with("msrp://127.0.0.20:2855/"));
+    // A refresh does not send it again.
+    let invite = Request::new(sent[1].clone()).unwrap();
+    pre.answers(&invite, 200, &answer("tea")).await;
+    assert_eq!(kinds(&pre.world.sent()), ["ACK"]);
+    let mut waited = 0;
+    let refresh = loop {
+        pre.world.pass(Duration::from_secs(60)).await;
+        waited += 60;
+        let sent = pre.world.sent();
+        let mut own = sent.into_iter().filter(|it| status(it) == 0);
+        if let Some(found) = own.find(|it| it.call_id() == invite.call_id()) {
+            break found;
+        }
+        assert!(waited < 1_800, "it is refreshed");
+    };
+    assert_eq!(method(&refresh), Method::Invite);
+    assert_eq!(lines(&refresh, HeaderName::ContentType), ["application/sdp"]);
+    assert_eq!(path(&text(&refresh)), path(&shown));
     let mut without = policy();
     without.pre_established.factory = None;
     let pre = Pre::with(without).await;
