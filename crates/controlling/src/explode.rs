@@ -77,8 +77,10 @@ pub(crate) struct Shared {
     started: AtomicBool,
     /// Explosions under way, on all shards.
     running: AtomicUsize,
-    /// Copies on their way, of all explosions.
+    /// Copies on their way, of all explosions; those that go in sessions apart, as somebody who
+    /// rings takes long.
     in_flight: Arc<Places>,
+    in_flight_large: Arc<Places>,
     /// Sessions in which large messages come, and large messages that are being exploded.
     receptions: Arc<Places>,
     larges: Arc<Places>,
@@ -101,6 +103,7 @@ impl Exploder {
             started: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             in_flight: Arc::default(),
+            in_flight_large: Arc::default(),
             receptions: Arc::default(),
             larges: Arc::default(),
             ended: Notify::new(),

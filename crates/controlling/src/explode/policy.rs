@@ -11,8 +11,9 @@ use super::consent::{CONSENTS_MAX, ConsentOf, is_consent};
 pub struct ExplodePolicy {
     /// Copies of one message that are on their way at once. Default 50, range 1 to 1000.
     pub outstanding_max: u32,
-    /// Copies of all messages that are on their way at once, on the whole server. Default 2000,
-    /// range 1 to 100000. Further ones wait; a copy waits no longer than its message lives.
+    /// Copies of all messages that are on their way at once, on the whole server: as many MESSAGEs,
+    /// and as many sessions for large messages. Default 2000, range 1 to 100000. Further ones wait;
+    /// a copy waits no longer than its message lives.
     pub in_flight_max: u32,
     /// Messages that are being exploded at once. Default 1000, at least 1. One more is answered
     /// 480 with Retry-After.

@@ -57,6 +57,7 @@ impl Exploder {
             return self.finish(cx, id).await;
         };
         let _large = job.about.is_large().then(|| self.0.larges.take_anyway());
+        let ways = if job.about.is_large() { &self.0.in_flight_large } else { &self.0.in_flight };
         let outstanding = self.policy().explode.outstanding_max.max(1) as usize;
         let (done, mut finished) = mpsc::channel(outstanding);
         let mut in_flight = 0;
@@ -69,7 +70,7 @@ impl Exploder {
                 in_flight -= receive(&mut finished, &mut outcomes).await;
             }
             let most = || self.policy().explode.in_flight_max as usize;
-            let in_flight_place = Arc::new(self.0.in_flight.wait(most).await);
+            let in_flight_place = Arc::new(ways.wait(most).await);
             if self.is_stopping() {
                 break;
             }

@@ -18,8 +18,9 @@ section! {
         pub uri: Option<String> = None, example "\"sip:im-exploder@ims.test\"";
         /// Copies of one message that are on their way at once.
         pub outstanding_max: u32 = 50, in 1..=1_000;
-        /// Copies of all messages that are on their way at once, on the whole server. Further ones
-        /// wait; a copy waits no longer than its message lives.
+        /// Copies of all messages that are on their way at once, on the whole server: as many
+        /// MESSAGEs, and as many sessions for large messages. Further ones wait; a copy waits no
+        /// longer than its message lives.
         pub in_flight_max: u32 = 2_000, in 1..=100_000;
         /// Messages that are being exploded at once. One more is answered 480 with Retry-After.
         pub explosions_max: u32 = 1_000, in 1..=1_000_000;

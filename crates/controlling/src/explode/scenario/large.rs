@@ -474,3 +474,23 @@ async fn who_asked_hears_whom_it_did_not_reach() {
         .await;
     }
 }
+
+// Covers: CF-018
+#[tokio::test(start_paused = true)]
+async fn who_rings_keeps_no_message_waiting() {
+    let explode = ExplodePolicy { in_flight_max: 1, ..ExplodePolicy::default() };
+    let runs = Runs::new(Policy { explode, ..Policy::default() });
+    killed(&runs, &["sip:bob@ims.test", "sip:carol@ims.test"], About::default()).await;
+    runs.run(async |world: &World| {
+        world.script(|request| match request.method() {
+            parlance_sip::Method::Invite => Answer::Now(180),
+            _ => Answer::Now(200),
+        });
+        world.after(1.0).await;
+        assert_eq!(world.recipients(), ["sip:bob@ims.test"], "one session at a time");
+        assert_eq!(world.explode(&super::users(2)).await, 202);
+        world.after(5.0).await;
+        assert_eq!(world.recipients()[1..], ["sip:u0@ims.test", "sip:u1@ims.test"]);
+    })
+    .await;
+}
