@@ -10,7 +10,8 @@
 //! it does not put itself on their way (RFC 5438 §7.2.1); lists that are elsewhere are not
 //! followed; asking recipients for their consent (RFC 5360): the operator says who gave it.
 //!
-//! **Invariant:** a 202, or a 200 to the last chunk, is answered only after the store said that the explosion is durable.
+//! **Invariant:** a 202, or a 200 to the last chunk, is answered only after the store said that the
+//! explosion is durable.
 //! **Invariant:** the identifiers of a copy follow from what is kept, so they are the same whenever
 //! it is sent: of a MESSAGE all of them, over MSRP the Message-ID.
 //! **Invariant:** copies go to the shard of their recipient, where the lane of a URI lets one

@@ -93,23 +93,24 @@ fn report(world: &World) -> String {
 // Covers: CF-020, CF-021
 #[tokio::test(start_paused = true)]
 async fn every_final_response_has_its_reaction() {
+    use Answer::{Now, Unreachable, With};
     #[rustfmt::skip]
     let table = [
-        // recipient        answers to INVITEs, one after the other              what became of it
-        ("sip:a@ims.test",  vec![Answer::Now(486)],                              "486 Busy Here"),
-        ("sip:b@ims.test",  vec![Answer::Now(480)],                              "480 Temporarily Unavailable"),
-        ("sip:c@ims.test",  vec![Answer::Now(404)],                              "404 Not Found"),
-        ("sip:d@ims.test",  vec![Answer::Now(488)],                              "488 Not Acceptable Here"),
-        ("sip:e@both.test", vec![Answer::Now(488), Answer::Now(603)],            "603 Decline"),
-        ("sip:f@both.test", vec![Answer::Now(606), Answer::Now(606)],            "606 Not Acceptable"),
-        ("sip:g@ims.test",  vec![Answer::With(302, "<sip:g2@ims.test>")],        "302 Moved Temporarily"),
-        ("sip:h@ims.test",  vec![Answer::With(302, "<sip:h@home2.test>")],       "302 Moved Temporarily"),
-        ("sip:i@ims.test",  vec![Answer::Now(302)],                              "302 Moved Temporarily"),
-        ("sip:j@ims.test",  vec![Answer::Now(503)],                              "503 Service Unavailable"),
-        ("sip:k@ims.test",  vec![Answer::Now(600)],                              "600 Busy Everywhere"),
-        ("sip:l@ims.test",  vec![Answer::Unreachable; 4],                        "503 Service Unavailable"),
-        ("sip:m@ims.test",  vec![Answer::Unreachable, Answer::Now(486)],         "486 Busy Here"),
-        ("sip:n@ims.test",  vec![Answer::Now(415)],                              "415 Unsupported Media Type"),
+        // whom, the answers to his INVITEs one after the other, what became of it
+        ("sip:a@ims.test",  vec![Now(486)],                          "486 Busy Here"),
+        ("sip:b@ims.test",  vec![Now(480)],                          "480 Temporarily Unavailable"),
+        ("sip:c@ims.test",  vec![Now(404)],                          "404 Not Found"),
+        ("sip:d@ims.test",  vec![Now(488)],                          "488 Not Acceptable Here"),
+        ("sip:e@both.test", vec![Now(488), Now(603)],                "603 Decline"),
+        ("sip:f@both.test", vec![Now(606), Now(606)],                "606 Not Acceptable"),
+        ("sip:g@ims.test",  vec![With(302, "<sip:g2@ims.test>")],    "302 Moved Temporarily"),
+        ("sip:h@ims.test",  vec![With(302, "<sip:h@home2.test>")],   "302 Moved Temporarily"),
+        ("sip:i@ims.test",  vec![Now(302)],                          "302 Moved Temporarily"),
+        ("sip:j@ims.test",  vec![Now(503)],                          "503 Service Unavailable"),
+        ("sip:k@ims.test",  vec![Now(600)],                          "600 Busy Everywhere"),
+        ("sip:l@ims.test",  vec![Unreachable; 4],                    "503 Service Unavailable"),
+        ("sip:m@ims.test",  vec![Unreachable, Now(486)],             "486 Busy Here"),
+        ("sip:n@ims.test",  vec![Now(415)],                          "415 Unsupported Media Type"),
     ];
     let runs = Runs::new(Policy::default());
     let recipients: Vec<_> = table.iter().map(|(recipient, ..)| *recipient).collect();
@@ -122,8 +123,8 @@ async fn every_final_response_has_its_reaction() {
             match left.get_mut(&to) {
                 Some(answers) if !answers.is_empty() => answers.remove(0),
                 Some(_) => panic!("{to} is called too often"),
-                None if to == "sip:g2@ims.test" => Answer::With(302, "<sip:g3@ims.test>"),
-                None => Answer::Now(200),
+                None if to == "sip:g2@ims.test" => With(302, "<sip:g3@ims.test>"),
+                None => Now(200),
             }
         });
         world.after(60.0).await;
@@ -168,7 +169,8 @@ impl<'a> Client<'a> {
     fn frame(&self, id: &str, start: &str, rest: &str, flag: &str) -> String {
         let Self { own, ours, .. } = self;
         format!(
-            "MSRP {id} {start}\r\nTo-Path: {ours}\r\nFrom-Path: {own}\r\n{rest}-------{id}{flag}\r\n"
+            "MSRP {id} {start}\r\nTo-Path: {ours}\r\nFrom-Path: {own}\r\n{rest}\
+             -------{id}{flag}\r\n"
         )
     }
 
@@ -180,7 +182,8 @@ impl<'a> Client<'a> {
     async fn send_as(&self, id: &str, content_type: &str, body: &str, total: usize) -> String {
         let (end, flag) = (body.len(), if body.len() == total { "$" } else { "+" });
         let rest = format!(
-            "Message-ID: m-{id}\r\nByte-Range: 1-{end}/{total}\r\nContent-Type: {content_type}\r\n\r\n{body}\r\n"
+            "Message-ID: m-{id}\r\nByte-Range: 1-{end}/{total}\r\n\
+             Content-Type: {content_type}\r\n\r\n{body}\r\n"
         );
         let mut written =
             self.world.core.octets(self.connection, &self.frame(id, "SEND", &rest, flag));
