@@ -183,7 +183,6 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let metrics = measure::recorder();
         let store = storage::open(&config).await?;
-        let holder = storage::node(&config)?;
         let token = http::admin_token(&config)?;
         let (queues, receivers): (Vec<_>, Vec<_>) = (0..config.shards.effective())
             .map(|_| mpsc::channel::<ShardInput>(size(config.sip.queue_max)))
@@ -212,7 +211,7 @@ impl Server {
             store: store.clone(),
             clock,
             secret: storage::secret(&config)?,
-            holder,
+            holder: storage::node(&config)?,
             nonce_seed: random()?,
             queues,
         };
@@ -227,12 +226,11 @@ impl Server {
         let threads = (0..).zip(threads.into_iter().zip(receivers)).map(start).collect();
         let ready = Arc::new(AtomicBool::new(true));
         let http_address = http.local_addr().unwrap_or(config.http.listen);
-        let journals = Arc::clone(&assembly);
         let service = http::Service {
             admin: admin(store, clock, &assembly),
             token,
             sessions: assembly.sessions(),
-            decisions: Arc::new(move |call_id| decisions(&journals.decisions(call_id))),
+            decisions: journals(&assembly),
             ready: Arc::clone(&ready),
             metrics,
         };
@@ -477,6 +475,12 @@ fn resolver_config(config: &Config, plans: &[Plan]) -> ResolverConfig {
         quarantine: Duration::from_secs(config.net.quarantine_s),
         ..ResolverConfig::new(policy)
     }
+}
+
+/// Looks decisions up in the journals of all shards.
+fn journals(assembly: &Arc<Assembly>) -> http::Decisions {
+    let assembly = Arc::clone(assembly);
+    Arc::new(move |call_id| decisions(&assembly.decisions(call_id)))
 }
 
 fn decisions(entries: &[Entry]) -> Value {

@@ -129,8 +129,10 @@ impl Session {
 
     /// `new` has taken the place of `old`.
     pub(super) fn replace(&mut self, old: EndpointId, new: EndpointId) {
-        let is_in = |participant: &super::Participant| matches!(&participant.stage, Stage::In(inside) if inside.leg.is_some());
-        if !self.participants.get(&new).is_some_and(is_in) {
+        let is_in = self.participants.get(&new).is_some_and(
+            |participant| matches!(&participant.stage, Stage::In(inside) if inside.leg.is_some()),
+        );
+        if !is_in {
             return;
         }
         let referral = match self.participants.get_mut(&old).map(|it| &mut it.stage) {
