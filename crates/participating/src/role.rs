@@ -81,8 +81,8 @@ impl Participating {
         self
     }
 
-    /// Keeps the pre-established sessions of users in `table`, which all shards share; without it an
-    /// invitation is answered only from those of its own shard.
+    /// Keeps the pre-established sessions of users in `table`, which all shards share; without it
+    /// an invitation is answered only from those of its own shard.
     #[must_use]
     pub fn with_pre_established(mut self, table: Arc<PreEstablished>) -> Self {
         self.functions.pre_established = table;

@@ -14,9 +14,9 @@
 //! | which user has which | [`table`] | |
 //!
 //! The client's leg and the media are those of one task; the attached dialog is another task, which
-//! may run on another shard: an invitation comes where its user's identity leads, the session stands
-//! where it was established. The two talk over a [`attached::Line`]. The messages pass through a
-//! pair of MSRP sessions whose far side is given from one attached session to the next.
+//! may run on another shard: an invitation comes where its user's identity leads, the session
+//! stands where it was established. The two talk over a [`attached::Line`]. The messages pass
+//! through a pair of MSRP sessions whose far side is given from one attached session to the next.
 
 mod attached;
 mod called;

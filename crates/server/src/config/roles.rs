@@ -109,9 +109,9 @@ section! {
         /// Seconds after which a session without a timer, of which nothing was heard, does not
         /// count any more.
         pub session_lost_after_s: u32 = 43_200, in 1..=604_800;
-        /// Whether clients may establish sessions ahead of time, to be joined to others by REFER, or
-        /// by an invitation they let in without asking (OMA-TS-SIMPLE_IM §7.2.3.2). Otherwise their
-        /// service is answered 404. Changed by a restart only.
+        /// Whether clients may establish sessions ahead of time, to be joined to others by REFER,
+        /// or by an invitation they let in without asking (OMA-TS-SIMPLE_IM §7.2.3.2). Otherwise
+        /// their service is answered 404. Changed by a restart only.
         pub pre_established: bool = false;
         /// That service: a SIP URI that clients know; without one, `sip:im-session@` and the first
         /// domain. Changed by a restart only.
