@@ -2,4 +2,6 @@
 
 pub mod allocations;
 pub mod msrp;
+pub mod server;
+pub mod signalling;
 pub mod timing;
