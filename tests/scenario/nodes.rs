@@ -24,10 +24,14 @@ fn two() -> Builder {
     one().conferences("")
 }
 
-/// A world where everybody is registered, and whose nodes know nothing of each other.
+/// The same, and what the users say passes their own server, too (IM-8).
+fn two_with_messages_through_both() -> Builder {
+    two().configuration("[participating]\nnotice = false\nsession_media = \"anchor\"\n")
+}
+
+/// A world where everybody is registered.
 async fn everybody(builder: Builder) -> World {
     let world = builder.build().await.expect("the world can be built");
-    world.network.partition(SERVER, CONFERENCES, true);
     world.register_all().await;
     world.network.trace_connections();
     world
@@ -48,10 +52,18 @@ fn passed(world: &World, method: &str, node: std::net::IpAddr) -> (usize, usize)
     (of(true), of(false))
 }
 
-/// What went over MSRP connections of a node.
-fn carried(world: &World, node: std::net::IpAddr) -> usize {
+/// What went over MSRP connections: between users and their own server, between users and the
+/// focus, and between the nodes.
+fn carried(world: &World) -> [usize; 3] {
     let carried = world.network.carried();
-    carried.iter().filter(|one| one.from.ip() == node || one.to.ip() == node).count()
+    let of = |own: bool, focus: bool| {
+        let passing = carried.iter().filter(|one| {
+            let has = |node| one.from.ip() == node || one.to.ip() == node;
+            has(SERVER) == own && has(CONFERENCES) == focus
+        });
+        passing.count()
+    };
+    [of(true, false), of(false, true), of(true, true)]
 }
 
 /// Alice calls Bob by way of the factory, they talk, and Bob leaves.
@@ -157,6 +169,8 @@ async fn everything_in_one_server() {
 async fn a_conference_of_two_through_two_nodes() {
     story(async || {
         let world = everybody(two()).await;
+        // The nodes need nothing of each other but what the core passes on.
+        world.network.partition(SERVER, CONFERENCES, true);
         conference_of_two(&world).await;
         // Alice's INVITE passes her own server; Bob's, which the focus sends, passes his.
         assert_eq!(passed(&world, "INVITE", SERVER), (2, 2));
@@ -165,7 +179,8 @@ async fn a_conference_of_two_through_two_nodes() {
         assert_eq!(passed(&world, "ACK", SERVER), (2, 2));
         assert_eq!(passed(&world, "BYE", SERVER), (2, 2));
         assert_eq!(passed(&world, "BYE", CONFERENCES), (1, 1));
-        assert!(carried(&world, CONFERENCES) > 0);
+        let [own, focus, between] = carried(&world);
+        assert!((own, between) == (0, 0) && focus > 0);
     })
     .await;
 }
@@ -175,9 +190,29 @@ async fn a_conference_of_two_through_two_nodes() {
 async fn a_chat_group_through_two_nodes() {
     story(async || {
         let world = everybody(two()).await;
+        world.network.partition(SERVER, CONFERENCES, true);
         chat_group(&world).await;
         let other = world.conferences.as_ref().expect("there are two");
         assert_eq!(other.msrp_load().1, 0, "with the dialogs the sessions end");
+    })
+    .await;
+}
+
+// Covers: ROLE-001, ROLE-002, PF-084
+#[tokio::test(start_paused = true)]
+async fn messages_through_two_nodes() {
+    story(async || {
+        let world = everybody(two_with_messages_through_both()).await;
+        conference_of_two(&world).await;
+        let [own, focus, between] = carried(&world);
+        assert!(own > 0 && focus == 0 && between > 0, "{own} {focus} {between}");
+        chat_group(&world).await;
+        let [own, focus, between] = carried(&world);
+        assert!(own > 0 && focus == 0 && between > 0, "{own} {focus} {between}");
+        let other = world.conferences.as_ref().expect("there are two");
+        for node in [&world.server, other] {
+            assert_eq!(node.msrp_load().1, 0, "with the dialogs the sessions end");
+        }
     })
     .await;
 }
@@ -187,6 +222,7 @@ async fn a_chat_group_through_two_nodes() {
 async fn a_message_to_a_group_through_two_nodes() {
     story(async || {
         let world = everybody(two()).await;
+        world.network.partition(SERVER, CONFERENCES, true);
         group_message(&world).await;
         let (to, from) = passed(&world, "MESSAGE", CONFERENCES);
         assert_eq!((to, from), (1, 2), "one in, a copy for each of the others out");
