@@ -105,9 +105,13 @@ async fn chat_group(world: &World) {
     world.settle(seconds(10)).await;
     let carol = chat(world, "carol");
     assert_eq!(watch.connected(), ["alice", "bob", "carol"].map(identity));
-    let known = watch.conference().users.get(BOB).and_then(|bob| bob.nickname.clone());
-    assert_eq!(known.as_deref(), Some("Bobby"));
-    assert_eq!(carol.say_to(BOB, "for you alone").await, 200);
+    let called = |nickname: &str| {
+        let users = watch.conference().users;
+        let found = users.iter().find(|(_, user)| user.nickname.as_deref() == Some(nickname));
+        found.map(|(entity, _)| entity.clone())
+    };
+    let bobby = called("Bobby").expect("who is called so");
+    assert_eq!(carol.say_to(&bobby, "for you alone").await, 200);
     assert_eq!(carol.say("here I am").await, 200);
     let expelled = alice.expel(CAROL).await.status;
     assert!((200..300).contains(&expelled), "{expelled}");
