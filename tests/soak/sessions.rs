@@ -18,6 +18,9 @@ async fn called(actor: &Actor, ue: &Ue) -> Option<Chat> {
 
 /// All say something, and everybody hears all others.
 async fn talk(actor: &Actor, chats: &[&Chat]) {
+    actor.until("everybody is connected", || chats.iter().all(|chat| chat.is_connected())).await;
+    // Who has just come need not hear what is said at that moment.
+    sleep(Duration::from_millis(500)).await;
     let mut said: Vec<Vec<String>> = vec![Vec::new(); chats.len()];
     for _ in 0..=actor.dice(4) {
         for (chat, said) in chats.iter().zip(&mut said) {
@@ -141,8 +144,6 @@ pub(crate) async fn room(actor: &Actor, users: &[Ue; 3]) {
     let [first, second, third] = &chats[..] else { return };
     let watch = users[0].watch(&first.remote_target()).await;
     actor.expect("a subscription", watch.answer.status, 200);
-    // Who has just come need not hear what is said at that moment.
-    sleep(Duration::from_secs(1)).await;
     talk(actor, &[first, second, third]).await;
     if actor.dice(3) == 0 {
         second.disconnect();
