@@ -446,7 +446,7 @@ fn one_side_stays_while_the_other_changes() {
     two.world.text(alice, &two.alices_as("a002", "", "to nobody"));
     assert_eq!(two.world.read(alice), response("a002", "403 Forbidden", ALICE, &two.own[0]));
     let carol = two.renew(CAROL);
-    assert_eq!((&two.own[0], &two.own[1] != &own[1]), (&own[0], true));
+    assert_eq!((&two.own[0], two.own[1] != own[1]), (&own[0], true));
     two.world.text(alice, &two.alices_as("a003", "", "to Carol"));
     assert!(two.world.read(carol).contains("to Carol"));
     let lines = format!(
