@@ -115,8 +115,8 @@ struct Participant {
     stage: Stage,
     /// Counts somebody who called.
     _permit: Option<UserPermit>,
-    /// What the participating function lent him: his place in the count of his sessions.
-    _seat: Permit,
+    /// What his participating function lent: his place in the count of his sessions.
+    lent: Permit,
     /// Counts somebody who is in.
     _present: Option<Present>,
 }

@@ -71,7 +71,7 @@ pub use private::{Private, show_private};
 pub use rate::{Rate, Rates};
 pub use reg_event::{RegEventPolicy, pass_on};
 pub use reply::Reply;
-pub use role::{Permit, Role, Task};
+pub use role::{Lent, Permit, Role, Task};
 pub use shard::{Arrival, Dispatch, Shard, ShardInput};
 pub use way::Way;
 pub use wire::{Local as Socket, Locals, Lookup, NextHop, Targets, Wire, transport_parameter};

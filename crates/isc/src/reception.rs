@@ -9,7 +9,7 @@
 //! | BYE before the last chunk | what came is forgotten |
 //! | the same offer again | 200, with the same answer |
 //!
-//! Who sends nothing for [`ReceptionTerms::idle`] is sent BYE.
+//! Who brings no whole message for [`ReceptionTerms::idle`] is sent BYE: so long one may take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ use crate::session::{Body, Event, Inbox, Invite, LegTerms};
 pub struct ReceptionTerms {
     /// Octets of a message at most: `max-size` of our answer, and 413 beyond it.
     pub octets_max: u64,
-    /// Who sends nothing for so long is sent BYE.
+    /// Who brings no whole message for so long is sent BYE.
     pub idle: Duration,
     /// Whether the sender is spoken to over TLS.
     pub security: Security,

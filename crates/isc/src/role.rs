@@ -1,6 +1,5 @@
 //! What a role is to the rest of the server.
 
-use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,7 +14,20 @@ use crate::{Cx, Incoming, Local, Reply};
 pub type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a role lent to a service; dropped, it has it back.
-pub type Permit = Option<Box<dyn Any>>;
+pub type Permit = Option<Box<dyn Lent>>;
+
+/// What a role has lent with an INVITE: it hears of the session. What was lent for one that never
+/// stands is dropped without a word.
+pub trait Lent {
+    /// The session stands: its 2xx has gone. Nothing follows by default.
+    fn started(&mut self) {}
+
+    /// The session is over for who sent the INVITE, and why, as a status code: 200 after a BYE of
+    /// either side, 408 when he is not there any more. Nothing follows by default.
+    fn ended(&mut self, cause: u16) {
+        let _ = cause;
+    }
+}
 
 /// A role of the server: participating, controlling or deferred.
 ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parlance_isc::{
-    Cause, Cx, Decision, Forwarding, Incoming, Mode, Offered, Private, Reply, SessionCase,
+    Cause, Cx, Decision, Forwarding, Incoming, Mode, Offered, Permit, Private, Reply, SessionCase,
 };
 use parlance_sip::header::PChargingVector;
 use parlance_sip::session_timer::ForwardedSession;
@@ -17,7 +17,7 @@ use crate::lifetime::Lifetime;
 use crate::policy::Policy;
 use crate::refusal::{Fate, Refusal, fate, refusal, stored};
 use crate::role::Functions;
-use crate::session::Asked;
+use crate::session::{Asked, Seat};
 
 /// One message on its way. Dropped, it is answered 480.
 pub(crate) struct Passage<'a> {
@@ -102,6 +102,12 @@ impl<'a> Passage<'a> {
         self.note(Step::Answered(response.status()));
         self.note(Step::Started);
         self.incoming.done();
+    }
+
+    /// What goes with an INVITE to a service hosted here, which answers it.
+    pub(crate) fn lend(&self, seat: Seat) -> Permit {
+        self.note(Step::Forwarded);
+        self.asked().lend(self.cx, seat)
     }
 
     /// Gives the request to whoever answers it instead.

@@ -151,10 +151,24 @@ impl Participating {
             case: decision.case(),
             received,
         };
-        asked.permit().map_err(|refused| {
-            self.functions.meter.refused(&refused);
-            refusal(&refused, &policy)
-        })
+        let tell = |step| {
+            if matches!(incoming.request().method(), Method::Message | Method::Invite) {
+                note(&self.functions, cx, asked.case, user, incoming.request(), step);
+            }
+        };
+        tell(Step::Received);
+        match asked.permit(cx) {
+            Ok(permit) => {
+                tell(Step::Forwarded);
+                Ok(permit)
+            }
+            Err(refused) => {
+                self.functions.meter.refused(&refused);
+                let reply = refusal(&refused, &policy);
+                tell(Step::Answered(reply.status));
+                Err(reply)
+            }
+        }
     }
 
     /// A request to the service of pre-established sessions. It serves who sends it, and only users

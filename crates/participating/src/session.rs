@@ -8,6 +8,7 @@
 mod anchor;
 mod control;
 pub(crate) mod description;
+mod hosted;
 mod identities;
 mod originating;
 mod pre;

@@ -18,7 +18,8 @@
 //!
 //! A session begins with `started`; `modified` and `ended` follow, the latter with the status code
 //! that says why. A proxied one has those only while it counts towards `sessions_max`, and none
-//! when nobody says that it is over.
+//! when nobody says that it is over; one with a conference of this server is not said to be
+//! `modified`, and its `traffic` is not known.
 
 use std::fmt;
 use std::io;

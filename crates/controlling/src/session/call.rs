@@ -223,7 +223,7 @@ impl Session {
             secure: *secure,
             stage: Stage::Calling(Box::new(call)),
             _permit: None,
-            _seat: None,
+            lent: None,
             _present: None,
         };
         self.hosted.meter.called();

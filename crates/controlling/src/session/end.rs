@@ -106,10 +106,11 @@ impl Session {
             self.refuse_founder(&Refusal::NobodyThere);
         }
         self.focus.leave(endpoint, method);
-        let Some(Participant { caller, room_leg, stage, .. }) = self.participants.remove(&endpoint)
-        else {
-            return;
-        };
+        let Some(participant) = self.participants.remove(&endpoint) else { return };
+        let Participant { caller, room_leg, stage, lent, .. } = participant;
+        if let Some(mut lent) = lent {
+            lent.ended(if method == Failed { 408 } else { 200 });
+        }
         self.keys.remove(&room_leg.key());
         self.forget_loss(endpoint);
         match stage {

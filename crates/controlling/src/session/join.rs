@@ -87,7 +87,7 @@ impl Session {
             secure,
             stage: Stage::In(Box::new(inside)),
             _permit: Some(permit),
-            _seat: None,
+            lent: None,
             _present: None,
         };
         self.participants.insert(endpoint, participant);
@@ -163,7 +163,7 @@ impl Session {
 
     /// Sends the 2xx to somebody who has a place.
     pub(super) fn accept(&mut self, endpoint: EndpointId, mut invite: Invite, body: Body) {
-        let seat = invite.take_permit();
+        let mut lent = invite.take_permit();
         let response = invite.response(200).header(HeaderName::AllowEvents, "conference");
         let leg = invite.accept(response, body, self.terms(), &self.address);
         let Some(participant) = self.participants.get_mut(&endpoint) else { return };
@@ -174,7 +174,10 @@ impl Session {
                 inside.leg = Some(leg);
                 let Caller { contact, anonymous, .. } = &participant.caller;
                 self.focus.connected(endpoint, contact, *anonymous);
-                participant._seat = seat;
+                if let Some(lent) = &mut lent {
+                    lent.started();
+                }
+                participant.lent = lent;
                 participant._present = Some(self.hosted.meter.joined());
             }
             (Ok(_) | Err(_), _) => self.forget(endpoint, DisconnectionMethod::Failed),

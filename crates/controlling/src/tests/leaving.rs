@@ -1,6 +1,7 @@
 //! How participants are lost and sessions end.
 
 use super::groups::chat;
+use super::passing::Heard::{Ended, Started};
 use super::world::{CHESS, FACTORY, Ue, World, answer, entries, invitation, lines};
 use crate::policy::Policy;
 
@@ -209,7 +210,7 @@ async fn a_participant_who_leaves_while_others_are_called() {
     assert_eq!(world.dialogs(), 0);
 }
 
-// Covers: CF-063
+// Covers: CF-001, CF-063
 #[tokio::test(start_paused = true)]
 async fn a_place_in_the_count_of_his_sessions_is_held_as_long_as_he_is_in() {
     let world = World::new(Policy::default());
@@ -219,10 +220,13 @@ async fn a_place_in_the_count_of_his_sessions_is_held_as_long_as_he_is_in() {
     assert_eq!(world.seats.get(), 2, "of who came first and of who came then");
     let refused = world.one(&Ue::new("eve").invite(CHESS, "")).await;
     assert_eq!((refused.status(), world.seats.get()), (403, 2));
+    assert_eq!(world.seats.heard(), [Started, Started], "not of who was refused");
     world.send(&alice.within("BYE", "", "")).await;
+    assert_eq!(world.seats.heard(), [Ended(200)]);
     assert_eq!(world.seats.get(), 1, "who began the session has left it");
     world.send(&bob.within("BYE", "", "")).await;
     assert_eq!(world.seats.get(), 0, "while the room waits");
+    assert_eq!(world.seats.heard(), [Ended(200)]);
     // Between two users, as the participating function wants it.
     let mut carol = Ue::new("carol");
     let sent = world.send(&carol.invite("sip:dave@ims.test", "")).await;
@@ -230,8 +234,9 @@ async fn a_place_in_the_count_of_his_sessions_is_held_as_long_as_he_is_in() {
     let (mut dave, sent) = world.accept("dave", &invitation(&sent, "dave"), "").await;
     carol.learn(sent.iter().find(|seen| seen.status() == 200).unwrap());
     world.send(&carol.within("ACK", "", "")).await;
-    assert_eq!(world.seats.get(), 1);
+    assert_eq!((world.seats.get(), world.seats.heard()), (1, vec![Started]));
     world.send(&dave.within("BYE", "", "")).await;
     world.seconds(301).await;
     world.is_clean().await;
+    assert_eq!(world.seats.heard(), [Ended(200)], "one alone is no session");
 }

@@ -1,9 +1,9 @@
 //! What stands for the participating function.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use parlance_isc::{Cx, Incoming, Local, Permit, Reply, Role, Task, pass};
+use parlance_isc::{Cx, Incoming, Lent, Local, Permit, Reply, Role, Task, pass};
 use parlance_sip::Method;
 
 use crate::role::Controlling;
@@ -11,26 +11,62 @@ use crate::role::Controlling;
 /// Has a session between two users be a conference, and lends whoever calls a place.
 pub(super) struct Passing {
     controlling: Rc<Controlling>,
-    lent: Rc<Cell<u32>>,
+    lent: Rc<Loans>,
+}
+
+/// What is lent at the moment, and what was heard of it.
+#[derive(Default)]
+pub(super) struct Loans {
+    count: Cell<u32>,
+    heard: RefCell<Vec<Heard>>,
+}
+
+/// What was heard of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Started,
+    Ended(u16),
+}
+
+impl Loans {
+    /// How many there are.
+    pub(super) fn get(&self) -> u32 {
+        self.count.get()
+    }
+
+    /// What was heard since this was asked last.
+    pub(super) fn heard(&self) -> Vec<Heard> {
+        self.heard.take()
+    }
 }
 
 /// A place that was lent.
-struct Place(Rc<Cell<u32>>);
+struct Place(Rc<Loans>);
 
 impl Passing {
-    pub(super) fn new(controlling: &Rc<Controlling>, lent: &Rc<Cell<u32>>) -> Self {
+    pub(super) fn new(controlling: &Rc<Controlling>, lent: &Rc<Loans>) -> Self {
         Self { controlling: Rc::clone(controlling), lent: Rc::clone(lent) }
     }
 
     fn lend(&self) -> Permit {
-        self.lent.set(self.lent.get() + 1);
+        self.lent.count.set(self.lent.get() + 1);
         Some(Box::new(Place(Rc::clone(&self.lent))))
+    }
+}
+
+impl Lent for Place {
+    fn started(&mut self) {
+        self.0.heard.borrow_mut().push(Heard::Started);
+    }
+
+    fn ended(&mut self, cause: u16) {
+        self.0.heard.borrow_mut().push(Heard::Ended(cause));
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.count.set(self.0.get() - 1);
     }
 }
 

@@ -25,7 +25,7 @@ use parlance_store::Store;
 use tokio::sync::mpsc;
 
 use super::media::Core;
-use super::passing::Passing;
+use super::passing::{Loans, Passing};
 use crate::groups::{Group, Groups, GroupsUnavailable};
 use crate::policy::Policy;
 use crate::quota::Quota;
@@ -141,7 +141,7 @@ pub(super) struct World {
     pub(super) quota: Arc<Quota>,
     pub(super) register: Arc<Register>,
     /// Places that the participating function has lent.
-    pub(super) seats: Rc<Cell<u32>>,
+    pub(super) seats: Rc<Loans>,
     role: Rc<Controlling>,
     cx: Cx,
     net: Rc<Net>,
@@ -177,7 +177,7 @@ impl World {
         let role = Rc::new(Controlling::new(move || Arc::clone(&policy), setup));
         let node = Arc::new(node(&store, clock, &queue));
         let wire: Rc<dyn Wire> = net.clone();
-        let (controlling, seats) = (role.clone(), Rc::<Cell<u32>>::default());
+        let (controlling, seats) = (role.clone(), Rc::<Loans>::default());
         let lent = Rc::clone(&seats);
         let shard = Shard::new(node, endpoint(), wire, |_| {
             let journal = Arc::new(Mutex::new(Journal::new(64)));

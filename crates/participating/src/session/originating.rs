@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-use parlance_isc::{Decision, Mode, Permit, Rate, SessionCase};
+use parlance_isc::{Cx, Decision, Mode, Permit, Rate, SessionCase};
 use parlance_sip::header::Privacy;
 use parlance_sip::uri::Aor;
 use parlance_sip::{Method, Request};
 use parlance_store::{Millis, Profile, UserId};
 
 use super::description::{self, Described};
+use super::hosted::{Hosted, Told};
 use super::{Seat, proxy, refer};
 use crate::passage::Passage;
 use crate::policy::Policy;
@@ -26,8 +27,9 @@ pub(crate) async fn serve(passage: Passage<'_>) {
     let conference = passage.asked().is_conference();
     if let Some(controlling) = passage.functions.controlling.as_ref().filter(|_| conference) {
         let (controlling, cx) = (Rc::clone(controlling), passage.cx.clone());
+        let lent = passage.lend(seat);
         let mut incoming = passage.into_incoming();
-        incoming.hold(Some(Box::new(seat)));
+        incoming.hold(lent);
         return controlling.transaction(cx, incoming).await;
     }
     proxy::originating(passage, seat).await;
@@ -157,14 +159,25 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// The refusal.
-    pub(crate) fn permit(&self) -> Result<Permit, Refusal> {
+    pub(crate) fn permit(&self, cx: &Cx) -> Result<Permit, Refusal> {
         match self.request.method() {
-            Method::Invite => self.begin().map(|seat| Some(Box::new(seat) as Box<_>)),
+            Method::Invite => self.begin().map(|seat| self.lend(cx, seat)),
             Method::Message => {
                 self.check_rights()?;
                 self.check_request().map(|()| None)
             }
             _ => refer::check(self).map(|()| None),
         }
+    }
+    /// What goes with an INVITE to a service hosted here.
+    pub(crate) fn lend(&self, cx: &Cx, seat: Seat) -> Permit {
+        let told = self.functions.events.as_ref().map(|events| Told {
+            events: Rc::clone(events),
+            cx: cx.clone(),
+            case: self.case,
+            user: self.user.clone(),
+            request: self.request.clone(),
+        });
+        Some(Box::new(Hosted::new(seat, told)))
     }
 }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use parlance_isc::SessionCase::{Originating, Terminating};
-use parlance_isc::{Cause, Cx, Function, Incoming, Role, SessionCase, Task};
+use parlance_isc::{Cause, Cx, Function, Incoming, Reply, Role, SessionCase, Task};
 use parlance_sip::{HeaderName, Request, ResponseBuilder};
 use parlance_store::{Entry, Profile, RejectAnswer, Rights, Visibility};
 
 use super::world::{Script, Setup, World, lines, status};
+use crate::event::{Ended, Step};
 use crate::policy::{ExcessAnswer, Policy, SessionPolicy};
 
 const SDP: &str = "v=0\r\no=a 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -502,6 +503,49 @@ async fn the_originators_function_has_its_say_about_a_service() {
     invites(&world, Originating, factory).await;
     assert_eq!(status(&world.answered()), 403);
     assert!(conferences.0.borrow().is_empty());
+}
+
+/// A service that has everybody for a second.
+struct Hosting;
+
+impl Role for Hosting {
+    fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
+        Box::pin(async move {
+            let mut invite = cx.take(request);
+            let mut lent = invite.take_permit().expect("something is lent with every INVITE");
+            lent.started();
+            cx.after(Duration::from_secs(1)).await;
+            lent.ended(408);
+            drop(lent);
+            invite.reply(&Reply::new(480));
+        })
+    }
+}
+
+// Covers: PF-096
+#[tokio::test(start_paused = true)]
+async fn the_life_of_a_session_with_a_service_hosted_here_is_told() {
+    let setup = |rights| Setup {
+        controlling: Some(Rc::new(Hosting)),
+        ..alice(Profile { rights, ..Profile::default() })
+    };
+    let over = Step::Ended(Ended { cause: 408, traffic: None });
+    // A conference, and a user whose session with Alice becomes one.
+    for target in ["sip:im-conf@ims.test", "sip:bob@ims.test"] {
+        let world = World::new(setup(Rights::default())).await;
+        invites(&world, Originating, &format!("Request-URI: {target}")).await;
+        world.pass(Duration::from_secs(2)).await;
+        let told = world.events().into_iter().map(|(case, user, step)| {
+            assert_eq!((case, &*user), (Originating, "sip:alice@ims.test"), "{target}");
+            step
+        });
+        let told: Vec<Step> = told.collect();
+        assert_eq!(told, [Step::Received, Step::Forwarded, Step::Started, over], "{target}");
+        let world = World::new(setup(Rights { session: false, ..Rights::default() })).await;
+        invites(&world, Originating, &format!("Request-URI: {target}")).await;
+        let told: Vec<Step> = world.events().into_iter().map(|(.., step)| step).collect();
+        assert_eq!(told, [Step::Received, Step::Answered(403)], "{target}");
+    }
 }
 
 // Covers: PF-040
