@@ -37,7 +37,7 @@ pub(crate) fn recorder() -> PrometheusHandle {
 
 /// Counters of this crate and those below, but for `net`, which describes its own.
 #[rustfmt::skip]
-const COUNTERS: [(&str, &str); 32] = [
+const COUNTERS: [(&str, &str); 33] = [
     ("parlance_admin_refused_total", "Administration requests without the token"),
     ("parlance_controlling_invitations_total", "Users called into a session"),
     ("parlance_controlling_refused_total", "Requests to groups and sessions refused, by reason"),
@@ -53,6 +53,7 @@ const COUNTERS: [(&str, &str); 32] = [
     ("parlance_exploded_total", "Messages sent to one recipient of a list or group, by result"),
     ("parlance_explosion_reports_total", "Reports about explosions, by result"),
     ("parlance_explosions_total", "Messages to a list or group that were accepted"),
+    ("parlance_history_messages_lost_total", "Lines of the file of histories that were lost"),
     ("parlance_isc_reg_event_total", "Subscriptions to the reg event of users, by result"),
     ("parlance_participating_deferred_total", "Messages given to the deferred function"),
     ("parlance_participating_delivered_late_total", "Messages delivered after they were stored"),
