@@ -23,7 +23,8 @@ pub trait Lent {
     fn started(&mut self) {}
 
     /// The session is over for who sent the INVITE, and why, as a status code: 200 after a BYE of
-    /// either side, 408 when he is not there any more. Nothing follows by default.
+    /// either side, 408 when he is not there any more, 503 when the server stops. Nothing follows
+    /// by default.
     fn ended(&mut self, cause: u16) {
         let _ = cause;
     }

@@ -151,7 +151,11 @@ impl Session {
         // Calls under way are cancelled by dropping them.
         self.work.clear();
         let reason = ending.reason();
+        let cause = if matches!(ending, Ending::Draining) { 503 } else { 200 };
         for (_, participant) in std::mem::take(&mut self.participants) {
+            if let Some(mut lent) = participant.lent {
+                lent.ended(cause);
+            }
             if let Stage::In(inside) = participant.stage
                 && let Some(leg) = inside.leg
             {

@@ -1,5 +1,5 @@
-//! A session of a user with a service that is hosted here: his own function is told of it by whoever
-//! answers, and tells the sink (OMA-AD-SIMPLE_IM §5.3.2.3.1).
+//! A session of a user with a service that is hosted here: his own function is told of it by
+//! whoever answers, and tells the sink (OMA-AD-SIMPLE_IM §5.3.2.3.1).
 
 use std::rc::Rc;
 
