@@ -155,7 +155,7 @@ async fn group_message(world: &World) {
     assert_eq!((has("alice"), has("bob"), has("carol")), (0, 1, 1));
 }
 
-// Covers: ROLE-001, ROLE-017
+// Covers: CLI-044, ROLE-001, ROLE-017
 #[tokio::test(start_paused = true)]
 async fn everything_in_one_server() {
     story(async || {
