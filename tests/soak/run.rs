@@ -16,13 +16,13 @@ const FLAT_FROM: Duration = Duration::from_secs(15 * 60);
 /// that has ended, an unused connection.
 const AFTERMATH: Duration = Duration::from_secs(150);
 
-/// How long it is to be.
-pub(crate) fn duration() -> Duration {
+/// How long it is to be; `None`: there is no time for it.
+pub(crate) fn duration() -> Option<Duration> {
     let long = std::env::var("PARLANCE_LONG").is_ok_and(|long| !matches!(&*long, "" | "0"));
-    let usual = if long { 60 } else { 1 };
-    let minutes = std::env::var("SOAK_MINUTES").ok().map(|minutes| minutes.parse());
-    let minutes: u64 = minutes.map_or(usual, |minutes| minutes.expect("SOAK_MINUTES is a number"));
-    Duration::from_secs(60 * minutes)
+    let usual = long.then_some(60);
+    let minutes = std::env::var("SOAK_MINUTES").ok();
+    let minutes = minutes.map(|minutes| minutes.parse().expect("SOAK_MINUTES is a number"));
+    minutes.or(usual).map(|minutes: u64| Duration::from_secs(60 * minutes))
 }
 
 /// Plays it.
