@@ -171,9 +171,7 @@ impl Registered {
             (running.line.kind, running.line.users) = (now.0.as_str(), now.1);
         }
     }
-}
 
-impl Registered {
     /// Whether the dialogs of both users are known.
     pub(crate) fn is_paired(&self) -> bool {
         self.pair.is_some()

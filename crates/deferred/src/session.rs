@@ -16,8 +16,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use parlance_isc::media::MediaError;
-use parlance_isc::reception::{Arrived, Reception, ReceptionTerms, Unopened, description_in};
+use parlance_isc::reception::{Arrived, Reception, ReceptionTerms, Unopened};
 use parlance_isc::session::{Invite, LegTerms};
+use parlance_isc::session_description;
 use parlance_isc::{Cause, Cx, Private, transport_parameter};
 use parlance_msrp::negotiate;
 use parlance_sip::HeaderName;
@@ -83,7 +84,7 @@ impl Deferred {
             invite.reply(&refusal(why, &shared.domain));
         };
         let Some(place) = Place::take(shared) else { return refuse(invite, Refusal::Fault) };
-        let description = description_in(invite.request()).unwrap_or_default();
+        let description = session_description(invite.request()).unwrap_or_default();
         let Ok(offer) = Sdp::parse(&description) else {
             return refuse_offer(shared, invite, &negotiate::Refusal::NoMessage);
         };

@@ -26,6 +26,7 @@ mod clock;
 mod cx;
 pub mod decision;
 mod deferral;
+mod description;
 mod dispatch;
 mod feature;
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub use clock::Clock;
 pub use cx::{Busy, Cx};
 pub use decision::{Decider, Decision, Function, Reason, Refusal, RefusalPolicy, refusal};
 pub use deferral::{Cause, Deferral, Local, Offered};
+pub use description::session_description;
 pub use dispatch::{Dispatcher, RegistrationEvents, Rules};
 pub use feature::{Mode, asks_for_im, has_im_tag};
 pub use forward::{Forwarding, LANE_WAITING_MAX, MAX_FORWARDS, Outcome, pass, pass_with};

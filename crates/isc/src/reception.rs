@@ -15,15 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parlance_content::MediaType;
-use parlance_content::multipart::{Limits, Multipart};
 use parlance_msrp::endpoint::{
     self, Accepts, Description, EndpointConfig, LastAnswer, SuccessReports,
 };
 use parlance_msrp::header::ByteRange;
 use parlance_msrp::negotiate::{self, Terms};
+use parlance_sip::ResponseBuilder;
 use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
-use parlance_sip::{HeaderName, Request, ResponseBuilder};
 
 use crate::Cx;
 use crate::media::{Media, MediaError, MediaSession, Security, SessionEvent};
@@ -174,47 +172,6 @@ impl Reception {
             let whole = body.len() as u64;
             let range = ByteRange { start: 1, end: Some(whole), total: Some(whole) };
             let _ = self.session.report(&description.message_id, Some(range), 200).await;
-        }
-    }
-}
-
-/// The session description in the body of a request, alone or as a part of it.
-pub fn description_in(request: &Request) -> Option<Bytes> {
-    let content_type = request.field(HeaderName::ContentType)?;
-    let media = MediaType::parse(std::str::from_utf8(content_type).ok()?).ok()?;
-    if media.is("application/sdp") {
-        return Some(request.body_bytes());
-    }
-    if !media.is_multipart() {
-        return None;
-    }
-    let body = Multipart::parse(&media, &request.body_bytes(), &Limits::default()).ok()?;
-    let part = body.parts().iter().find(|part| part.headers.is_type("application/sdp"))?;
-    Some(part.body.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::description_in;
-    use crate::fixture::request;
-
-    #[test]
-    fn the_description_is_found_alone_and_in_a_part() {
-        let found = |head: &str, body: &str| {
-            description_in(&request(&format!("INVITE sip:b@h SIP/2.0\r\n{head}\r\n\r\n{body}")))
-        };
-        let alone = found("Content-Type: application/sdp", "v=0\r\n");
-        assert_eq!(alone.as_deref(), Some(b"v=0\r\n".as_slice()));
-        let parts = "--x\r\nContent-Type: text/plain\r\n\r\nhi\r\n\
-                     --x\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--x--\r\n";
-        let part = found("Content-Type: multipart/mixed;boundary=x", parts);
-        assert_eq!(part.as_deref(), Some(b"v=0".as_slice()));
-        for (head, body) in [
-            ("Content-Type: text/plain", "v=0\r\n"),
-            ("Content-Type: multipart/mixed;boundary=y", parts),
-            ("Subject: x", ""),
-        ] {
-            assert_eq!(found(head, body), None, "{head}");
         }
     }
 }

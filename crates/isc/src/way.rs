@@ -60,23 +60,9 @@ impl Way {
     }
 }
 
+/// A pre-loaded Route: loose, and on the terminating side.
 fn route(uri: &SipUri<'_>) -> String {
-    let user = uri.user.map(|user| format!("{user}@")).unwrap_or_default();
-    let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let mut text = format!("<{}:{user}{}{port}", uri.scheme(), uri.host.as_str());
-    for (name, value) in uri.params.iter() {
-        if name.eq_ignore_ascii_case("orig") || name.eq_ignore_ascii_case("lr") {
-            continue;
-        }
-        text.push(';');
-        text.push_str(name);
-        if let Some(value) = value {
-            text.push('=');
-            text.push_str(value);
-        }
-    }
-    text.push_str(";lr>");
-    text
+    format!("<{};lr>", uri.without(&["orig", "lr"]))
 }
 
 fn route_of(hop: &NextHop) -> String {

@@ -10,6 +10,7 @@ mod media;
 mod originating;
 mod pre;
 mod publishing;
+mod services;
 mod sessions;
 mod terminating;
 mod welcoming;

@@ -14,10 +14,11 @@
 //! | `content_type` | the type of the body |
 //! | `text` or `hex` | the body: as it is, or in hexadecimal digits when it is no UTF-8 |
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io;
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use parlance_isc::Mode;
 use parlance_participating::{History, Message};
 use parlance_sip::HeaderName;
@@ -104,18 +105,10 @@ impl<'a> Line<'a> {
             content_type: message.content_type,
             body: match std::str::from_utf8(message.body) {
                 Ok(body) => Body::Text(body),
-                Err(_) => Body::Hex(hex(message.body)),
+                Err(_) => Body::Hex(HEXLOWER.encode(message.body)),
             },
         }
     }
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().fold(String::with_capacity(2 * octets.len()), |mut text, octet| {
-        // A string takes everything.
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

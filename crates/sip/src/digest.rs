@@ -19,6 +19,7 @@ pub use verifier::{Policy, Rejection, Secret, Verifier};
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
@@ -171,16 +172,7 @@ fn hash_with<D: Digest>(parts: &[&[u8]]) -> String {
         }
         hasher.update(part);
     }
-    hex(&hasher.finalize())
-}
-
-fn hex(octets: &[u8]) -> String {
-    use fmt::Write;
-    octets.iter().fold(String::with_capacity(2 * octets.len()), |mut text, octet| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
+    HEXLOWER.encode(&hasher.finalize())
 }
 
 #[cfg(test)]

@@ -30,9 +30,10 @@ use super::copy::{Content, OWN_OCTETS, Template, history};
 use super::job::{About, Job, deadline, dedup_of_send};
 use super::{Exploding, Running};
 use crate::describe;
-use crate::list::{Body, Invitee};
+use crate::list::Invitee;
 use crate::policy::Policy;
 use crate::refusal::{Refusal, refusal};
+use crate::session::begin;
 
 /// A sender who may send a message, and to whom.
 struct Admitted {
@@ -99,14 +100,7 @@ impl Exploding {
         let (request, decision) = (invite.request(), invite.decision());
         let originator = decision.originator.as_ref().ok_or(Refusal::NotAllowed)?;
         let wants_report = self.check_service(cx, originator, Use::Large).await?;
-        let body = Body::read(request)?;
-        if body.asks_for_more() {
-            return Err(Refusal::UnsupportedBody(&[
-                "application/sdp",
-                "application/resource-lists+xml",
-                "multipart/mixed",
-            ]));
-        }
+        let body = begin::read(invite)?;
         let is_group = decision.role == Function::Controlling(Service::Group);
         let recipients = match is_group {
             true => self.members(cx, request, &body, originator, policy, Use::Large).await?,

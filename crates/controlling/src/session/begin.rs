@@ -173,7 +173,7 @@ pub(super) fn caller_of(invite: &Invite) -> Result<Caller, Refusal> {
 }
 
 /// The body of an INVITE.
-pub(super) fn read(invite: &Invite) -> Result<Parts, Refusal> {
+pub(crate) fn read(invite: &Invite) -> Result<Parts, Refusal> {
     let body = Parts::read(invite.request())?;
     if body.asks_for_more() {
         return Err(Refusal::UnsupportedBody(&[

@@ -1,8 +1,5 @@
 //! Evaluates filter criteria against a request (TS 29.228 Annex C, TS 23.218 §5.2.2).
 
-use bytes::Bytes;
-use parlance_content::MediaType;
-use parlance_content::multipart::{Limits, Multipart};
 use parlance_sip::uri::Uri;
 use parlance_sip::{HeaderName, Method, Request};
 
@@ -10,6 +7,7 @@ use super::{
     Condition, Form, InitialFilterCriteria, ProfilePart, RegistrationType, SessionCase, Spt,
     TriggerPoint,
 };
+use crate::session_description;
 
 /// What criteria are evaluated against.
 #[derive(Clone, Copy, Debug)]
@@ -109,21 +107,6 @@ fn same_uri(request: &Request, wanted: &str) -> bool {
         (Some(uri), Ok(wanted)) => uri.equivalent(&wanted),
         _ => false,
     }
-}
-
-/// The session description of a request, alone or in a multipart body.
-fn session_description(request: &Request) -> Option<Bytes> {
-    let media = std::str::from_utf8(request.field(HeaderName::ContentType)?).ok()?;
-    let media = MediaType::parse(media).ok()?;
-    if media.is("application/sdp") {
-        return Some(request.body_bytes());
-    }
-    if !media.is_multipart() {
-        return None;
-    }
-    let body = Multipart::parse(&media, &request.body_bytes(), &Limits::default()).ok()?;
-    let part = body.parts().iter().find(|part| part.headers.is_type("application/sdp"))?;
-    Some(part.body.clone())
 }
 
 /// The lines of a session description as letter and value (RFC 4566 §5).

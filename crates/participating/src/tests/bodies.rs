@@ -7,7 +7,7 @@ use parlance_isc::SessionCase::{Originating, Terminating};
 use parlance_sip::{HeaderName, Method, Request};
 
 use super::anchored::{bob_answers, sdp, text, value, within, world, world_with};
-use super::sessions::Conferences;
+use super::services::Conferences;
 use super::world::{Setup, World, status};
 use crate::policy::Policy;
 

@@ -48,6 +48,26 @@ impl<'a> SipUri<'a> {
         Ok(Self { secure, user, password, host, port, params, headers })
     }
 
+    /// What it addresses: user, host, port, and the parameters that are not in `left_out`; no
+    /// password and no headers.
+    pub fn without(&self, left_out: &[&str]) -> String {
+        let user = self.user.map(|user| format!("{user}@")).unwrap_or_default();
+        let hostport = HostPort { host: self.host, port: self.port };
+        let mut text = format!("{}:{user}{hostport}", self.scheme());
+        for (name, value) in self.params.iter() {
+            if left_out.iter().any(|left_out| name.eq_ignore_ascii_case(left_out)) {
+                continue;
+            }
+            text.push(';');
+            text.push_str(name);
+            if let Some(value) = value {
+                text.push('=');
+                text.push_str(value);
+            }
+        }
+        text
+    }
+
     /// `sip` or `sips`.
     pub fn scheme(&self) -> &'static str {
         if self.secure { "sips" } else { "sip" }
@@ -168,6 +188,15 @@ mod tests {
     fn sip(text: &str) -> Result<SipUri<'_>, UriError> {
         let (scheme, rest) = text.split_once(':').unwrap();
         SipUri::parse_rest(scheme.eq_ignore_ascii_case("sips"), rest)
+    }
+
+    #[test]
+    fn parameters_are_left_out() {
+        let text = "sips:a:secret@[2001:db8::1]:5070;LR;orig;x=1;Method=BYE?subject=z";
+        let uri = sip(text).unwrap();
+        assert_eq!(uri.without(&["orig", "lr"]), "sips:a@[2001:db8::1]:5070;x=1;Method=BYE");
+        assert_eq!(uri.without(&["method"]), "sips:a@[2001:db8::1]:5070;LR;orig;x=1");
+        assert_eq!(sip("sip:h.test").unwrap().without(&["lr"]), "sip:h.test");
     }
 
     #[test]

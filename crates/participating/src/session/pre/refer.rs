@@ -76,22 +76,7 @@ fn called(uri: &Uri<'_>, request: &Request) -> Result<Wanted, Refusal> {
 /// A SIP URI without `method` and header fields (RFC 3261 §19.1.5): what they would say, they would
 /// say in the name of the user.
 fn bare(uri: &Uri<'_>) -> Option<String> {
-    let sip = uri.as_sip()?;
-    let user = sip.user.map(|user| format!("{user}@")).unwrap_or_default();
-    let port = sip.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let mut text = format!("{}:{user}{}{port}", sip.scheme(), sip.host.as_str());
-    for (name, value) in sip.params.iter() {
-        if name.eq_ignore_ascii_case("method") {
-            continue;
-        }
-        text.push(';');
-        text.push_str(name);
-        if let Some(value) = value {
-            text.push('=');
-            text.push_str(value);
-        }
-    }
-    Some(text)
+    Some(uri.as_sip()?.without(&["method"]))
 }
 
 /// The Content-ID that a `cid:` URI names (RFC 2392 §2).
