@@ -11,6 +11,7 @@
 //!
 //! Who brings no whole message for [`ReceptionTerms::idle`] is sent BYE: so long one may take.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,11 @@ use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
 use crate::Cx;
 use crate::media::{Media, MediaError, MediaSession, Security, SessionEvent};
 use crate::session::{Body, Event, Inbox, Invite, LegTerms};
+
+/// How long after the end of the dialog messages are still taken; local value. Between us and the
+/// sender relays may stand, and each answers for itself (RFC 4976 §3): he may have the answer to
+/// his last chunk, and say BYE, while the chunk is on its way here.
+const REST: Duration = Duration::from_secs(2);
 
 /// How messages are received.
 #[derive(Clone, Copy, Debug)]
@@ -126,8 +132,9 @@ impl Reception {
         &self.answer
     }
 
-    /// Sends the 200 and takes messages until somebody ends the session, which is over then. What
-    /// `keep` says is the answer to the last chunk of a message: 200 promises that it is durable.
+    /// Sends the 200 and takes messages until somebody ends the session, and those that are on their
+    /// way then; the session is over when this is. What `keep` says is the answer to the last chunk
+    /// of a message: 200 promises that it is durable.
     pub async fn receive(
         mut self,
         cx: &Cx,
@@ -142,8 +149,8 @@ impl Reception {
         loop {
             tokio::select! {
                 event = inbox.next() => match event {
-                    Event::Ended(..) => return,
-                    Event::Draining => return leg.end(None),
+                    Event::Ended(..) => break,
+                    Event::Draining => break leg.end(None),
                     Event::Offer(_, offer) if offer.request().body_bytes() == self.offer => {
                         let response = offer.response(200);
                         offer.accept(response, Body::sdp(self.answer.clone()));
@@ -157,6 +164,22 @@ impl Reception {
                     SessionEvent::Lost(_) => return leg.end(None),
                 },
                 () = cx.after(self.idle) => return leg.end(None),
+            }
+        }
+        self.receive_rest(cx, &keep).await;
+    }
+
+    /// Takes what was on its way when the dialog ended.
+    async fn receive_rest(&mut self, cx: &Cx, keep: &impl AsyncFn(Arrived<'_>) -> u16) {
+        let mut rest = pin!(cx.after(REST));
+        loop {
+            tokio::select! {
+                () = &mut rest => return,
+                event = self.session.next() => match event {
+                    SessionEvent::Message(event) => self.take(*event, keep).await,
+                    SessionEvent::Connected => {}
+                    SessionEvent::Lost(_) => return,
+                },
             }
         }
     }

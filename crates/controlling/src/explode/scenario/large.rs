@@ -436,6 +436,33 @@ async fn the_last_chunk_is_answered_when_the_message_is_durable() {
     .await;
 }
 
+// Covers: CF-008, CF-020
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_when_the_sender_left_is_not_lost() {
+    for (comes_after, kept) in [(0.1, 1), (2.5, 0_usize)] {
+        let runs = Runs::new(Policy::default());
+        runs.run(async |world: &World| {
+            world.answers(Answer::Now(180));
+            let ok = world.give(&invite(CHESS, 1, "", &sdp("alice", "sendonly"), None)).await;
+            let contact = "sip:chess@127.0.0.20:5080";
+            world.tell(&ack(contact, 1, &ok)).await;
+            let description = String::from_utf8_lossy(ok.body()).into_owned();
+            let alice = Client::connect(world, &path_in(&description), "alice");
+            let bye = ack(contact, 1, &ok).replace("ACK", "BYE").replace("CSeq: 1", "CSeq: 2");
+            assert_eq!(world.give(&bye).await.status(), 200);
+            world.after(comes_after).await;
+            // The relay in between has answered her long ago.
+            let answer = alice.send("tid1", &"y".repeat(3000), 3000).await;
+            assert_eq!(answer.contains(" 200"), kept == 1, "{answer}");
+            assert_eq!(world.kept().await, kept);
+            world.after(2.0).await;
+            // One for each of the two whom the message goes to, and hers is over.
+            assert_eq!(world.core.load().1, 2 * kept);
+        })
+        .await;
+    }
+}
+
 // Covers: CF-014, CF-021, CF-082
 #[tokio::test(start_paused = true)]
 async fn who_asked_hears_whom_it_did_not_reach() {
