@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parlance_lab::ue::{Draft, Ue};
 use rand::rngs::StdRng;
@@ -67,6 +67,7 @@ impl Actor {
         let holds = found == wanted;
         if !holds {
             let text = format!("{what}: {found:?} instead of {wanted:?}");
+            println!("{} {text}", clock());
             *self.tally.borrow_mut().wrong.entry(text).or_default() += 1;
         }
         holds
@@ -94,6 +95,13 @@ impl Actor {
         let wait = self.random.borrow_mut().random_range(Duration::ZERO..=longest);
         sleep(wait).await;
     }
+}
+
+/// The time of day (UTC), by which a line is found beside those of the server's log.
+fn clock() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let [hours, minutes, seconds] = [now / 3600 % 24, now / 60 % 60, now % 60];
+    format!("{hours:02}:{minutes:02}:{seconds:02}")
 }
 
 /// The load, until it is ended.

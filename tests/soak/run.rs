@@ -51,7 +51,7 @@ pub(crate) async fn soak(duration: Duration) {
     let after = nothing_left(&server, &before).await;
     println!("after:  {after}\n{tally}");
     let flatness = Flatness::of(&looks, duration / 2);
-    println!("{flatness}");
+    println!("{flatness}\n{}", server.log());
     tally.check();
     assert_eq!(after.left_over(&before), Vec::<String>::new(), "something is left");
     assert!(cast.ues().all(|ue| ue.contradictions() == 0), "a second final answer");

@@ -50,7 +50,8 @@ impl Server {
              [shards]\ncount = 2\n[log]\nlevel = \"warn\"\n\
              [participating]\nnotice = false\nrate_per_user = 0\npeer_to_peer = true\n\
              session_media = \"anchor\"\n[deferred]\nsettle_ms = 100\n\
-             [controlling]\ngroups = {:?}\nempty_room_s = 5\nended_s = 30\n",
+             [controlling]\ngroups = {:?}\nempty_room_s = 5\nended_s = 30\n\
+             [explode]\ncopies_per_second = 0\n",
             sides.concat(),
             groups.path(),
         );
@@ -72,6 +73,11 @@ impl Server {
         let files = fs::read_dir(self.process.proc("fd")).map_or(0, Iterator::count);
         assert!(files > 0, "it has ended: {}", self.process.log());
         Look::new(&metrics, &status, files)
+    }
+
+    /// The end of what it logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
     }
 
     async fn get(&self, path: &str) -> Option<String> {
