@@ -77,6 +77,11 @@ impl<T> Fifo<T> {
         value
     }
 
+    /// What is still there, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().flatten()
+    }
+
     /// Places in use, the empty ones between full ones included.
     pub(crate) fn len(&self) -> usize {
         self.places.len()

@@ -33,6 +33,7 @@ mod pair;
 mod passing;
 mod renew;
 mod route;
+mod settled;
 mod waiting;
 
 use std::time::Instant;

@@ -1,13 +1,21 @@
 //! Two sessions of a B2BUA, between which messages pass (RFC 6714 §6.2).
 
+use std::time::Duration;
+
 use parlance_msrp::negotiate::{Agreement, Anchor, Terms};
 use parlance_msrp::relay::{self, HoldLimits, PairConfig, PairCounts, PairKey, PairSide, Passage};
 use parlance_msrp::{Event, LocalAddress, Lost, MsrpUri, Scheme, SessionKey};
 use parlance_sip::sdp::{Direction, MediaRanges};
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use super::held::{Held, What, end_pair};
 use super::{AtCore, EVENTS_MAX, MediaError, Place, Told, Towards};
+
+/// How long a side may take to answer what was passed on to it once the other has left, and how
+/// often is looked; local values.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+const SETTLE_LOOK: Duration = Duration::from_millis(10);
 
 /// One pair. Dropped: both sessions end.
 #[derive(Debug)]
@@ -139,6 +147,21 @@ impl Pair {
         self.held.place().run(move |at| told.tell(at, session, again)).await?;
         *self.agreed.of_mut(side) = Some(agreement.clone());
         Ok(())
+    }
+
+    /// Ready when `side` has taken and answered all that was passed on to it
+    /// ([`Node::is_pair_settled`](parlance_msrp::Node::is_pair_settled)), after two seconds in any case. To be
+    /// waited for before its dialog is ended: BYE must not overtake the last message, which
+    /// was answered here.
+    pub async fn settle(&self, side: PairSide) {
+        let (key, place) = (self.key, self.held.place());
+        let settled = async {
+            while place.run(move |at| at.node.is_pair_settled(key, side)).await == Ok(false) {
+                sleep(SETTLE_LOOK).await;
+            }
+        };
+        // After that time nobody waits for what is left.
+        let _ = timeout(SETTLE_MAX, settled).await;
     }
 
     /// Ends the session of a side; the other side stays as it is, and what it sends is answered 403

@@ -46,7 +46,7 @@ pub enum PairSide {
 }
 
 impl PairSide {
-    fn index(self) -> u32 {
+    pub(super) fn index(self) -> u32 {
         match self {
             Self::Offerer => 0,
             Self::Answerer => 1,
@@ -235,7 +235,7 @@ impl Node {
 }
 
 impl Pair {
-    fn side(&self, number: u32) -> Option<&Side> {
+    pub(super) fn side(&self, number: u32) -> Option<&Side> {
         self.sides.get(number as usize & 1)
     }
 }

@@ -150,6 +150,11 @@ impl Waiting {
         !is_refused && self.messages + begins(range) <= limits.messages && octets <= limits.octets
     }
 
+    /// Whether something waits until the side is connected.
+    pub(super) fn is_for_connection(&self) -> bool {
+        self.hold.is_none() && !self.requests.is_empty()
+    }
+
     fn push(&mut self, waits: Waits) {
         self.octets += waits.octets();
         self.messages += waits.begins();

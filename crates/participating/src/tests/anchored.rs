@@ -6,6 +6,7 @@ use parlance_isc::SessionCase::{Originating, Terminating};
 use parlance_sip::{HeaderName, Message, Method, Request, ResponseBuilder};
 use parlance_store::Profile;
 
+use super::control::{chat_as, path};
 use super::media::Core;
 use super::world::{Setup, World, lines, status};
 use crate::policy::{Policy, SessionMedia, SessionPolicy};
@@ -157,6 +158,45 @@ async fn a_bye_ends_both_legs_and_the_media() {
         assert_eq!(status(answer), 200);
         assert_eq!(bye.cseq().unwrap().method, Method::Bye);
         assert_eq!(lines(bye, HeaderName::Reason), ["SIP;cause=200;text=\"bored\""]);
+        assert_eq!(core.sessions(), 0);
+    }
+}
+
+// Covers: PF-037
+#[tokio::test(start_paused = true)]
+async fn a_bye_does_not_overtake_the_last_message() {
+    for (failure_report, answers) in [("yes", true), ("yes", false), ("no", false)] {
+        let (world, core) = world().await;
+        let bob = core.client();
+        let chat = chat_as(&world, &core, &bob, (1, Terminating, ""), "").await;
+        let more = format!("text/plain\r\nFailure-Report: {failure_report}");
+        chat.alice.sends(&chat.ours[0], &path("alice", 1), "last", &more, "good-bye");
+        assert!(chat.alice.reads().starts_with("MSRP last 200 OK") == (failure_report == "yes"));
+        within(&world, &chat.ok, "BYE", 2, "", "").await;
+        if failure_report == "no" {
+            assert_eq!(world.sent().len(), 2, "there is no answer to wait for");
+            continue;
+        }
+        assert_eq!(status(&world.answered()), 200);
+        world.pass(Duration::from_secs(1)).await;
+        world.nothing_was_sent();
+        assert_eq!(core.sessions(), 2);
+        let read = bob.reads();
+        assert!(read.contains("\r\n\r\ngood-bye\r\n"), "{read}");
+        if answers {
+            let (id, _) = read["MSRP ".len()..].split_once(' ').unwrap();
+            bob.octets(format!(
+                "MSRP {id} 200 OK\r\nTo-Path: {}\r\nFrom-Path: {}\r\n-------{id}$\r\n",
+                chat.ours[1],
+                path("bob", 1)
+            ));
+        }
+        world.pass(Duration::from_millis(20)).await;
+        if !answers {
+            world.nothing_was_sent();
+            world.pass(Duration::from_secs(1)).await;
+        }
+        assert_eq!(world.forwarded().method(), Method::Bye, "nobody is waited for for ever");
         assert_eq!(core.sessions(), 0);
     }
 }

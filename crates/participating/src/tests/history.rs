@@ -219,6 +219,8 @@ async fn the_life_of_an_anchored_session_is_told_with_what_has_passed() {
         within(&world, &chat.ok, "ACK", 2, "", "").await;
         assert_eq!(told(&world), [(user.to_owned(), Step::Modified)]);
         within(&world, &chat.ok, "BYE", 3, "", "").await;
+        assert_eq!(told(&world), [], "Bob has not answered yet");
+        world.pass(Duration::from_secs(2)).await;
         let alices = Volume { messages: 2, octets: 8 };
         let bobs = Volume { messages: 1, octets: 2 };
         let traffic = match case {

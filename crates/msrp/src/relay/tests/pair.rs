@@ -149,6 +149,43 @@ fn failures_of_one_side_are_reported_to_the_other() {
 
 // Covers: MSRP-048
 #[test]
+fn a_side_is_settled_when_it_has_answered() {
+    let mut two = open(PairConfig::default());
+    let sides = [PairSide::Offerer, PairSide::Answerer];
+    let settled = |two: &Two| sides.map(|side| two.world.node.is_pair_settled(two.pair, side));
+    assert_eq!(settled(&two), [true, true], "nothing has passed");
+    let alice = two.world.accept(None);
+    two.bind(alice, 0, ALICE);
+    let early = two.alices_as("a000", "", "early");
+    two.world.text(alice, &early);
+    assert_eq!(settled(&two), [true, false], "it waits for the connection");
+    let bob = two.world.accept(None);
+    two.world.slow.push(bob);
+    let lines = format!("To-Path: {}\nFrom-Path: {BOB}\nMessage-ID: e1", two.own[1]);
+    two.world.text(bob, &request("bind", "SEND", &lines, None));
+    assert_eq!(settled(&two), [true, false], "it is not written");
+    two.world.slow.clear();
+    two.world.flush(bob);
+    let written = String::from_utf8(two.world.octets(bob)).unwrap();
+    assert_eq!(settled(&two), [true, false], "it is not answered");
+    let ids = own_ids(&written);
+    two.world.text(bob, &response(&ids[0], "200 OK", &two.own[1], BOB));
+    assert_eq!(settled(&two), [true, true]);
+    // Nobody answers when it has gone well.
+    for failure_report in ["no", "partial"] {
+        let text = two.alices(&format!("Failure-Report: {failure_report}"), "hi");
+        two.world.text(alice, &text);
+        assert!(two.world.read(bob).contains("\r\n\r\nhi\r\n"));
+        assert_eq!(settled(&two), [true, true], "{failure_report}");
+    }
+    two.world.text(alice, &two.alices("", "hi"));
+    assert_eq!(settled(&two), [true, false]);
+    two.world.lose(bob);
+    assert_eq!(settled(&two), [true, true], "he gets nothing any more");
+}
+
+// Covers: MSRP-048
+#[test]
 fn what_came_early_waits_for_the_other_side() {
     let mut two = open(PairConfig::default());
     let alice = two.world.accept(None);

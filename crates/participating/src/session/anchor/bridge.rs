@@ -1,7 +1,7 @@
 //! The two legs of an anchored session, from the 2xx to the end of both.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::rc::Rc;
 
 use parlance_isc::media::{Pair, PairEvent};
@@ -48,11 +48,13 @@ enum Happened {
 struct Over {
     reason: Option<Reason>,
     cause: u16,
+    /// Who has left; the other may still get what he has sent.
+    left: Option<PairSide>,
 }
 
 impl Over {
     fn new(cause: u16, text: &str) -> Self {
-        Self { reason: Some(Reason::sip(cause, text)), cause }
+        Self { reason: Some(Reason::sip(cause, text)), cause, left: None }
     }
 }
 
@@ -74,7 +76,7 @@ impl<'a> Bridge<'a> {
     /// Passes on what one leg says to the other until one of them or the pair ends; then all end.
     pub(super) async fn run(mut self, inbox: &mut Inbox) {
         self.serving.note(Step::Started);
-        let Over { reason, cause } = loop {
+        let Over { reason, cause, left } = loop {
             let happened = match self.waiting.pop_front() {
                 Some(happened) => happened,
                 None => next(inbox, &mut self.pair, &self.serving.misused).await,
@@ -88,6 +90,10 @@ impl<'a> Bridge<'a> {
                 break over;
             }
         };
+        if let Some(left) = left {
+            self.pair.settle(opposite(left)).await;
+        }
+        self.take_passed().await;
         // Without effect for the one that has ended.
         for leg in &self.legs {
             leg.end(reason.clone());
@@ -98,6 +104,19 @@ impl<'a> Bridge<'a> {
         let counts = pair.end().await.ok().flatten();
         let traffic = counts.map(|counts| Traffic::of(&counts, serving.side()));
         serving.note(Step::Ended(Ended { cause, traffic }));
+    }
+
+    /// Takes what the pair has told by now.
+    async fn take_passed(&mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                event = self.pair.next() => {
+                    self.passed(event);
+                }
+                () = ready(()) => return,
+            }
+        }
     }
 
     /// Something of the pair: messages, for the history, or its end.
@@ -112,7 +131,10 @@ impl<'a> Bridge<'a> {
                 }
                 None
             }
-            PairEvent::Lost(..) | PairEvent::Gone => Some(Over::new(503, "media lost")),
+            PairEvent::Lost(side, _) => {
+                Some(Over { left: Some(side), ..Over::new(503, "media lost") })
+            }
+            PairEvent::Gone => Some(Over::new(503, "media lost")),
         }
     }
 
@@ -133,7 +155,9 @@ impl<'a> Bridge<'a> {
 
     async fn handle(&mut self, event: Event, inbox: &mut Inbox) -> Option<Over> {
         match event {
-            Event::Ended(_, ended) => Some(why(&ended)),
+            Event::Ended(id, ended) => {
+                Some(Over { left: Some(side(self.index(id))), ..why(&ended) })
+            }
             Event::Draining => Some(Over::new(503, "the server stops")),
             Event::Offer(id, offer) => {
                 if self.offered(self.index(id), offer, inbox).await.is_some() {
@@ -347,7 +371,7 @@ fn method(request: &Request) -> Option<Method<'static>> {
 /// Why the other leg ends (OMA-TS-SIMPLE_IM §7.2.2.8, §7.2.2.11, §7.2.4.6.1).
 fn why(ended: &LegEnded) -> Over {
     match ended {
-        LegEnded::Bye(bye) => Over { reason: Reason::of(bye), cause: 200 },
+        LegEnded::Bye(bye) => Over { reason: Reason::of(bye), cause: 200, left: None },
         LegEnded::NotRefreshed => Over::new(408, "session not refreshed"),
         LegEnded::NoAck => Over::new(408, "no ACK"),
         LegEnded::Gone(status) => Over::new(*status, "the other side is gone"),

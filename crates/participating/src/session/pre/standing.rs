@@ -95,6 +95,7 @@ impl Session {
                 break reason;
             }
         };
+        self.pair.settle(ATTACHED).await;
         self.detach(reason.clone());
         // Without effect when it has ended.
         self.leg.end(reason);
@@ -185,7 +186,7 @@ impl Session {
             wanted => wanted,
         };
         let called = match wanted {
-            Ok(Wanted::Leave(who)) => return self.leave(incoming, who.as_ref()),
+            Ok(Wanted::Leave(who)) => return self.leave(incoming, who.as_ref()).await,
             Ok(Wanted::Call { .. }) if self.attached.is_some() => Err(Refusal::Attached),
             Ok(Wanted::Call { target, list }) => {
                 let factory = || self.policy.pre_established.factory.clone();
@@ -241,13 +242,14 @@ impl Session {
     }
 
     /// Leaves what it is attached to, when that is meant, and stays itself.
-    fn leave(&mut self, incoming: Incoming, who: Option<&Aor>) {
+    async fn leave(&mut self, incoming: Incoming, who: Option<&Aor>) {
         let is_meant = |attached: &Attached| who.is_some_and(|who| attached.names.contains(who));
         let is_there = self.attached.as_ref().is_some_and(is_meant);
         let referral = self.watch(incoming);
         let (status, reason) =
             if is_there { (200, "OK") } else { (481, "Call/Transaction Does Not Exist") };
         if is_there {
+            self.pair.settle(ATTACHED).await;
             self.detach(None);
         }
         self.referrals.over(referral, status, reason);

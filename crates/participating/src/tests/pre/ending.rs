@@ -26,7 +26,11 @@ async fn a_refer_with_bye_leaves_and_the_session_stays() {
     pre.talk(&invite, "bob", bob);
     // Nobody wants to hear of it.
     let headers = format!("{}\nRefer-Sub: false", leaving("sip:bob@ims.test"));
-    assert_eq!(kinds(&pre.asks("REFER", &headers, "").await), ["200", "BYE"]);
+    assert_eq!(kinds(&pre.asks("REFER", &headers, "").await), ["200"]);
+    // He has two seconds to answer what he was sent.
+    pre.world.pass(Duration::from_secs(2)).await;
+    let sent = pre.world.sent();
+    assert!(sent.iter().any(|sent| sent.call_id() == invite.call_id()), "BYE to Bob: {sent:?}");
     pre.asks("BYE", "", "").await;
     pre.nothing_is_left().await;
 }
