@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parlance_lab::ue::{Draft, Ue};
 use rand::rngs::StdRng;
@@ -46,6 +46,7 @@ impl fmt::Display for Tally {
 
 /// One group of users at work.
 pub(crate) struct Actor {
+    began: Instant,
     random: RefCell<StdRng>,
     over: Rc<Cell<bool>>,
     tally: Rc<RefCell<Tally>>,
@@ -67,7 +68,7 @@ impl Actor {
         let holds = found == wanted;
         if !holds {
             let text = format!("{what}: {found:?} instead of {wanted:?}");
-            println!("{} {text}", clock());
+            println!("after {:>5} s: {text}", self.began.elapsed().as_secs());
             *self.tally.borrow_mut().wrong.entry(text).or_default() += 1;
         }
         holds
@@ -95,13 +96,6 @@ impl Actor {
         let wait = self.random.borrow_mut().random_range(Duration::ZERO..=longest);
         sleep(wait).await;
     }
-}
-
-/// The time of day (UTC), by which a line is found beside those of the server's log.
-fn clock() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let [hours, minutes, seconds] = [now / 3600 % 24, now / 60 % 60, now % 60];
-    format!("{hours:02}:{minutes:02}:{seconds:02}")
 }
 
 /// The load, until it is ended.
@@ -146,8 +140,10 @@ impl Load {
     ) {
         let seed = u64::try_from(self.actors.len()).unwrap_or(0);
         let random = RefCell::new(StdRng::seed_from_u64(seed));
-        let actor = Actor { random, over: Rc::clone(&self.over), tally: Rc::clone(&self.tally) };
-        let mut registered = Instant::now();
+        let began = Instant::now();
+        let (over, tally) = (Rc::clone(&self.over), Rc::clone(&self.tally));
+        let actor = Actor { began, random, over, tally };
+        let mut registered = began;
         self.actors.push(tokio::task::spawn_local(async move {
             while !actor.over.get() {
                 once(&actor, &users).await;

@@ -149,10 +149,10 @@ impl Pair {
         Ok(())
     }
 
-    /// Ready when `side` has taken and answered all that was passed on to it
-    /// ([`Node::is_pair_settled`](parlance_msrp::Node::is_pair_settled)), after two seconds in any case. To be
-    /// waited for before its dialog is ended: BYE must not overtake the last message, which
-    /// was answered here.
+    /// Ready when `side` has answered what was passed on to it
+    /// ([`Node::is_pair_settled`](parlance_msrp::Node::is_pair_settled)), after two seconds in any
+    /// case. To be waited for before its dialog is ended: BYE must not overtake the last message,
+    /// which was answered here.
     pub async fn settle(&self, side: PairSide) {
         let (key, place) = (self.key, self.held.place());
         let settled = async {
