@@ -29,7 +29,8 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server and waits until it is ready. What is kept for a time is kept shortly, so
-    /// that the time after the load is short.
+    /// that the time after the load is short; the journal of the store is small, because the
+    /// database holds in memory what stands in it.
     pub(crate) async fn start() -> Self {
         let [orig, term, reg, http, msrp, core] = free_ports();
         let groups = TempDir::new().expect("there is room for a directory");
@@ -47,7 +48,7 @@ impl Server {
         let text = format!(
             "[sip]\nnext_hop = \"sip:{core};lr\"\nudp_octets_max = 65000\n{}\
              [http]\nlisten = \"{http}\"\n[[msrp.listen]]\naddress = \"{msrp}\"\n\
-             [shards]\ncount = 2\n[log]\nlevel = \"warn\"\n\
+             [shards]\ncount = 2\n[store]\njournal_octets_max = 4194304\n[log]\nlevel = \"warn\"\n\
              [participating]\nnotice = false\nrate_per_user = 0\npeer_to_peer = true\n\
              session_media = \"anchor\"\n[deferred]\nsettle_ms = 100\n\
              [controlling]\ngroups = {:?}\nempty_room_s = 5\nended_s = 30\n\

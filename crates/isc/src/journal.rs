@@ -14,6 +14,9 @@ use crate::decision::{Decision, Function, Reason};
 /// Octets of a Call-ID the journal keeps; local limit. A longer one is found by its beginning.
 pub const CALL_ID_OCTETS_MAX: usize = 96;
 
+/// What the text of a new entry has room for: with it, one that is written over does not grow.
+const CALL_ID_OCTETS_USUAL: usize = 64;
+
 /// One decision, as it is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -76,7 +79,9 @@ impl Journal {
         }
         // The oldest entry's text is written over, so that a full journal allocates nothing.
         let spare = (self.entries.len() >= self.entries_max).then(|| self.entries.pop_front());
-        let mut call_id = spare.flatten().map(|entry| entry.call_id).unwrap_or_default();
+        let mut call_id = spare
+            .flatten()
+            .map_or_else(|| String::with_capacity(CALL_ID_OCTETS_USUAL), |entry| entry.call_id);
         call_id.clear();
         call_id.push_str(&String::from_utf8_lossy(beginning(request.call_id())));
         self.entries.push_back(Entry {

@@ -274,7 +274,6 @@ impl Server {
     /// Measures, and says whether every shard lives. To be called about every second.
     pub async fn pulse(&self) -> bool {
         gauge!(WAITING).set(self.assembly.store().inboxes.waiting() as f64);
-        measure::recorder().run_upkeep();
         let alive = !self.threads.iter().any(JoinHandle::is_finished);
         alive && shards::pulse(self.assembly.node()).await.is_some()
     }

@@ -213,7 +213,8 @@ impl Shared {
 
     /// Commits `group`; an operation that meets damaged data is answered so and left out.
     fn commit_group(&self, mut group: Vec<Box<dyn Job>>) {
-        metrics::histogram!("parlance_store_group_operations").record(group.len() as f64);
+        metrics::counter!("parlance_store_commits_total").increment(1);
+        metrics::counter!("parlance_store_changes_total").increment(group.len() as u64);
         while !group.is_empty() {
             // Damaged pages may make the database underneath panic.
             let tried = catch_unwind(AssertUnwindSafe(|| self.try_commit(&mut group)));
