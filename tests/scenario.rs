@@ -15,6 +15,8 @@ mod deferred;
 mod explode;
 #[path = "scenario/flow.rs"]
 mod flow;
+#[path = "scenario/history.rs"]
+mod history;
 #[path = "scenario/isc.rs"]
 mod isc;
 #[path = "scenario/large.rs"]

@@ -32,13 +32,14 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use parlance_isc::media::{Room, RoomEvent, RoomLeg};
+use futures_util::{FutureExt, StreamExt};
+use parlance_isc::media::{Heard, Room, RoomEvent, RoomLeg};
 use parlance_isc::session::{Address, Event, Inbox, Leg, LegId, LegTerms, WatcherId};
 use parlance_isc::{Cx, Local, Permit, Reply};
 use parlance_msrp::SessionKey;
 use parlance_msrp::negotiate::Terms;
+use parlance_msrp::switch::Passed;
 use parlance_sip::Method;
 use parlance_sip::dialog::DialogId;
 use parlance_sip::header::SIP_IM;
@@ -219,7 +220,11 @@ impl Session {
             Event::Offer(leg, offer) => self.offered(leg, offer).await,
             Event::Answer(leg, answer) => self.answer_came(leg, &answer).await,
             Event::Confirmed(_) => {}
-            Event::Ended(leg, ended) => self.leg_ended(leg, &ended),
+            Event::Ended(leg, ended) => {
+                // What he has said before he left.
+                self.hear_room();
+                self.leg_ended(leg, &ended);
+            }
             Event::Notify(watcher, due) => self.notify(watcher, due),
             Event::Unwatched(watcher) => self.unwatched(watcher),
             Event::Draining => self.end_with(Ending::Draining),
@@ -249,12 +254,33 @@ impl Session {
                     self.lost(endpoint, end::TOO_SLOW);
                 }
             }
+            RoomEvent::Passed(passed) => self.passed(&passed),
             RoomEvent::Nickname(key, nickname) => {
                 if let Some(endpoint) = endpoint(self, key) {
                     let text = nickname.as_ref().map(ToString::to_string);
                     self.focus.nickname(endpoint, text.as_deref());
                 }
             }
+        }
+    }
+
+    /// Tells what was said to the functions that keep it.
+    fn passed(&mut self, passed: &Passed) {
+        let Passed { sender, for_sender, recipients, .. } = passed;
+        let sender = for_sender.then_some((sender, true)).into_iter();
+        for (key, is_sent) in sender.chain(recipients.iter().map(|key| (key, false))) {
+            let endpoint = self.keys.get(key);
+            let participant = endpoint.and_then(|endpoint| self.participants.get_mut(endpoint));
+            if let Some(lent) = participant.and_then(|participant| participant.lent.as_mut()) {
+                lent.heard(Heard::in_room(passed, is_sent));
+            }
+        }
+    }
+
+    /// Takes what the room has told by now.
+    fn hear_room(&mut self) {
+        while let Some(event) = self.room.next().now_or_never() {
+            self.handle_room(event);
         }
     }
 

@@ -104,6 +104,9 @@ impl Incoming {
     fn send(&mut self, response: ResponseBuilder) {
         self.answered = true;
         let status = response.status();
+        if let Some(lent) = &mut self.asked.permit {
+            lent.answered(status);
+        }
         self.cx.respond(self.server(), status, response.build());
     }
 }

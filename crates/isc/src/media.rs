@@ -19,6 +19,7 @@
 mod cores;
 #[cfg(test)]
 mod fixture;
+mod heard;
 mod held;
 mod pair;
 mod room;
@@ -37,6 +38,7 @@ use parlance_sip::sdp::Fingerprint;
 use tokio::sync::oneshot;
 
 pub use self::cores::{AtCore, Command, CoreError, MediaCores, Sink, Sinks};
+pub use self::heard::Heard;
 pub use self::pair::{Gate, Pair, PairEvent};
 pub use self::room::{JoinFailure, Room, RoomEvent, RoomFailure, RoomLeg};
 pub use self::session::{MediaSession, SendFailure, SessionEvent};

@@ -25,7 +25,7 @@ use parlance_sip::ResponseBuilder;
 use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
 
 use crate::Cx;
-use crate::media::{Media, MediaError, MediaSession, Security, SessionEvent};
+use crate::media::{Heard, Media, MediaError, MediaSession, Security, SessionEvent};
 use crate::session::{Body, Event, Inbox, Invite, LegTerms};
 
 /// How long after the end of the dialog messages are still taken; local value. Between us and the
@@ -74,6 +74,14 @@ pub struct Arrived<'a> {
     pub body: &'a Bytes,
     /// The paths of the session: ours, and the sender's.
     pub paths: (&'a str, &'a str),
+}
+
+impl Arrived<'_> {
+    /// The message as its sender's function hears of it.
+    pub fn as_heard(&self) -> Heard {
+        let Description { message_id, content_type, .. } = self.description;
+        Heard::whole(message_id, content_type, self.body, true)
+    }
 }
 
 impl Reception {
@@ -132,9 +140,9 @@ impl Reception {
         &self.answer
     }
 
-    /// Sends the 200 and takes messages until somebody ends the session, and those that are on their
-    /// way then; the session is over when this is. What `keep` says is the answer to the last chunk
-    /// of a message: 200 promises that it is durable.
+    /// Sends the 200 and takes messages until somebody ends the session, and those that are on
+    /// their way then; the session is over when this is. What `keep` says is the answer to the last
+    /// chunk of a message: 200 promises that it is durable.
     pub async fn receive(
         mut self,
         cx: &Cx,

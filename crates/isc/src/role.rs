@@ -8,6 +8,7 @@ use parlance_sip::Request;
 use parlance_sip::uri::Aor;
 
 use crate::decision::SessionState;
+use crate::media::Heard;
 use crate::{Cx, Incoming, Local, Reply};
 
 /// The work of one role for one request; it stays on its shard.
@@ -16,8 +17,8 @@ pub type Task = Pin<Box<dyn Future<Output = ()>>>;
 /// What a role lent to a service; dropped, it has it back.
 pub type Permit = Option<Box<dyn Lent>>;
 
-/// What a role has lent with an INVITE: it hears of the session. What was lent for one that never
-/// stands is dropped without a word.
+/// What a role has lent with an INVITE or a MESSAGE of its user: it hears of the session, or of the
+/// answer. What was lent for a session that never stands is dropped without a word.
 pub trait Lent {
     /// The session stands: its 2xx has gone. Nothing follows by default.
     fn started(&mut self) {}
@@ -27,6 +28,22 @@ pub trait Lent {
     /// by default.
     fn ended(&mut self, cause: u16) {
         let _ = cause;
+    }
+
+    /// Whether it wants to hear what is said in the session ([`Lent::heard`]). It does not by
+    /// default.
+    fn listens(&self) -> bool {
+        false
+    }
+
+    /// He has said something in the session, or has heard it. Nothing follows by default.
+    fn heard(&mut self, heard: Heard) {
+        let _ = heard;
+    }
+
+    /// A request that begins no session has this final response. Nothing follows by default.
+    fn answered(&mut self, status: u16) {
+        let _ = status;
     }
 }
 

@@ -11,6 +11,7 @@
 //! | writing one chunk to many | `switch/copies.rs`, `switch/queue.rs` |
 //! | what recipients answer | `switch/answer.rs` |
 //! | nicknames (RFC 7701 §7) | `switch/nickname.rs` |
+//! | messages for a history | `switch/passed.rs` |
 //! | what the room itself says | `switch/say.rs` |
 //! | what the focus asks for | `switch/command.rs` |
 //!
@@ -28,6 +29,7 @@ mod leg;
 mod media;
 mod message;
 mod nickname;
+mod passed;
 mod queue;
 mod receive;
 mod recent;
@@ -40,7 +42,7 @@ use std::time::Instant;
 use slab::Slab;
 
 pub use self::config::{LegConfig, RoomConfig, SwitchConfig};
-pub use self::event::{Counts, Event};
+pub use self::event::{Counts, Event, Passed};
 pub use self::identity::{IdentityError, URIS_MAX};
 pub use self::nickname::{Nickname, NicknameError, Nicknames, OCTETS_MAX, QUARANTINED_MAX, Taken};
 pub use self::room::{JoinError, RoomError, RoomId};
@@ -54,6 +56,7 @@ use crate::node::cx::{Cx, Verdict};
 use crate::node::receive::{Chunk, More};
 use crate::node::timers::Timer;
 use crate::node::{self, CloseReason, Lost};
+use crate::session::SessionKey;
 use crate::{Head, Method, Start};
 
 /// The rooms of a node.
@@ -79,6 +82,8 @@ struct Scratch {
     targets: Vec<Target>,
     /// Who did not get it because too much waits.
     full: Vec<Target>,
+    /// The sessions among them for which it is given out.
+    copied: Vec<SessionKey>,
 }
 
 impl Switch {

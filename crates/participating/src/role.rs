@@ -128,7 +128,8 @@ impl Participating {
     }
 
     /// Keeps the messages of users whose history is active in `history`. Their sessions, and those
-    /// for a large message, are anchored then, where MSRP cores listen.
+    /// for a large message, are anchored then, where MSRP cores listen; of what they have with a
+    /// service hosted here that service tells ([`parlance_isc::Lent::heard`]).
     #[must_use]
     pub fn with_history(mut self, history: Rc<dyn History>) -> Self {
         self.functions.history = Some(history);

@@ -6,6 +6,7 @@
 //! it becomes a conference of two. Sessions that users establish ahead of time are in [`pre`].
 
 mod anchor;
+pub(crate) mod chronicle;
 mod control;
 pub(crate) mod description;
 mod hosted;

@@ -11,7 +11,7 @@
 //! From then on it is an explosion like any other. What is small enough goes as a MESSAGE, the
 //! rest in a session with each recipient ([`super::session`]).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use parlance_isc::reception::{Arrived, Reception, ReceptionTerms, Unopened};
@@ -55,7 +55,7 @@ impl Exploding {
     /// over; what came in it is sent on by tasks of its own.
     pub(crate) async fn serve_large(&self, cx: &Cx, incoming: Incoming) {
         let policy = self.exploder.policy();
-        let invite = cx.take(incoming);
+        let mut invite = cx.take(incoming);
         let refuse = |invite: Invite, refused: &Refusal| {
             let why = refused.label();
             metrics::counter!("parlance_controlling_refused_total", "why" => why).increment(1);
@@ -91,7 +91,14 @@ impl Exploding {
         };
         let (request, response) = (invite.request().clone(), invite.response(200));
         let terms = LegTerms::new(self.exploder.contact(cx, request.uri_text()));
-        let keep = async |arrived: Arrived<'_>| self.keep(cx, &request, &admitted, arrived).await;
+        let lent = RefCell::new(invite.take_permit());
+        let keep = async |arrived: Arrived<'_>| {
+            let code = self.keep(cx, &request, &admitted, arrived).await;
+            if let (200, Some(lent)) = (code, &mut *lent.borrow_mut()) {
+                lent.heard(arrived.as_heard());
+            }
+            code
+        };
         reception.receive(cx, invite, response, terms, keep).await;
     }
 

@@ -142,6 +142,7 @@ impl Session {
 
     /// Ends everything that is left, and tells everybody.
     pub(super) async fn finish(mut self) {
+        self.hear_room();
         let ending = self.ending.unwrap_or(Ending::Over);
         let now = self.cx.now();
         let until = Millis(now.0.saturating_add(1000 * u64::from(self.focus.policy().ended_s)));

@@ -164,6 +164,11 @@ impl Session {
     /// Sends the 2xx to somebody who has a place.
     pub(super) fn accept(&mut self, endpoint: EndpointId, mut invite: Invite, body: Body) {
         let mut lent = invite.take_permit();
+        if let Some(participant) = self.participants.get(&endpoint)
+            && lent.as_ref().is_some_and(|lent| lent.listens())
+        {
+            participant.room_leg.copy();
+        }
         let response = invite.response(200).header(HeaderName::AllowEvents, "conference");
         let leg = invite.accept(response, body, self.terms(), &self.address);
         let Some(participant) = self.participants.get_mut(&endpoint) else { return };

@@ -2,13 +2,13 @@
 
 use parlance_msrp::negotiate::Agreement;
 use parlance_msrp::switch::{
-    self, Counts, JoinError, LegConfig, Nickname, RoomConfig, RoomError, RoomId,
+    self, Counts, JoinError, LegConfig, Nickname, Passed, RoomConfig, RoomError, RoomId,
 };
 use parlance_msrp::{Event, Lost, MsrpUri, SessionKey};
 use tokio::sync::mpsc;
 
 use super::held::{Held, What};
-use super::{Media, MediaError, Place, ROOM_EVENTS_MAX, Told};
+use super::{AtCore, Media, MediaError, Place, ROOM_EVENTS_MAX, Told};
 
 /// One room. Dropped: it is closed, and all sessions in it end.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub enum RoomEvent {
     /// Somebody did not take its messages, and the session is gone: BYE with a Reason of 503
     /// (MSRP-070).
     Slow(SessionKey),
+    /// A chunk has passed that somebody wants ([`RoomLeg::copy`]).
+    Passed(Box<Passed>),
 }
 
 /// Why there is no room.
@@ -154,6 +156,7 @@ impl Room {
                     return RoomEvent::Suspended(leg, why);
                 }
                 Event::Switch(switch::Event::Slow { leg, .. }) => return RoomEvent::Slow(leg),
+                Event::Switch(switch::Event::Passed(passed)) => return RoomEvent::Passed(passed),
                 // Not of a room.
                 Event::Relay(_) | Event::Endpoint(_) => {}
             }
@@ -212,6 +215,13 @@ impl RoomLeg {
             }
         });
         connected.await
+    }
+
+    /// What the participant sends and gets from now on is given out as [`RoomEvent::Passed`].
+    pub fn copy(&self) {
+        let (key, place) = (self.key, self.held.place());
+        let copy = move |at: &mut AtCore<'_>| at.node.copy_leg(at.now, key);
+        place.cores.run_always(place.core, Box::new(copy));
     }
 
     /// The participant does not want to be known any more: from now on others know the session by

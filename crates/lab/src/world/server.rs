@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use parlance_isc::{Clock, Lookup, NextHop, ShardInput, Targets, Wire};
+use parlance_server::history_file::HistoryFile;
 use parlance_server::sockets;
 use parlance_server::{Assembly, Config, Parts};
 use parlance_sip::endpoint::shard_of;
@@ -100,7 +101,12 @@ impl Served {
             nonce_seed: [9; 32],
             queues: queues.clone(),
         };
-        let assembly = Arc::new(Assembly::new(&config, parts)?);
+        let mut assembly = Assembly::new(&config, parts)?;
+        if let Some(file) = &config.history.file {
+            let lines_max = usize::try_from(config.history.lines_max).unwrap_or(usize::MAX);
+            assembly = assembly.with_history(HistoryFile::open(file, lines_max)?);
+        }
+        let assembly = Arc::new(assembly);
         let (hosts, outlets) = listen(network, &addresses, &transports, &queues);
         let alive = Rc::new(Cell::new(true));
         let wire = SimulatedWire { outlets, alive: Rc::clone(&alive) };

@@ -101,6 +101,16 @@ impl Node {
         });
     }
 
+    /// Every chunk that a participant sends and gets from now on is given out as
+    /// [`Event::Passed`](crate::switch::Event::Passed), for a history.
+    pub fn copy_leg(&mut self, now: Instant, leg: SessionKey) {
+        self.command(now, |roles| {
+            if let Some(leg) = roles.switch.leg_mut(&roles.cx, leg) {
+                leg.copies = true;
+            }
+        });
+    }
+
     /// A participant does not want to be known any more: from now on others know the session by
     /// `pseudonym` alone (RFC 7701 §5.2). Nothing happens to a session that is not there.
     ///

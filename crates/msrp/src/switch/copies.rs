@@ -9,7 +9,7 @@ use super::queue::Waiting;
 use super::room::Target;
 use crate::header::{ByteRange, FailureReport};
 use crate::node::cx::Cx;
-use crate::session::Session;
+use crate::session::{Session, SessionKey};
 use crate::{Continuation, Outbound, SHARED_OCTETS_MIN, TransactionId, write};
 
 /// Octets of a request besides the common part and the paths: `MSRP`, `SEND`, the transaction
@@ -39,8 +39,8 @@ pub(super) struct Copies<'a> {
 /// What became of one copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copied {
-    /// It is on its way.
-    Sent,
+    /// It is on its way; whether it is given out too ([`Leg::copies`]).
+    Sent(bool),
     /// The participant is gone, or has not connected yet.
     Gone,
     /// Too much waits already.
@@ -58,17 +58,22 @@ impl<'a> Copies<'a> {
     }
 
     /// Writes one for each of `targets`. Who did not get it is taken out; those for whom too much
-    /// waits are put into `full`.
+    /// waits are put into `full`, those whose copies are given out into `copied`.
     pub(super) fn send(
         &self,
         cx: &mut Cx,
         legs: &mut Slab<Leg>,
         config: &SwitchConfig,
         targets: &mut Vec<Target>,
-        full: &mut Vec<Target>,
+        (full, copied): (&mut Vec<Target>, &mut Vec<SessionKey>),
     ) {
         targets.retain(|target| match self.send_one(cx, legs, config, *target) {
-            Copied::Sent => true,
+            Copied::Sent(copies) => {
+                if copies {
+                    copied.push(target.session);
+                }
+                true
+            }
             Copied::Gone => false,
             Copied::Full => {
                 full.push(*target);
@@ -109,7 +114,7 @@ impl<'a> Copies<'a> {
         } else {
             cx.send(target.session, self.waits, write)
         };
-        if sent.is_ok() { Copied::Sent } else { Copied::Gone }
+        if sent.is_ok() { Copied::Sent(leg.copies) } else { Copied::Gone }
     }
 
     /// Writes one for `target` however much waits: what is small and once in a while.

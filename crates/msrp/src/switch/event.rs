@@ -1,6 +1,9 @@
 //! What a switch tells the focus.
 
+use bytes::Bytes;
+
 use super::{Nickname, RoomId};
+use crate::Continuation;
 use crate::node::Lost;
 use crate::session::SessionKey;
 
@@ -35,6 +38,9 @@ pub enum Event {
         /// Which session.
         leg: SessionKey,
     },
+    /// A chunk was passed on, and somebody it concerns wants it
+    /// ([`Node::copy_leg`](crate::Node::copy_leg)).
+    Passed(Box<Passed>),
 }
 
 impl Event {
@@ -44,8 +50,29 @@ impl Event {
             Self::Nickname { leg, .. } | Self::Slow { leg, .. } | Self::Suspended { leg, .. } => {
                 Some(*leg)
             }
+            Self::Passed(passed) => Some(passed.sender),
         }
     }
+}
+
+/// A chunk of a `message/cpim`, as its recipients get it. Not of what only says that somebody is
+/// writing, and not of disposition notifications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The session of who has sent it.
+    pub sender: SessionKey,
+    /// Whether it is given out for him.
+    pub for_sender: bool,
+    /// The sessions of the recipients for whom it is given out.
+    pub recipients: Vec<SessionKey>,
+    /// What the message is called in the room.
+    pub message_id: Box<[u8]>,
+    /// Where the chunk begins, from 0.
+    pub position: u64,
+    /// Its octets.
+    pub body: Bytes,
+    /// How it ends.
+    pub end: Continuation,
 }
 
 /// What was sent, without what only says that somebody is writing (RFC 3994) and without

@@ -40,6 +40,8 @@ pub(super) struct Leg {
     pub(super) used: Used,
     pub(super) queue: Queue,
     pub(super) counts: Counts,
+    /// Whether what it sends and gets is given out as [`Event::Passed`](super::Event::Passed).
+    pub(super) copies: bool,
     /// When its timer is called next.
     pub(super) armed: Option<Instant>,
 }
@@ -84,6 +86,7 @@ impl Leg {
             used: Used::default(),
             queue: Queue::default(),
             counts: Counts::default(),
+            copies: false,
             armed: None,
         }
     }

@@ -8,6 +8,7 @@ use super::Switch;
 use super::answer::Token;
 use super::copies::{Copies, copy_small, headers};
 use super::message::{CHUNK_OCTETS_MIN, Edit, Letter, Message, Passage, Stage};
+use super::passed::{Piece, give_out};
 use super::recent::Before;
 use super::refusal::Refusal;
 use super::room::Address;
@@ -94,18 +95,23 @@ impl Switch {
         };
         let copy_id = copy_id.as_deref().unwrap_or(id);
         headers(&mut scratch.common, copy_id, range, config.failure_report);
+        let head_octets = scratch.common.len();
         let rest = letter.edit.open(body, &mut scratch.common);
         let rest = copy_small(&mut scratch.common, rest);
         let waits = config.failure_report == FailureReport::Yes;
+        let flag = Continuation::Last;
         let copies = Copies {
             common: &scratch.common,
             rest,
             octets,
             dashes: may_end(body),
-            flag: Continuation::Last,
+            flag,
             waits: waits.then(|| Token::Whole { media: letter.media }.into()),
         };
-        copies.send(cx, legs, config, &mut scratch.targets, &mut scratch.full);
+        let left = (&mut scratch.full, &mut scratch.copied);
+        copies.send(cx, legs, config, &mut scratch.targets, left);
+        let piece = Piece { message_id: copy_id, position: 0, head: head_octets, rest, end: flag };
+        give_out(cx, legs, scratch, at, piece, letter.counted);
         self.count_drops(cx);
         self.count(at, &letter, length);
         self.report_received(cx, at, head.success_report, (id, length), letter.report);
@@ -309,6 +315,7 @@ impl Switch {
         let id = passage.copy_id.as_deref().unwrap_or(&message.id);
         let common = &mut scratch.common;
         headers(common, id, range, config.failure_report);
+        let head_octets = common.len();
         let held = std::mem::take(&mut message.held);
         let rest = if held.is_empty() && !passage.opened {
             edit.open(body, common)
@@ -324,7 +331,10 @@ impl Switch {
         let waits = waits.then(|| token.into());
         let dashes = may_end(&scratch.common) || may_end(rest);
         let copies = Copies { common: &scratch.common, rest, octets, dashes, flag, waits };
-        copies.send(cx, legs, config, &mut passage.targets, &mut scratch.full);
+        let left = (&mut scratch.full, &mut scratch.copied);
+        copies.send(cx, legs, config, &mut passage.targets, left);
+        let piece = Piece { message_id: id, position: first, head: head_octets, rest, end: flag };
+        give_out(cx, legs, scratch, at, piece, passage.letter.counted);
         let opened = std::mem::replace(&mut passage.opened, true);
         if opened && !scratch.full.is_empty() {
             message.write_abort(&mut scratch.common, config.failure_report);
@@ -343,9 +353,20 @@ impl Switch {
         if message.write_abort(&mut self.scratch.common, self.config.failure_report)
             && let Stage::Passing(passage) = &message.stage
         {
+            let Self { legs, scratch, .. } = self;
             for target in &passage.targets {
-                Copies::abort(&self.scratch.common).send_anyway(cx, *target);
+                Copies::abort(&scratch.common).send_anyway(cx, *target);
+                let leg = legs.get(target.leg as usize);
+                scratch.copied.extend(leg.filter(|leg| leg.copies).map(|leg| leg.session));
             }
+            let piece = Piece {
+                message_id: passage.copy_id.as_deref().unwrap_or(&message.id),
+                position: passage.sent,
+                head: scratch.common.len(),
+                rest: b"",
+                end: Continuation::Abort,
+            };
+            give_out(cx, legs, scratch, at, piece, passage.letter.counted);
         }
     }
 

@@ -1,6 +1,7 @@
 mod hostile;
 mod leaving;
 mod model;
+mod passed;
 mod refused;
 mod rfc7701;
 mod streams;

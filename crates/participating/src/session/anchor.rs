@@ -8,7 +8,6 @@
 mod bridge;
 mod call;
 mod calling;
-mod chronicle;
 mod offerless;
 
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use parlance_store::UserId;
 use tokio::sync::Notify;
 
 use super::Seat;
+use super::chronicle::Chronicle;
 use super::control::{Asks, Control};
 use super::identities;
 use crate::event::Step;
@@ -62,8 +62,8 @@ pub(super) struct Serving<'a> {
     user: UserId,
     is_large: bool,
     is_known: bool,
-    /// Whether the user's history is active when the session begins.
-    is_kept: bool,
+    /// The user's history, when it is active as the session begins.
+    chronicle: Option<Chronicle>,
     /// Told when an immediate message is misused.
     misused: Arc<Notify>,
     /// The INVITE as it came.
@@ -77,7 +77,6 @@ pub(crate) async fn serve(
     amended: Request,
     wait: Option<Duration>,
 ) {
-    let mode = passage.decision().mode;
     let serving = Serving {
         functions: passage.functions,
         cx: passage.cx,
@@ -86,7 +85,7 @@ pub(crate) async fn serve(
         user: passage.user.clone(),
         is_large: passage.asked().is_large(),
         is_known: passage.decision().subscriber.user().is_some(),
-        is_kept: passage.functions.keeps(&passage.profile, mode, passage.received),
+        chronicle: Chronicle::begin(&passage.asked(), passage.decision().mode, passage.cx),
         misused: Arc::default(),
         request: passage.request().clone(),
     };
@@ -139,7 +138,7 @@ impl Serving<'_> {
         let max_size = self.is_large.then_some(self.policy.session.large_octets_max);
         let is_strict = self.is_large && self.policy.session.large_is_strict;
         let filter = is_strict.then(|| calling::one_message(Arc::clone(&self.misused)));
-        let config = PairConfig { max_size, copies: self.is_kept, filter };
+        let config = PairConfig { max_size, copies: self.chronicle.is_some(), filter };
         let opened = media.pair(Towards { offerer, answerer }, config).await;
         opened.map_err(|error| match error {
             MediaError::NoListener => Refusal::Description,

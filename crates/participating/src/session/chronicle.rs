@@ -1,17 +1,76 @@
 //! Putting the messages of a session together for the history of its user
 //! (OMA-TS-SIMPLE_IM §7.2.2.4; RFC 4975 §7.3.1).
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use metrics::counter;
-use parlance_msrp::relay::{PairSide, Passage, PassageHead};
+use parlance_isc::media::Heard;
+use parlance_isc::{Cx, Mode};
+use parlance_msrp::relay::PassageHead;
 use parlance_msrp::{Continuation, Reassembly};
+use parlance_sip::Request;
+use parlance_store::UserId;
+
+use super::Asked;
+use crate::content::content_type;
+use crate::history::{History, Message};
 
 /// Messages that come at a time. Beyond: the oldest is not kept. Local limit; a client sends one
 /// after the other, or a few mixed.
 const COMING_MAX: usize = 16;
 
+/// The history of a user, as far as one session of his goes, or one MESSAGE.
+pub(crate) struct Chronicle {
+    history: Rc<dyn History>,
+    cx: Cx,
+    user: UserId,
+    mode: Mode,
+    /// The INVITE that began it, or the MESSAGE.
+    request: Request,
+    assembly: Assembly,
+}
+
+impl Chronicle {
+    /// That of what is asked for; `None` when the history of its user is not active for this mode.
+    pub(crate) fn begin(asked: &Asked<'_>, mode: Option<Mode>, cx: &Cx) -> Option<Self> {
+        let Asked { functions, policy, profile, received, .. } = asked;
+        let mode = mode?;
+        let keeps = functions.keeps(profile, Some(mode), *received);
+        Some(Self {
+            history: Rc::clone(functions.history.as_ref().filter(|_| keeps)?),
+            cx: cx.clone(),
+            user: asked.user.clone(),
+            mode,
+            request: asked.request.clone(),
+            assembly: Assembly::new(policy.session.history_octets_max),
+        })
+    }
+
+    /// Takes what was heard; a message of which that was the last goes into the history.
+    pub(crate) fn take(&mut self, heard: Heard) {
+        if let Some(Whole { is_sent, content_type, body }) = self.assembly.take(heard) {
+            self.keep(is_sent, &content_type, &body);
+        }
+    }
+
+    /// Keeps the request itself, a MESSAGE that its user has sent.
+    pub(crate) fn keep_request(&self) {
+        self.keep(true, &content_type(&self.request), self.request.body());
+    }
+
+    fn keep(&self, is_sent: bool, content_type: &str, body: &[u8]) {
+        let Self { history, cx, user, mode, request, .. } = self;
+        let message =
+            Message { at: cx.now(), user, mode: *mode, is_sent, request, content_type, body };
+        if message.is_kept() {
+            history.keep(&message);
+        }
+    }
+}
+
 /// The messages of a session that are still coming.
-pub(super) struct Chronicle {
+struct Assembly {
     octets_max: u64,
     coming: Vec<Coming>,
     /// The chunk that is coming from either side, by its message and position.
@@ -20,36 +79,35 @@ pub(super) struct Chronicle {
 
 /// A message of which something is there.
 struct Coming {
-    side: PairSide,
+    is_sent: bool,
     message_id: Box<[u8]>,
     content_type: String,
     body: Reassembly,
 }
 
 /// A message that has passed as a whole.
-pub(super) struct Whole {
-    /// Who has sent it.
-    pub(super) side: PairSide,
-    pub(super) content_type: String,
-    pub(super) body: Bytes,
+struct Whole {
+    is_sent: bool,
+    content_type: String,
+    body: Bytes,
 }
 
-impl Chronicle {
+impl Assembly {
     /// Puts together messages of up to `octets_max` octets.
-    pub(super) fn new(octets_max: u64) -> Self {
+    fn new(octets_max: u64) -> Self {
         Self { octets_max, coming: Vec::new(), chunks: [None, None] }
     }
 
     /// Takes what has passed; the message of which that was the last.
-    pub(super) fn take(&mut self, passage: Passage) -> Option<Whole> {
-        let Passage { side, message, body, end, .. } = passage;
-        let chunk = match message {
-            Some(head) => Some(self.begin(side, head)),
-            None => self.chunk(side).take(),
+    fn take(&mut self, heard: Heard) -> Option<Whole> {
+        let Heard { is_sent, head, body, end } = heard;
+        let chunk = match head {
+            Some(head) => Some(self.begin(is_sent, head)),
+            None => self.chunk(is_sent).take(),
         };
         let (message_id, position) = chunk?;
         let found =
-            self.coming.iter().position(|it| it.side == side && it.message_id == message_id);
+            self.coming.iter().position(|it| it.is_sent == is_sent && it.message_id == message_id);
         let place = found?;
         let next = position.saturating_add(body.len() as u64);
         let coming = self.coming.get_mut(place);
@@ -66,27 +124,25 @@ impl Chronicle {
             return None;
         }
         if end.is_none() {
-            *self.chunk(side) = Some((message_id, next));
+            *self.chunk(is_sent) = Some((message_id, next));
         }
         if !self.coming.get(place).is_some_and(|coming| coming.body.is_complete()) {
             return None;
         }
         let Coming { content_type, body, .. } = self.coming.swap_remove(place);
-        Some(Whole { side, content_type, body: body.into_message()? })
+        Some(Whole { is_sent, content_type, body: body.into_message()? })
     }
 
-    fn chunk(&mut self, side: PairSide) -> &mut Option<(Box<[u8]>, u64)> {
-        let [offerer, answerer] = &mut self.chunks;
-        match side {
-            PairSide::Offerer => offerer,
-            PairSide::Answerer => answerer,
-        }
+    fn chunk(&mut self, is_sent: bool) -> &mut Option<(Box<[u8]>, u64)> {
+        let [sent, got] = &mut self.chunks;
+        if is_sent { sent } else { got }
     }
 
     /// A chunk begins: of which message, and where in it, from 0.
-    fn begin(&mut self, side: PairSide, head: PassageHead) -> (Box<[u8]>, u64) {
+    fn begin(&mut self, is_sent: bool, head: PassageHead) -> (Box<[u8]>, u64) {
         let PassageHead { message_id, byte_range, content_type } = head;
-        let known = self.coming.iter().any(|it| it.side == side && it.message_id == message_id);
+        let known =
+            self.coming.iter().any(|it| it.is_sent == is_sent && it.message_id == message_id);
         if !known {
             if self.coming.len() >= COMING_MAX {
                 self.coming.remove(0);
@@ -94,7 +150,7 @@ impl Chronicle {
             }
             let content_type = content_type.unwrap_or_default();
             self.coming.push(Coming {
-                side,
+                is_sent,
                 message_id: message_id.clone(),
                 content_type: String::from_utf8_lossy(&content_type).into_owned(),
                 body: Reassembly::new(self.octets_max),

@@ -8,8 +8,9 @@ use parlance_sip::uri::Aor;
 use parlance_sip::{Method, Request};
 use parlance_store::{Millis, Profile, UserId};
 
+use super::chronicle::Chronicle;
 use super::description::{self, Described};
-use super::hosted::{Hosted, Told};
+use super::hosted::{Hosted, Posted, Told};
 use super::{Seat, proxy, refer};
 use crate::passage::Passage;
 use crate::policy::Policy;
@@ -164,11 +165,14 @@ impl Asked<'_> {
             Method::Invite => self.begin().map(|seat| self.lend(cx, seat)),
             Method::Message => {
                 self.check_rights()?;
-                self.check_request().map(|()| None)
+                self.check_request()?;
+                let own = Chronicle::begin(self, self.mode(), cx);
+                Ok(own.map(|own| Box::new(Posted(own)) as _))
             }
             _ => refer::check(self).map(|()| None),
         }
     }
+
     /// What goes with an INVITE to a service hosted here.
     pub(crate) fn lend(&self, cx: &Cx, seat: Seat) -> Permit {
         let told = self.functions.events.as_ref().map(|events| Told {
@@ -178,6 +182,6 @@ impl Asked<'_> {
             user: self.user.clone(),
             request: self.request.clone(),
         });
-        Some(Box::new(Hosted::new(seat, told)))
+        Some(Box::new(Hosted::new(seat, told, Chronicle::begin(self, self.mode(), cx))))
     }
 }

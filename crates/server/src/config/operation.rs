@@ -57,8 +57,9 @@ section! {
     pub struct History {
         /// The file that lines are added to; its owner alone may read it. Without one there is no
         /// history. With one, sessions of such users are anchored, whatever
-        /// `participating.session_media` says, so that their messages pass here. SIGHUP opens it
-        /// anew, so that it can be renamed.
+        /// `participating.session_media` says, so that their messages pass here; those that have
+        /// their conference on this server need not be. SIGHUP opens it anew, so that it can be
+        /// renamed.
         pub file: Option<PathBuf> = None, example "\"/var/log/parlance/history\"";
         /// Lines that may wait for the disk, and no more than 64 MiB of them; more are lost and
         /// counted.

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::future::{Future, ready};
 use std::rc::Rc;
 
-use parlance_isc::media::{Pair, PairEvent};
+use parlance_isc::media::{Heard, Pair, PairEvent};
 use parlance_isc::session::{Body, Ended as LegEnded, Event, Inbox, Leg, LegId, Offer, Reason};
-use parlance_isc::{Incoming, Media, Mode, Outcome};
+use parlance_isc::{Incoming, Media, Outcome};
 use parlance_msrp::negotiate::{self, Agreement, Outcome as Concluded};
 use parlance_msrp::relay::PairSide;
 use parlance_sip::sdp::Sdp;
@@ -14,10 +14,8 @@ use parlance_sip::{Method, Request};
 use tokio::sync::Notify;
 
 use super::call::carried;
-use super::chronicle::{Chronicle, Whole};
 use super::{Serving, if_his};
 use crate::event::{Ended, Step, Traffic};
-use crate::history::Message;
 use crate::session::control::{Asks, Control};
 use crate::session::description::Described;
 
@@ -31,7 +29,6 @@ pub(super) struct Bridge<'a> {
     shown: [Sdp; 2],
     /// Which line of the descriptions is the session.
     line: usize,
-    chronicle: Option<Chronicle>,
     /// What happened while something else was waited for.
     waiting: VecDeque<Happened>,
 }
@@ -67,10 +64,7 @@ impl<'a> Bridge<'a> {
         shown: [Sdp; 2],
         line: usize,
     ) -> Self {
-        let octets_max = serving.policy.session.history_octets_max;
-        let chronicle = serving.is_kept.then(|| Chronicle::new(octets_max));
-        let waiting = VecDeque::new();
-        Self { serving, control, pair, legs, shown, line, chronicle, waiting }
+        Self { serving, control, pair, legs, shown, line, waiting: VecDeque::new() }
     }
 
     /// Passes on what one leg says to the other until one of them or the pair ends; then all end.
@@ -124,10 +118,9 @@ impl<'a> Bridge<'a> {
         match event {
             PairEvent::Connected(_) => None,
             PairEvent::Passed(passage) => {
-                if let Some(chronicle) = &mut self.chronicle
-                    && let Some(whole) = chronicle.take(*passage)
-                {
-                    self.serving.keep(&whole);
+                let his = self.serving.side();
+                if let Some(chronicle) = &mut self.serving.chronicle {
+                    chronicle.take(Heard::of(*passage, his));
                 }
                 None
             }
@@ -262,25 +255,6 @@ async fn next(inbox: &mut Inbox, pair: &mut Pair, misused: &Notify) -> Happened 
         event = inbox.next() => Happened::Leg(event),
         event = pair.next() => Happened::Pair(event),
         () = misused.notified() => Happened::Misused,
-    }
-}
-
-impl Serving<'_> {
-    /// Keeps a message that has passed in the history of the user.
-    fn keep(&self, whole: &Whole) {
-        let Some(history) = &self.functions.history else { return };
-        let message = Message {
-            at: self.cx.now(),
-            user: &self.user,
-            mode: if self.is_large { Mode::LargeMessageMode } else { Mode::SessionMode },
-            is_sent: whole.side == self.side(),
-            request: &self.request,
-            content_type: &whole.content_type,
-            body: &whole.body,
-        };
-        if message.is_kept() {
-            history.keep(&message);
-        }
     }
 }
 

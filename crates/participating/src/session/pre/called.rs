@@ -59,11 +59,8 @@ pub(crate) async fn answer(passage: Passage<'_>, seat: Seat) -> Result<(), (Pass
 
 /// The newest session of the user that takes the invitation: its answer.
 async fn find(passage: &Passage<'_>) -> Option<(Sdp, Far)> {
-    let mode = passage.decision().mode;
-    // An immediate message needs more than is agreed with the client, a history more than passes
-    // here.
-    let is_kept = passage.functions.keeps(&passage.profile, mode, passage.received);
-    if mode != Some(Mode::SessionMode) || is_kept {
+    // An immediate message needs more than is agreed with the client.
+    if passage.decision().mode != Some(Mode::SessionMode) {
         return None;
     }
     let sessions = passage.functions.pre_established.of(&passage.user);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use parlance_isc::media::{MediaError, Pair, Towards};
 use parlance_isc::session::{Body, Inbox, LegTerms, Lost};
-use parlance_isc::{Rate, Reply, transport_parameter};
+use parlance_isc::{Mode, Rate, Reply, transport_parameter};
 use parlance_msrp::relay::PairConfig;
 use parlance_sip::Method;
 use parlance_sip::header::{Contact, SIP_IM};
 use parlance_sip::uri::Aor;
 
+use super::super::chronicle::Chronicle;
 use super::super::description::Described as Whole;
 use super::description::{self, ATTACHED, CLIENT, Described};
 use super::referral::Referrals;
@@ -56,7 +57,8 @@ async fn agree(passage: &Passage<'_>) -> Result<(Described, Pair), Refusal> {
     let rule = media.tls().of(domain.unwrap_or_default());
     let secure = rule.answers(proto).ok_or(Refusal::Description)?;
     let towards = Towards { offerer: secure, answerer: secure };
-    let mut pair = media.pair(towards, PairConfig::default()).await.map_err(refused)?;
+    let config = PairConfig { copies: chronicle(passage).is_some(), ..PairConfig::default() };
+    let mut pair = media.pair(towards, config).await.map_err(refused)?;
     // Nobody is there yet.
     pair.vacate(ATTACHED);
     let session_id = passage.cx.random() >> 1;
@@ -64,6 +66,11 @@ async fn agree(passage: &Passage<'_>) -> Result<(Described, Pair), Refusal> {
     let client = client.ok_or(Refusal::Description)?;
     pair.agree(CLIENT, &client.agreement).await.map_err(refused)?;
     Ok((client, pair))
+}
+
+/// The history of the user, when it is active.
+fn chronicle(passage: &Passage<'_>) -> Option<Chronicle> {
+    Chronicle::begin(&passage.asked(), Some(Mode::SessionMode), passage.cx)
 }
 
 /// Why there is no media.
@@ -97,6 +104,7 @@ async fn begin(passage: Passage<'_>, client: Described, pair: Pair) {
         return passage.refuse(&Refusal::NotAuthorised);
     };
     let (functions, cx, case) = (passage.functions, passage.cx, passage.case);
+    let chronicle = chronicle(&passage);
     let (policy, user) = (Arc::clone(&passage.policy), passage.user.clone());
     let (request, listener) = (passage.request().clone(), passage.source().listener);
     let invite = cx.take(passage.into_incoming());
@@ -127,6 +135,7 @@ async fn begin(passage: Passage<'_>, client: Described, pair: Pair) {
         is_connected: false,
         attached: None,
         referrals: Referrals::default(),
+        chronicle,
     };
     session.run(inbox, calls).await;
     drop(place);

@@ -10,9 +10,10 @@
 //! | the attached dialog ends | | idle |
 //! | BYE, no refresh, lost media, the server stops | both end | both end |
 
+use std::future::ready;
 use std::sync::Arc;
 
-use parlance_isc::media::{Pair, PairEvent};
+use parlance_isc::media::{Heard, Pair, PairEvent};
 use parlance_isc::session::{
     Address, Body, Ended, Event, Inbox, Leg, LegTerms, Offer, Reason, WatcherId,
 };
@@ -22,6 +23,7 @@ use parlance_sip::uri::Aor;
 use parlance_sip::{ListenerId, Method, Request};
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::chronicle::Chronicle;
 use super::attached::{Line, Said, line};
 use super::called::Call;
 use super::calling::{self, Invitation};
@@ -52,6 +54,8 @@ pub(super) struct Session {
     pub(super) is_connected: bool,
     pub(super) attached: Option<Attached>,
     pub(super) referrals: Referrals,
+    /// The user's history, when it is active as the session begins.
+    pub(super) chronicle: Option<Chronicle>,
 }
 
 /// What it is attached to.
@@ -77,7 +81,7 @@ impl Session {
             let over = tokio::select! {
                 biased;
                 event = inbox.next() => self.handle(event).await,
-                event = self.pair.next() => self.media(&event),
+                event = self.pair.next() => self.media(event),
                 said = said(&mut self.attached) => {
                     self.said(said).await;
                     None
@@ -96,6 +100,7 @@ impl Session {
             }
         };
         self.pair.settle(ATTACHED).await;
+        self.take_passed().await;
         self.detach(reason.clone());
         // Without effect when it has ended.
         self.leg.end(reason);
@@ -119,11 +124,29 @@ impl Session {
         None
     }
 
-    fn media(&mut self, event: &PairEvent) -> Option<Over> {
+    /// Takes what the pair has told by now.
+    async fn take_passed(&mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                event = self.pair.next() => {
+                    self.media(event);
+                }
+                () = ready(()) => return,
+            }
+        }
+    }
+
+    fn media(&mut self, event: PairEvent) -> Option<Over> {
         let lost = || Some(Reason::sip(503, "media lost"));
         match event {
             PairEvent::Connected(CLIENT) => self.is_connected = true,
-            PairEvent::Connected(_) | PairEvent::Passed(_) => {}
+            PairEvent::Connected(_) => {}
+            PairEvent::Passed(passage) => {
+                if let Some(chronicle) = &mut self.chronicle {
+                    chronicle.take(Heard::of(*passage, CLIENT));
+                }
+            }
             PairEvent::Lost(ATTACHED, _) => self.detach(lost()),
             PairEvent::Lost(..) | PairEvent::Gone => return Some(lost()),
         }
