@@ -46,9 +46,10 @@ impl Server {
         let sides =
             [listen(orig, "originating"), listen(term, "terminating"), listen(reg, "registration")];
         let text = format!(
-            "[sip]\nnext_hop = \"sip:{core};lr\"\nudp_octets_max = 65000\n{}\
+            "journal_octets_max = 4194304\n\
+             [sip]\nnext_hop = \"sip:{core};lr\"\nudp_octets_max = 65000\n{}\
              [http]\nlisten = \"{http}\"\n[[msrp.listen]]\naddress = \"{msrp}\"\n\
-             [shards]\ncount = 2\n[store]\njournal_octets_max = 4194304\n[log]\nlevel = \"warn\"\n\
+             [shards]\ncount = 2\n[log]\nlevel = \"warn\"\n\
              [participating]\nnotice = false\nrate_per_user = 0\npeer_to_peer = true\n\
              session_media = \"anchor\"\n[deferred]\nsettle_ms = 100\n\
              [controlling]\ngroups = {:?}\nempty_room_s = 5\nended_s = 30\n\

@@ -15,8 +15,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// A server that is not started yet, with this configuration, as TOML without `[store]`. The
-    /// binary is there when this returns.
+    /// A server that is not started yet, with this configuration, as TOML: keys before the first
+    /// table are of `[store]`. The binary is there when this returns.
     ///
     /// # Panics
     /// There is no room for its directory, or the binary cannot be built.
@@ -24,7 +24,7 @@ impl Process {
         binary();
         let directory = TempDir::new().expect("there is room for a directory");
         let data = directory.path().join("data");
-        let text = format!("{configuration}\n[store]\npath = {data:?}\n");
+        let text = format!("[store]\npath = {data:?}\n{configuration}\n");
         fs::write(directory.path().join("parlance.toml"), text).expect("there is room for a file");
         Self { directory, child: None }
     }
