@@ -32,8 +32,8 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use parlance_isc::media::{Heard, Room, RoomEvent, RoomLeg};
 use parlance_isc::session::{Address, Event, Inbox, Leg, LegId, LegTerms, WatcherId};
 use parlance_isc::{Cx, Local, Permit, Reply};
@@ -279,7 +279,7 @@ impl Session {
 
     /// Takes what the room has told by now.
     fn hear_room(&mut self) {
-        while let Some(event) = self.room.next().now_or_never() {
+        while let Some(event) = self.room.told() {
             self.handle_room(event);
         }
     }

@@ -26,8 +26,10 @@ mod room;
 mod session;
 mod tls;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use parlance_msrp::endpoint::EndpointConfig;
 use parlance_msrp::negotiate::Agreement;
@@ -201,6 +203,14 @@ impl Place {
     /// What `what` names, to be ended by the handle.
     fn hold(&self, what: What) -> Held {
         Held::new(self.clone(), what)
+    }
+}
+
+/// What `future` gives without waiting, if it does.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }
 

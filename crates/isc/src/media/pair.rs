@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::held::{Held, What, end_pair};
-use super::{AtCore, EVENTS_MAX, MediaError, Place, Told, Towards};
+use super::{AtCore, EVENTS_MAX, MediaError, Place, Told, Towards, at_once};
 
 /// How long a side may take to answer what was passed on to it once the other has left, and how
 /// often is looked; local values.
@@ -257,6 +257,11 @@ impl Pair {
                 }
             }
         }
+    }
+
+    /// What has happened by now, if anything has.
+    pub fn told(&mut self) -> Option<PairEvent> {
+        at_once(self.next())
     }
 
     /// The side that has this session now; what was said of one before counts no more.

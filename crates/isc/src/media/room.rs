@@ -8,7 +8,7 @@ use parlance_msrp::{Event, Lost, MsrpUri, SessionKey};
 use tokio::sync::mpsc;
 
 use super::held::{Held, What};
-use super::{AtCore, Media, MediaError, Place, ROOM_EVENTS_MAX, Told};
+use super::{AtCore, Media, MediaError, Place, ROOM_EVENTS_MAX, Told, at_once};
 
 /// One room. Dropped: it is closed, and all sessions in it end.
 #[derive(Debug)]
@@ -161,6 +161,11 @@ impl Room {
                 Event::Relay(_) | Event::Endpoint(_) => {}
             }
         }
+    }
+
+    /// What has happened by now, if anything has.
+    pub fn told(&mut self) -> Option<RoomEvent> {
+        at_once(self.next())
     }
 }
 

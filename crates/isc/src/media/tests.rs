@@ -91,7 +91,7 @@ async fn a_full_mailbox_is_busy_and_takes_ends_all_the_same() {
     let mut waiting: Vec<_> =
         (0..8).map(|_| Box::pin(bench.media.endpoint(false, config()))).collect();
     for future in &mut waiting {
-        assert!(futures_poll(future.as_mut()).is_none());
+        assert!(at_once(future.as_mut()).is_none());
     }
     for _ in 0..2 {
         let refused = bench.media.endpoint(false, config()).await;
@@ -101,20 +101,11 @@ async fn a_full_mailbox_is_busy_and_takes_ends_all_the_same() {
     bench.work();
     assert_eq!(bench.sessions(), [4, 4], "those that waited are open, the others have ended");
     for future in &mut waiting {
-        assert!(futures_poll(future.as_mut()).is_some_and(|opened| opened.is_ok()));
+        assert!(at_once(future.as_mut()).is_some_and(|opened| opened.is_ok()));
     }
     drop(waiting);
     bench.work();
     assert_eq!(bench.load(), (0, 0));
-}
-
-/// The value of a future that is ready.
-fn futures_poll<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    match future.poll(&mut cx) {
-        std::task::Poll::Ready(value) => Some(value),
-        std::task::Poll::Pending => None,
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,9 +116,9 @@ async fn what_is_not_waited_for_does_not_stay_open() {
         let towards = Towards { offerer: false, answerer: false };
         let mut pair = Box::pin(bench.media.pair(towards, PairConfig::default()));
         let mut room = Box::pin(bench.media.room(RoomConfig::new(vec![ROOM.into()])));
-        assert!(futures_poll(session.as_mut()).is_none());
-        assert!(futures_poll(pair.as_mut()).is_none());
-        assert!(futures_poll(room.as_mut()).is_none());
+        assert!(at_once(session.as_mut()).is_none());
+        assert!(at_once(pair.as_mut()).is_none());
+        assert!(at_once(room.as_mut()).is_none());
         if worked {
             bench.work();
             assert_eq!(bench.load(), (3, 3), "opened, and nobody has looked");

@@ -138,8 +138,10 @@ pub(crate) struct Meter {
     pub(crate) paused_shared: Counter,
     pub(crate) shared_octets: Counter,
     pub(crate) events_lost: Counter,
-    /// A source breaks the protocol.
-    closed_by_rule: Alarm,
+    framing: Alarm,
+    body: Alarm,
+    not_ours: Alarm,
+    credentials: Alarm,
     slow_head: Alarm,
     slow_reader: Alarm,
     probation: Alarm,
@@ -171,7 +173,10 @@ impl Meter {
             paused_shared: counter!(PAUSED, "reason" => "shared"),
             shared_octets: counter!(SHARED),
             events_lost: counter!(LOST),
-            closed_by_rule: closed("protocol", "a peer breaks MSRP"),
+            framing: closed("framing", "what an MSRP peer sends cannot be read"),
+            body: closed("body", "an MSRP peer sends a body where none so large may be"),
+            not_ours: closed("not_ours", "an MSRP peer has something forwarded that is not ours"),
+            credentials: closed("credentials", "an MSRP peer has wrong credentials"),
             slow_head: closed("slow_head", "a head took too long to arrive"),
             slow_reader: closed("slow_reader", "a peer does not read"),
             probation: closed("probation", "a peer sent no request in time"),
@@ -189,7 +194,10 @@ impl Meter {
             Ended::Probation | Ended::ByNode(CloseReason::Probation) => self.probation.raise(who),
             Ended::SlowHead => self.slow_head.raise(who),
             Ended::SlowReader | Ended::ByNode(CloseReason::Slow) => self.slow_reader.raise(who),
-            Ended::ByNode(_) => self.closed_by_rule.raise(who),
+            Ended::ByNode(CloseReason::Framing) => self.framing.raise(who),
+            Ended::ByNode(CloseReason::Body) => self.body.raise(who),
+            Ended::ByNode(CloseReason::NotOurs) => self.not_ours.raise(who),
+            Ended::ByNode(CloseReason::Credentials) => self.credentials.raise(who),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The two legs of an anchored session, from the 2xx to the end of both.
 
 use std::collections::VecDeque;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::rc::Rc;
 
 use parlance_isc::media::{Heard, Pair, PairEvent};
@@ -87,7 +87,9 @@ impl<'a> Bridge<'a> {
         if let Some(left) = left {
             self.pair.settle(opposite(left)).await;
         }
-        self.take_passed().await;
+        while let Some(event) = self.pair.told() {
+            self.passed(event);
+        }
         // Without effect for the one that has ended.
         for leg in &self.legs {
             leg.end(reason.clone());
@@ -98,19 +100,6 @@ impl<'a> Bridge<'a> {
         let counts = pair.end().await.ok().flatten();
         let traffic = counts.map(|counts| Traffic::of(&counts, serving.side()));
         serving.note(Step::Ended(Ended { cause, traffic }));
-    }
-
-    /// Takes what the pair has told by now.
-    async fn take_passed(&mut self) {
-        loop {
-            tokio::select! {
-                biased;
-                event = self.pair.next() => {
-                    self.passed(event);
-                }
-                () = ready(()) => return,
-            }
-        }
     }
 
     /// Something of the pair: messages, for the history, or its end.

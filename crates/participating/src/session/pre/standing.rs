@@ -10,7 +10,6 @@
 //! | the attached dialog ends | | idle |
 //! | BYE, no refresh, lost media, the server stops | both end | both end |
 
-use std::future::ready;
 use std::sync::Arc;
 
 use parlance_isc::media::{Heard, Pair, PairEvent};
@@ -100,7 +99,9 @@ impl Session {
             }
         };
         self.pair.settle(ATTACHED).await;
-        self.take_passed().await;
+        while let Some(event) = self.pair.told() {
+            self.media(event);
+        }
         self.detach(reason.clone());
         // Without effect when it has ended.
         self.leg.end(reason);
@@ -122,19 +123,6 @@ impl Session {
             Event::Joining(_) | Event::Outside(_) => {}
         }
         None
-    }
-
-    /// Takes what the pair has told by now.
-    async fn take_passed(&mut self) {
-        loop {
-            tokio::select! {
-                biased;
-                event = self.pair.next() => {
-                    self.media(event);
-                }
-                () = ready(()) => return,
-            }
-        }
     }
 
     fn media(&mut self, event: PairEvent) -> Option<Over> {
