@@ -27,8 +27,9 @@ LOGS=$(mktemp -d "${TMPDIR:-/tmp}/parlance-tests.XXXXXX")
 PASSED=0
 FAILED=0
 
-# Commands and the Debian packages that have them; the C compiler is for aws-lc.
-NEEDED=(cc:gcc kamailio:kamailio sipp:sip-tester tshark:tshark ss:iproute2 python3:python3
+# Commands and the Debian packages that have them; the C compiler is for aws-lc and jemalloc, make
+# for jemalloc.
+NEEDED=(cc:gcc make:make kamailio:kamailio sipp:sip-tester tshark:tshark ss:iproute2 python3:python3
     openssl:openssl)
 # Files of packages that have no command of their own.
 NEEDED_FILES=(
