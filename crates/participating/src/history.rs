@@ -35,9 +35,16 @@ pub trait History {
 }
 
 impl Message<'_> {
+    /// Keeps it in `history`, when it is something that was said.
+    pub(crate) fn keep_in(&self, history: &dyn History) {
+        if self.is_kept() {
+            history.keep(self);
+        }
+    }
+
     /// Whether it is something that was said: that somebody composes, or was told what became of a
     /// message, is not kept, alone or in a `message/cpim` (MSRP-019, MSRP-072).
-    pub(crate) fn is_kept(&self) -> bool {
+    fn is_kept(&self) -> bool {
         let is_said = |content_type: &str| {
             let Ok(media) = MediaType::parse(content_type) else { return true };
             !media.is(is_composing::MEDIA_TYPE) && !media.is(imdn::MEDIA_TYPE)

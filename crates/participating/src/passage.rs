@@ -162,9 +162,7 @@ impl<'a> Passage<'a> {
             content_type: &content_type(self.request()),
             body: self.request().body(),
         };
-        if message.is_kept() {
-            history.keep(&message);
-        }
+        message.keep_in(history);
     }
 
     /// Answers with a refusal.

@@ -63,9 +63,7 @@ impl Chronicle {
         let Self { history, cx, user, mode, request, .. } = self;
         let message =
             Message { at: cx.now(), user, mode: *mode, is_sent, request, content_type, body };
-        if message.is_kept() {
-            history.keep(&message);
-        }
+        message.keep_in(&**history);
     }
 }
 

@@ -25,12 +25,13 @@ pub(crate) async fn serve(passage: Passage<'_>) {
     if passage.request().method() != Method::Invite {
         return passage.into_incoming().reply(&Reply::new(481));
     }
+    let chronicle = Chronicle::begin(&passage.asked(), Some(Mode::SessionMode), passage.cx);
     let established = match check(&passage) {
-        Ok(()) => agree(&passage).await,
+        Ok(()) => agree(&passage, chronicle.is_some()).await,
         Err(refused) => Err(refused),
     };
     match established {
-        Ok((client, pair)) => begin(passage, client, pair).await,
+        Ok((client, pair)) => begin(passage, client, pair, chronicle).await,
         Err(refused) => passage.refuse(&refused),
     }
 }
@@ -48,8 +49,8 @@ fn check(passage: &Passage<'_>) -> Result<(), Refusal> {
     taken.map_err(Refusal::TooMany)
 }
 
-/// Opens the media and answers the offer.
-async fn agree(passage: &Passage<'_>) -> Result<(Described, Pair), Refusal> {
+/// Opens the media, which gives out `copies` of what passes, and answers the offer.
+async fn agree(passage: &Passage<'_>, copies: bool) -> Result<(Described, Pair), Refusal> {
     let media = &passage.functions.media;
     let offer = Whole::of(passage.request()).ok_or(Refusal::Description)?.sdp;
     let proto = description::proto(&offer).ok_or(Refusal::Description)?;
@@ -57,7 +58,7 @@ async fn agree(passage: &Passage<'_>) -> Result<(Described, Pair), Refusal> {
     let rule = media.tls().of(domain.unwrap_or_default());
     let secure = rule.answers(proto).ok_or(Refusal::Description)?;
     let towards = Towards { offerer: secure, answerer: secure };
-    let config = PairConfig { copies: chronicle(passage).is_some(), ..PairConfig::default() };
+    let config = PairConfig { copies, ..PairConfig::default() };
     let mut pair = media.pair(towards, config).await.map_err(refused)?;
     // Nobody is there yet.
     pair.vacate(ATTACHED);
@@ -66,11 +67,6 @@ async fn agree(passage: &Passage<'_>) -> Result<(Described, Pair), Refusal> {
     let client = client.ok_or(Refusal::Description)?;
     pair.agree(CLIENT, &client.agreement).await.map_err(refused)?;
     Ok((client, pair))
-}
-
-/// The history of the user, when it is active.
-fn chronicle(passage: &Passage<'_>) -> Option<Chronicle> {
-    Chronicle::begin(&passage.asked(), Some(Mode::SessionMode), passage.cx)
 }
 
 /// Why there is no media.
@@ -82,7 +78,7 @@ pub(super) fn refused(error: MediaError) -> Refusal {
 }
 
 /// Answers, and serves the session to its end.
-async fn begin(passage: Passage<'_>, client: Described, pair: Pair) {
+async fn begin(passage: Passage<'_>, client: Described, pair: Pair, chronicle: Option<Chronicle>) {
     let Passage { functions, cx, policy, user, .. } = &passage;
     let own = &policy.pre_established;
     let limits = Limits { per_user: own.per_user_max, per_shard: own.per_shard_max };
@@ -104,7 +100,6 @@ async fn begin(passage: Passage<'_>, client: Described, pair: Pair) {
         return passage.refuse(&Refusal::NotAuthorised);
     };
     let (functions, cx, case) = (passage.functions, passage.cx, passage.case);
-    let chronicle = chronicle(&passage);
     let (policy, user) = (Arc::clone(&passage.policy), passage.user.clone());
     let (request, listener) = (passage.request().clone(), passage.source().listener);
     let invite = cx.take(passage.into_incoming());
