@@ -313,7 +313,7 @@ impl Cpim {
             prefix: range(read.prefix),
             name: range(read.name),
             parameters: range(read.parameters),
-            value: range(read.value),
+            value: range(read.value.as_bytes()),
             namespace,
             line: line.clone(),
         };

@@ -56,15 +56,19 @@ impl TransactionId {
         Self { core, random, sequence }
     }
 
-    /// The octets that are written.
+    /// The octets that are written: the digits of the core, of the random bits and of the number,
+    /// eight at a time.
     #[inline]
     pub fn octets(&self) -> [u8; Self::OCTETS] {
+        let Self { core, random, sequence } = *self;
         let mut octets = [b'0'; Self::OCTETS];
-        octets[..2].copy_from_slice(&digits(u64::from(self.core))[..2]);
-        octets[2..10].copy_from_slice(&digits(self.random));
-        octets[10..15].copy_from_slice(&digits(self.random >> 40)[..5]);
-        octets[15..23].copy_from_slice(&digits(self.sequence));
-        octets[23..].copy_from_slice(&digits(self.sequence >> 40)[..5]);
+        octets[..8].copy_from_slice(&digits(u64::from(core) | random << 10));
+        octets[8..16].copy_from_slice(&digits(random >> 30 | sequence << 35));
+        octets[16..24].copy_from_slice(&digits(sequence >> 5));
+        // Hardly any connection lives to have so many.
+        if sequence >> 45 != 0 {
+            octets[24..].copy_from_slice(&digits(sequence >> 45)[..4]);
+        }
         octets
     }
 

@@ -26,7 +26,7 @@ impl<'a> Address<'a> {
     ///
     /// A URI without angle brackets is taken too: deployed clients write it.
     pub fn parse(value: &'a str) -> Option<Self> {
-        let value = value.trim();
+        let value = value.trim_ascii();
         let Some(open) = open_bracket(value) else {
             let bare = value.contains(':') && !value.contains([' ', '>', '"']);
             return bare.then_some(Self { written_name: "", uri: value });

@@ -16,15 +16,13 @@ pub(super) struct Line<'a> {
     /// `;lang=fr` as written; empty without any.
     pub(super) parameters: &'a [u8],
     /// As written, without the blanks around it.
-    pub(super) value: &'a [u8],
+    pub(super) value: &'a str,
 }
 
 impl<'a> Line<'a> {
     /// Reads a line without its end.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, CpimError> {
-        if !line.is_ascii() && str::from_utf8(line).is_err() {
-            return Err(CpimError::NotUtf8);
-        }
+        let text = str::from_utf8(line).map_err(|_| CpimError::NotUtf8)?;
         // A fold, not a search: it looks at many octets at once.
         let control = |found: bool, octet: &u8| found | (*octet < 0x20) | (*octet == 0x7f);
         if line.iter().fold(false, control) {
@@ -39,7 +37,8 @@ impl<'a> Line<'a> {
         if !are_name(name) || (dot.is_some() && !are_name(prefix)) {
             return Err(CpimError::NotAHeader);
         }
-        let (parameters, value) = rest.split_at_checked(parameters_len(rest)).unwrap_or_default();
+        let parameters = rest.get(..parameters_len(rest)).unwrap_or_default();
+        let value = text.get(colon + 1 + parameters.len()..).unwrap_or_default();
         Ok(Self { prefix, name, parameters, value: without_blanks(value) })
     }
 
@@ -56,7 +55,7 @@ impl<'a> Line<'a> {
 
     /// Prefix and URI of an `NS` header (§4.6); the prefix of the default namespace is empty.
     pub(super) fn declaration(&self) -> Result<(&'a [u8], &'a [u8]), CpimError> {
-        let (prefix, uri) = cut(self.value, b'<').ok_or(CpimError::Namespace)?;
+        let (prefix, uri) = cut(self.value.as_bytes(), b'<').ok_or(CpimError::Namespace)?;
         let (uri, after) = cut(uri, b'>').ok_or(CpimError::Namespace)?;
         let prefix = prefix.trim_ascii_end();
         if !after.is_empty() || uri.is_empty() || !(prefix.is_empty() || are_name(prefix)) {
@@ -128,9 +127,10 @@ fn parameters_len(rest: &[u8]) -> usize {
     if are_name(name) { end } else { 0 }
 }
 
-fn without_blanks(value: &[u8]) -> &[u8] {
-    let start = value.iter().position(|octet| *octet != b' ').unwrap_or(value.len());
-    let end = value.iter().rposition(|octet| *octet != b' ').map_or(start, |last| last + 1);
+fn without_blanks(value: &str) -> &str {
+    let octets = value.as_bytes();
+    let start = octets.iter().position(|octet| *octet != b' ').unwrap_or(octets.len());
+    let end = octets.iter().rposition(|octet| *octet != b' ').map_or(start, |last| last + 1);
     value.get(start..end).unwrap_or_default()
 }
 

@@ -174,20 +174,18 @@ impl Reader {
         if !is_core || (!read.is_prefixed() && !self.bare_is_core) {
             return Ok(());
         }
-        let uri = |value: &[u8]| {
-            let address = str::from_utf8(value).ok().and_then(Address::parse);
-            address.map_or(0..0, |address| within(line, address.uri.as_bytes(), self.line))
-        };
+        let place = |part: &str| within(line, part.as_bytes(), self.line);
+        let uri = |value| Address::parse(value).map_or(0..0, |address| place(address.uri));
         if read.is("From") {
             self.envelope.from_count += 1;
             if self.envelope.from_count == 1 {
-                self.envelope.from_value = within(line, read.value, self.line);
+                self.envelope.from_value = place(read.value);
                 self.envelope.from = uri(read.value);
             }
         } else if read.is("To") {
             self.envelope.to_count += 1;
             if self.envelope.to_count == 1 {
-                self.envelope.to_value = within(line, read.value, self.line);
+                self.envelope.to_value = place(read.value);
                 self.envelope.to = uri(read.value);
             }
         }
@@ -269,7 +267,7 @@ impl Envelope {
     pub fn media_type<'a>(&self, octets: &'a [u8]) -> Option<&'a str> {
         let value = octets.get(self.content_type.clone())?;
         let end = memchr(b';', value).unwrap_or(value.len());
-        let text = str::from_utf8(value.get(..end)?).ok()?.trim();
+        let text = str::from_utf8(value.get(..end)?).ok()?.trim_ascii();
         (!text.is_empty()).then_some(text)
     }
 

@@ -65,6 +65,9 @@ pub(crate) enum Unsent {
     /// The connection is gone or being closed.
     #[error("the connection is gone")]
     Gone,
+    /// The role lets no more wait on the connection.
+    #[error("too much waits on the connection")]
+    Full,
 }
 
 /// Something a role says about a request or a piece of it.
@@ -159,8 +162,20 @@ impl Cx {
         free: impl Fn(&TransactionId) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        let connection = self.carrier(key)?;
-        self.send_as(connection, (key, waits), free, write)
+        self.send_as(None, (key, waits), |_, _| true, free, write)
+    }
+
+    /// The same, if the role lets it on the connection: it looks at what waits there.
+    #[inline]
+    pub(crate) fn send_admitted(
+        &mut self,
+        key: SessionKey,
+        waits: Option<u64>,
+        admit: impl FnOnce(&Connection, &Session) -> bool,
+        free: impl Fn(&TransactionId) -> bool,
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
+    ) -> Result<(), Unsent> {
+        self.send_as(None, (key, waits), admit, free, write)
     }
 
     /// The same on a connection that need not be the session's own, to a path that need not be its
@@ -172,40 +187,41 @@ impl Cx {
         waits: Option<u64>,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        self.send_as(connection, (key, waits), |_| true, write)
+        self.send_as(Some(connection), (key, waits), |_, _| true, |_| true, write)
     }
 
-    /// The connection that `session` is bound to, when the peer's path is known.
-    fn carrier(&self, key: SessionKey) -> Result<ConnectionId, Unsent> {
-        let session = self.sessions.get(key).filter(|found| !found.request_paths().is_empty());
-        session.and_then(|session| session.connection).ok_or(Unsent::Unbound)
-    }
-
-    /// Every identifier has 64 bits that are new.
+    /// Every identifier has 64 bits that are new. Without `on`, the request goes to the peer of the
+    /// session, on the connection that the session is bound to.
     #[inline]
     fn send_as(
         &mut self,
-        connection: ConnectionId,
+        on: Option<ConnectionId>,
         (key, waits): (SessionKey, Option<u64>),
+        admit: impl FnOnce(&Connection, &Session) -> bool,
         free: impl Fn(&TransactionId) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
         let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
+        let own = session.connection.filter(|_| !session.request_paths().is_empty());
+        let connection = on.or(own).ok_or(Unsent::Unbound)?;
         let found = usable(&mut self.connections, connection).ok_or(Unsent::Gone)?;
+        if !admit(found, session) {
+            return Err(Unsent::Full);
+        }
         let next = found.pending.next();
         let id = loop {
             let id = TransactionId::new(self.core, (self.entropy)(), next);
             if free(&id) {
-                break id;
+                break id.octets();
             }
         };
-        write(&mut found.outbound, &id.octets(), session);
+        write(&mut found.outbound, &id, session);
         found.sent = self.now;
         self.counts.of(found.group).requests_written += 1;
         touch(found, connection, &mut self.outputs);
         if let Some(token) = waits {
             let end = found.outbound.queued_total();
-            if let Some(oldest) = found.pending.sent(self.now, (key, token), id.random, end) {
+            if let Some(oldest) = found.pending.sent(self.now, (key, token), id, end) {
                 self.later.push_back(Later::Expired(oldest));
             }
             if found.pending.len() == 1 {

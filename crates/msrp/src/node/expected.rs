@@ -7,35 +7,74 @@
 use crate::header::FailureReport;
 use crate::node::ConnectionId;
 use crate::node::receive::Roles;
-use crate::session::Session;
+use crate::session::{Session, Usage};
 use crate::{Head, Path, Start, TransactionId};
 
 /// Where the transaction identifier begins.
 const ID_AT: usize = b"MSRP ".len();
 
+/// A 200 as it is usually written.
+struct Usual<'a> {
+    id: &'a [u8],
+    to_path: &'a [u8],
+    from_path: &'a [u8],
+    /// Its head, without the end-line.
+    raw: &'a [u8],
+    /// What comes after it.
+    after: &'a [u8],
+}
+
 impl Roles {
     /// Takes the 200 to the oldest request of connection `id`, when `octets` begin with it; how
-    /// many octets it has.
+    /// many octets it has. Those to copies of a switch, which nobody hears of, are all taken at
+    /// once.
     #[inline]
     pub(super) fn expected(&mut self, id: ConnectionId, octets: &[u8]) -> Option<usize> {
         let found = self.cx.connections.get_mut(id)?;
-        let (key, transaction) = found.pending.oldest(self.cx.core)?;
-        let session = self.cx.sessions.get(key)?;
-        let (head, taken) = response(octets, &transaction.octets(), session)?;
-        let waiting = found.pending.oldest_answered()?;
-        self.answered(waiting, &head, 200);
-        Some(taken)
+        let mut rest = octets;
+        while let Some((key, transaction)) = found.pending.oldest()
+            && let Some(session) = self.cx.sessions.get(key)
+            && let Some(usual) = response(rest, transaction, session)
+        {
+            rest = usual.after;
+            if matches!(session.usage, Usage::Leg(_)) {
+                found.pending.oldest_answered();
+            } else {
+                let waiting = found.pending.oldest_answered()?;
+                self.answered(waiting, &usual.head(), 200);
+                break;
+            }
+        }
+        (rest.len() < octets.len()).then(|| octets.len() - rest.len())
     }
 }
 
-/// The 200 of the peer of `session` to request `id`, if `octets` begin with all of it; how many
-/// octets it has.
+impl<'a> Usual<'a> {
+    fn head(&self) -> Head<'a> {
+        Head {
+            start: Start::Response { id: self.id, code: 200, comment: b"OK" },
+            to_path: Path::of(self.to_path),
+            from_path: Path::of(self.from_path),
+            message_id: None,
+            byte_range: None,
+            success_report: false,
+            failure_report: FailureReport::Yes,
+            content_type: None,
+            status: None,
+            rest: b"",
+            raw: self.raw,
+            has_body: false,
+        }
+    }
+}
+
+/// The 200 of the peer of `session` to request `id`, if `octets` begin with all of it.
 #[inline]
 fn response<'a>(
     octets: &'a [u8],
     id: &[u8; TransactionId::OCTETS],
     session: &Session,
-) -> Option<(Head<'a>, usize)> {
+) -> Option<Usual<'a>> {
     let after = octets.get(ID_AT..)?.strip_prefix(id)?;
     let after = after.strip_prefix(b" 200 OK\r\nTo-Path: ")?;
     let (to_path, after) = strip(after, session.own().as_bytes())?;
@@ -44,21 +83,8 @@ fn response<'a>(
     let end = after.strip_prefix(b"\r\n")?;
     let after = end.strip_prefix(b"-------")?.strip_prefix(id)?.strip_prefix(b"$\r\n")?;
     let id = octets.strip_prefix(b"MSRP ")?.get(..id.len())?;
-    let head = Head {
-        start: Start::Response { id, code: 200, comment: b"OK" },
-        to_path: Path::of(to_path),
-        from_path: Path::of(from_path),
-        message_id: None,
-        byte_range: None,
-        success_report: false,
-        failure_report: FailureReport::Yes,
-        content_type: None,
-        status: None,
-        rest: b"",
-        raw: octets.get(..octets.len() - end.len())?,
-        has_body: false,
-    };
-    Some((head, octets.len() - after.len()))
+    let raw = octets.get(..octets.len() - end.len())?;
+    Some(Usual { id, to_path, from_path, raw, after })
 }
 
 /// `octets` in two, when they begin with `known`.
@@ -85,7 +111,7 @@ mod tests {
             let key = sessions.open_as(OWN.parse::<MsrpUri>().unwrap(), Usage::Endpoint(0));
             let session = |sessions: &Sessions, octets: &[u8]| {
                 let found = response(octets, &id, sessions.get(key).unwrap());
-                found.map(|(head, taken)| (head.raw.to_vec(), taken))
+                found.map(|usual| (usual.raw.to_vec(), octets.len() - usual.after.len()))
             };
             let mut usual = Vec::new();
             write::response(&mut usual, &id, 200, OWN.as_bytes(), HOP.as_bytes(), b"");
@@ -113,7 +139,8 @@ mod tests {
         sessions.set_peer(key, Path::new(HOP.as_bytes()), FromRule::Whole);
         let mut usual = Vec::new();
         write::response(&mut usual, &id, 200, OWN.as_bytes(), HOP.as_bytes(), b"");
-        let (head, taken) = response(&usual, &id, sessions.get(key).unwrap()).unwrap();
+        let expected = response(&usual, &id, sessions.get(key).unwrap()).unwrap();
+        let (head, taken) = (expected.head(), usual.len() - expected.after.len());
         let (mut framer, mut at) = (crate::Framer::new(crate::Limits::default()), 0);
         let piece = framer.next(&usual, &mut at);
         let end = Some(crate::Continuation::Last);

@@ -8,7 +8,8 @@ use super::leg::Leg;
 use super::queue::Waiting;
 use super::room::Target;
 use crate::header::{ByteRange, FailureReport};
-use crate::node::cx::Cx;
+use crate::node::connection::Connection;
+use crate::node::cx::{Cx, Unsent};
 use crate::session::{Session, SessionKey};
 use crate::{Continuation, Outbound, SHARED_OCTETS_MIN, TransactionId, write};
 
@@ -91,30 +92,29 @@ impl<'a> Copies<'a> {
         target: Target,
     ) -> Copied {
         let Some(leg) = legs.get_mut(target.leg as usize) else { return Copied::Gone };
-        let Some(session) = cx.sessions.get(target.session) else { return Copied::Gone };
-        let paths = session.request_paths().len();
-        let connection = session.connection.and_then(|id| cx.connections.get(id));
-        let Some(connection) = connection else { return Copied::Gone };
-        let on = Waiting {
-            queued: connection.outbound.queued_total(),
-            waiting: connection.outbound.len() as u64,
-            pinned: connection.outbound.pinned() as u64,
-            shared: connection.sessions.len() > 1,
+        let (queue, copies) = (&mut leg.queue, leg.copies);
+        let admit = |connection: &Connection, session: &Session| {
+            let on = Waiting {
+                queued: connection.outbound.queued_total(),
+                waiting: connection.outbound.len() as u64,
+                pinned: connection.outbound.pinned() as u64,
+                shared: connection.sessions.len() > 1,
+            };
+            let paths = session.request_paths().len();
+            let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
+            queue.admit(on, octets as u64, config.queue_octets_max as u64)
         };
-        let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
-        if !leg.queue.admit(on, octets as u64, config.queue_octets_max as u64) {
-            return Copied::Full;
-        }
+        let free = |id: &TransactionId| {
+            !self.dashes || !(id.occurs_in(self.common) || id.occurs_in(self.rest))
+        };
         let write = |out: &mut Outbound, id: &[u8], session: &Session| {
             self.write(out, id, session.request_paths());
         };
-        let sent = if self.dashes {
-            let free = |id: &TransactionId| !id.occurs_in(self.common) && !id.occurs_in(self.rest);
-            cx.send_free(target.session, self.waits, free, write)
-        } else {
-            cx.send(target.session, self.waits, write)
-        };
-        if sent.is_ok() { Copied::Sent(leg.copies) } else { Copied::Gone }
+        match cx.send_admitted(target.session, self.waits, admit, free, write) {
+            Ok(()) => Copied::Sent(copies),
+            Err(Unsent::Full) => Copied::Full,
+            Err(Unsent::Unbound | Unsent::Gone) => Copied::Gone,
+        }
     }
 
     /// Writes one for `target` however much waits: what is small and once in a while.
@@ -133,9 +133,10 @@ impl<'a> Copies<'a> {
         write::send_start(tail, id);
         tail.extend_from_slice(paths);
         tail.extend_from_slice(self.common);
-        if !self.rest.is_empty() {
-            out.share_part(self.octets, self.rest);
+        if self.rest.is_empty() {
+            return write::body_end(tail, id, self.flag);
         }
+        out.share_part(self.octets, self.rest);
         write::body_end(out.tail(), id, self.flag);
     }
 }

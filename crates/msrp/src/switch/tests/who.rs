@@ -81,6 +81,33 @@ fn content_that_was_refused_is_not_sent_again() {
     assert_eq!(texts(&mut world, 2), [html.clone(), html, text]);
 }
 
+// Covers: MSRP-009
+#[test]
+fn each_of_many_answers_in_one_read_counts() {
+    let mut world = World::of(3);
+    let failure_report = crate::header::FailureReport::Yes;
+    world.node.set_switch(SwitchConfig { failure_report, ..Default::default() });
+    let (text, html) = (cpim(&uri(0), ROOM, "x"), of_type("text/html", &uri(0), ROOM, "x"));
+    for (id, body) in [("1", &text), ("2", &text), ("3", &html), ("4", &text), ("5", &text)] {
+        world.say(0, id, body);
+    }
+    // Three as they are usually written, around a refusal, and one with another comment.
+    let answers = ["200 OK", "200 OK", "415", "200 OK", "200 Fine"];
+    let mut octets = Vec::new();
+    let world::Person { own, peer, .. } = world.person(1);
+    for (frame, answer) in world.messages(1).iter().zip(answers) {
+        let id = &frame.id;
+        let paths = format!("To-Path: {own}\r\nFrom-Path: {peer}\r\n");
+        octets.extend(format!("MSRP {id} {answer}\r\n{paths}-------{id}$\r\n").into_bytes());
+    }
+    world.feed(1, &octets);
+    world.say(0, "6", &html);
+    assert_eq!(texts(&mut world, 1), [""; 0], "the refusal was heard");
+    assert_eq!(world.answer_all(2).len(), 6);
+    world.pass(crate::RESPONSE_DELAY * 2);
+    assert_eq!(world.node.counts(0).unanswered, 0);
+}
+
 /// A room with an anonymous participant, who is the first.
 fn masked() -> World {
     let mut world = World::new(|_| {});
