@@ -83,3 +83,45 @@ async fn a_lock_ends_with_its_session() {
     })
     .await;
 }
+
+// Covers: PF-072, PF-073
+#[tokio::test(start_paused = true)]
+async fn a_conference_of_the_same_server_is_held_and_locks_like_any_other_session() {
+    story(async || {
+        let world = world("held_messages_max = 2").await;
+        let (alice, bob) = talk(&world, "alice", "bob", BOB).await;
+        let invitation = Invitation::to("sip:im-conf-factory@ims.test").with(&[BOB, CAROL]);
+        let call = world.ue("alice").invite_as(invitation).await;
+        let conference = call.chat.expect("a session");
+        world.settle(seconds(1)).await;
+        let carol = world.ue("carol").chats().pop().expect("a session");
+        assert!(conference.is_focus() && carol.is_focus());
+        assert_eq!(alice.update(&["im-session-lock:on"]).await.status, 200);
+        for text in ["hello all", "alice?"] {
+            assert_eq!(carol.say(text).await, 200);
+        }
+        assert_eq!(conference.say("not now").await, 200, "what she says is not held");
+        world.settle(seconds(1)).await;
+        assert!(conference.texts().is_empty(), "what is said to her is");
+        assert_eq!(carol.texts(), ["not now"]);
+        assert_eq!(carol.say("please").await, 200);
+        world.settle(seconds(1)).await;
+        let reports = carol.reports();
+        assert!(reports.iter().any(|(_, status)| status.starts_with("000 408")), "{reports:?}");
+        assert_eq!(alice.update(&["im-session-lock:off"]).await.status, 200);
+        world.settle(seconds(1)).await;
+        assert_eq!(conference.texts(), ["hello all", "alice?"]);
+        // Now the other way round.
+        assert_eq!(conference.update(&["im-session-lock:on"]).await.status, 200);
+        assert_eq!(bob.say("lunch?").await, 200);
+        assert_eq!(carol.say("to all").await, 200);
+        world.settle(seconds(1)).await;
+        assert!(alice.texts().is_empty());
+        assert_eq!(conference.texts(), ["hello all", "alice?", "to all"]);
+        // Who leaves it takes the lock along.
+        assert_eq!(conference.leave().await.status, 200);
+        world.settle(seconds(1)).await;
+        assert_eq!(alice.texts(), ["lunch?"]);
+    })
+    .await;
+}

@@ -147,6 +147,16 @@ enum Description {
     Offered { own: Sdp, terms: Box<Terms>, before: Option<Box<Described>> },
 }
 
+impl Description {
+    /// Our side.
+    fn own(&self) -> &Sdp {
+        match self {
+            Self::Agreed(described) => &described.own,
+            Self::Offered { own, .. } => own,
+        }
+    }
+}
+
 /// What a session waits for.
 enum Input {
     Event(Event),

@@ -19,6 +19,7 @@
 mod cores;
 #[cfg(test)]
 mod fixture;
+mod gate;
 mod heard;
 mod held;
 mod pair;
@@ -40,8 +41,9 @@ use parlance_sip::sdp::Fingerprint;
 use tokio::sync::oneshot;
 
 pub use self::cores::{AtCore, Command, CoreError, MediaCores, Sink, Sinks};
+pub use self::gate::Gate;
 pub use self::heard::Heard;
-pub use self::pair::{Gate, Pair, PairEvent};
+pub use self::pair::{Pair, PairEvent};
 pub use self::room::{JoinFailure, Room, RoomEvent, RoomFailure, RoomLeg};
 pub use self::session::{MediaSession, SendFailure, SessionEvent};
 pub use self::tls::{Security, TlsRules};

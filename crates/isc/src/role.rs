@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use parlance_sip::Request;
+use parlance_sip::sdp::Sdp;
 use parlance_sip::uri::Aor;
 
 use crate::decision::SessionState;
-use crate::media::Heard;
+use crate::media::{Gate, Heard};
 use crate::{Cx, Incoming, Local, Reply};
 
 /// The work of one role for one request; it stays on its shard.
@@ -39,6 +40,18 @@ pub trait Lent {
     /// He has said something in the session, or has heard it. Nothing follows by default.
     fn heard(&mut self, heard: Heard) {
         let _ = heard;
+    }
+
+    /// What he gets in the session passes `gate`, where it can be held. Told before the session
+    /// stands. Nothing follows by default.
+    fn gated(&mut self, gate: Gate) {
+        let _ = gate;
+    }
+
+    /// He has offered or answered `his` description, in which he may ask something of his own
+    /// function; our `answer` to an offer may say what holds now. Nothing follows by default.
+    fn described(&mut self, his: &Sdp, answer: Option<&mut Sdp>) {
+        let _ = (his, answer);
     }
 
     /// A request that begins no session has this final response. Nothing follows by default.

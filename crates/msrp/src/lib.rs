@@ -28,6 +28,7 @@ pub mod endpoint;
 mod frame;
 mod head;
 pub mod header;
+mod hold;
 pub mod negotiate;
 pub mod node;
 mod outbound;
@@ -47,6 +48,7 @@ pub use chunk::{CHUNK_OCTETS_MAX, INTERRUPTIBLE_OCTETS_MIN};
 pub use end_line::Continuation;
 pub use frame::{FrameError, Framer, Limits, Piece};
 pub use head::{Head, HeadError, Line, Lines, MalformedHead, Method, Start};
+pub use hold::HoldLimits;
 pub use node::{
     CloseReason, ConnectError, ConnectionId, Counts, Event, Hop, Input, Lost, Node, NodeConfig,
     Output, Peer, REFUSAL_CODES, Standing, Tls,

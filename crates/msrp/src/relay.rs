@@ -63,7 +63,6 @@ pub use self::config::{NextHops, PeerRelays, RelayConfig};
 pub use self::pair::{
     Filter, PairConfig, PairCounts, PairKey, PairSide, Passage, PassageHead, SideCounts,
 };
-pub use self::waiting::HoldLimits;
 
 /// Something of the relay that the application has to know.
 #[derive(Debug)]

@@ -2,13 +2,14 @@
 //!
 //! To each participant the switch is an endpoint of RFC 4975: it answers and reports for itself,
 //! and nothing a recipient says reaches the sender. A message is passed on chunk by chunk as soon
-//! as its `message/cpim` headers are there; it is never held.
+//! as its `message/cpim` headers are there; it is kept only for who is held.
 //!
 //! | What | Where |
 //! |---|---|
 //! | who is in a room, who gets a message | `switch/room.rs` |
 //! | messages as they come | `switch/receive.rs`, `switch/message.rs` |
 //! | writing one chunk to many | `switch/copies.rs`, `switch/queue.rs` |
+//! | what is kept for who wants none for now | `switch/hold.rs` |
 //! | what recipients answer | `switch/answer.rs` |
 //! | nicknames (RFC 7701 §7) | `switch/nickname.rs` |
 //! | messages for a history | `switch/passed.rs` |
@@ -24,6 +25,7 @@ mod command;
 mod config;
 mod copies;
 mod event;
+mod hold;
 mod identity;
 mod leg;
 mod media;
@@ -47,6 +49,7 @@ pub use self::identity::{IdentityError, URIS_MAX};
 pub use self::nickname::{Nickname, NicknameError, Nicknames, OCTETS_MAX, QUARANTINED_MAX, Taken};
 pub use self::room::{JoinError, RoomError, RoomId};
 
+use self::copies::Left;
 use self::leg::Leg;
 use self::message::Message;
 use self::queue::Queue;
@@ -56,7 +59,6 @@ use crate::node::cx::{Cx, Verdict};
 use crate::node::receive::{Chunk, More};
 use crate::node::timers::Timer;
 use crate::node::{self, CloseReason, Lost};
-use crate::session::SessionKey;
 use crate::{Head, Method, Start};
 
 /// The rooms of a node.
@@ -80,10 +82,8 @@ struct Scratch {
     common: Vec<u8>,
     /// Who gets the message.
     targets: Vec<Target>,
-    /// Who did not get it because too much waits.
-    full: Vec<Target>,
-    /// The sessions among them for which it is given out.
-    copied: Vec<SessionKey>,
+    /// With whom of them something is still to be done.
+    left: Left,
 }
 
 impl Switch {
@@ -216,10 +216,10 @@ impl Switch {
     /// Counts what was dropped for those for whom too much waits; who has too many dropped is taken
     /// out.
     fn count_drops(&mut self, cx: &mut Cx) {
-        if self.scratch.full.is_empty() {
+        if self.scratch.left.full.is_empty() {
             return;
         }
-        for target in std::mem::take(&mut self.scratch.full) {
+        for target in std::mem::take(&mut self.scratch.left.full) {
             self.count_drop(cx, target.leg);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parlance_msrp::relay::HoldLimits;
+use parlance_msrp::HoldLimits;
 use parlance_sip::grammar::is_token;
 use parlance_sip::publication;
 use parlance_sip::session_timer::Policy as Timer;

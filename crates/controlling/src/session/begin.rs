@@ -30,7 +30,7 @@ use crate::role::Hosted;
 pub(super) struct Founder {
     pub(super) invite: Invite,
     pub(super) endpoint: EndpointId,
-    body: Body,
+    arrival: Arrival,
     /// Whether somebody's client rings.
     rings: bool,
     /// The best refusal of those who were called.
@@ -288,11 +288,12 @@ impl Session {
                 invite.reply(&self.reply(&refused));
                 self.end_with(Ending::Over);
             }
-            Ok(Arrival { endpoint, body }) => {
+            Ok(arrival) => {
+                let endpoint = arrival.endpoint;
                 self.invite_all(&caller, &invitees).await;
                 let may_begin = self.focus.may_begin(Some(endpoint));
                 let at_once = self.policy().answer_at == AnswerAt::Once && may_begin;
-                let founder = Founder { invite, endpoint, body, rings: false, best: None };
+                let founder = Founder { invite, endpoint, arrival, rings: false, best: None };
                 self.founder = Some(founder);
                 if self.is_calling() && !at_once {
                     self.timers.progress = Some(self.now() + QUIET);
@@ -340,8 +341,8 @@ impl Session {
 
     fn answer_founder(&mut self) {
         self.timers.progress = None;
-        let Some(Founder { invite, endpoint, body, .. }) = self.founder.take() else { return };
-        self.accept(endpoint, invite, body);
+        let Some(Founder { invite, arrival, .. }) = self.founder.take() else { return };
+        self.accept(arrival, invite);
     }
 
     /// Somebody who was called does not come: when nobody is left who could, the founder is told

@@ -20,15 +20,17 @@ use parlance_content::conference_info::DisconnectionMethod;
 /// Somebody with a place in the room and a description for his answer.
 pub(super) struct Arrival {
     pub(super) endpoint: EndpointId,
-    pub(super) body: Body,
+    /// The description that he has offered.
+    offer: Option<Sdp>,
 }
 
 impl Session {
     /// An INVITE to the session or its group.
     pub(super) async fn joining(&mut self, invite: Invite) {
         match self.join(&invite).await {
-            Ok((Arrival { endpoint, body }, replaced)) => {
-                self.accept(endpoint, invite, body);
+            Ok((arrival, replaced)) => {
+                let endpoint = arrival.endpoint;
+                self.accept(arrival, invite);
                 if let Some(replaced) = replaced {
                     self.replace(replaced, endpoint);
                 }
@@ -75,10 +77,6 @@ impl Session {
                 return Err(refused);
             }
         };
-        let body = match &description {
-            Description::Agreed(described) => sdp(&described.own),
-            Description::Offered { own, .. } => sdp(own),
-        };
         self.keys.insert(room_leg.key(), endpoint);
         let inside = Inside { leg: None, dialog: None, description };
         let participant = Participant {
@@ -91,7 +89,7 @@ impl Session {
             _present: None,
         };
         self.participants.insert(endpoint, participant);
-        Ok(Arrival { endpoint, body })
+        Ok(Arrival { endpoint, offer })
     }
 
     /// Whether his MSRP is over TLS (SEC-010).
@@ -162,15 +160,23 @@ impl Session {
     }
 
     /// Sends the 2xx to somebody who has a place.
-    pub(super) fn accept(&mut self, endpoint: EndpointId, mut invite: Invite, body: Body) {
+    pub(super) fn accept(&mut self, arrival: Arrival, mut invite: Invite) {
+        let Arrival { endpoint, offer } = arrival;
+        let Some(participant) = self.participants.get_mut(&endpoint) else { return };
+        let Stage::In(inside) = &participant.stage else { return };
+        let mut own = inside.description.own().clone();
         let mut lent = invite.take_permit();
-        if let Some(participant) = self.participants.get(&endpoint)
-            && lent.as_ref().is_some_and(|lent| lent.listens())
-        {
-            participant.room_leg.copy();
+        if let Some(lent) = &mut lent {
+            if lent.listens() {
+                participant.room_leg.copy();
+            }
+            lent.gated(participant.room_leg.gate());
+            if let Some(offer) = &offer {
+                lent.described(offer, Some(&mut own));
+            }
         }
         let response = invite.response(200).header(HeaderName::AllowEvents, "conference");
-        let leg = invite.accept(response, body, self.terms(), &self.address);
+        let leg = invite.accept(response, sdp(&own), self.terms(), &self.address);
         let Some(participant) = self.participants.get_mut(&endpoint) else { return };
         match (leg, &mut participant.stage) {
             (Ok(leg), Stage::In(inside)) => {

@@ -50,17 +50,17 @@ impl Session {
     async fn redescribe(&mut self, endpoint: EndpointId, octets: &[u8]) -> Result<Sdp, Refusal> {
         let offer = describe::read(octets)?;
         let participant = self.participants.get_mut(&endpoint).ok_or(Refusal::NoParticipant)?;
-        let Participant { caller, room_leg, secure, stage, .. } = participant;
+        let Participant { caller, room_leg, secure, stage, lent, .. } = participant;
         let Stage::In(inside) = stage else { return Err(Refusal::NoParticipant) };
-        let before = match &inside.description {
-            Description::Agreed(described) => &described.own,
-            Description::Offered { own, .. } => own,
-        };
+        let before = inside.description.own();
         let media = &self.hosted.media;
         let terms = describe::terms(&self.focus, media, caller, room_leg, *secure);
         let described = describe::answer(&offer, &terms, 0, Some(before))?;
         room_leg.agree(&described.agreement).await.map_err(|_| Refusal::Unavailable)?;
-        let (own, on_hold) = (described.own.clone(), described.is_on_hold());
+        let (mut own, on_hold) = (described.own.clone(), described.is_on_hold());
+        if let Some(lent) = lent {
+            lent.described(&offer, Some(&mut own));
+        }
         inside.description = Description::Agreed(Box::new(described));
         self.focus.hold(endpoint, on_hold);
         Ok(own)
@@ -99,6 +99,9 @@ impl Session {
         match describe::conclude(own, octets, terms) {
             Ok(Concluded::Agreed(agreement)) => {
                 if participant.room_leg.agree(&agreement).await.is_ok() {
+                    if let (Some(lent), Ok(his)) = (&mut participant.lent, describe::read(octets)) {
+                        lent.described(&his, None);
+                    }
                     let described = Described { own: own.clone(), agreement };
                     let on_hold = described.is_on_hold();
                     inside.description = Description::Agreed(Box::new(described));

@@ -1,6 +1,7 @@
 //! Changed descriptions.
 
 use super::groups::chat;
+use super::passing::{ASKED, TOLD};
 use super::world::{CHESS, FACTORY, Seen, Ue, World, answer, entries, invitation, lines, sdp};
 use crate::policy::Policy;
 
@@ -67,6 +68,39 @@ async fn a_participant_changes_his_session() {
     world.send(&alice.within("BYE", "", "")).await;
     world.send(&bob.within("BYE", "", "")).await;
     world.seconds(301).await;
+    world.is_clean().await;
+}
+
+// Covers: PF-072
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_in_a_description_is_for_the_function_of_who_asks() {
+    let world = World::new(Policy::default());
+    let asks = |version: u8, what: &str| {
+        let version = format!("o=- 1 {version}");
+        sdp("alice").replace("o=- 1 1", &version).replace("t=0 0\r\n", what)
+    };
+    let told = |seen: &Seen| seen.body().contains("t=0 0\r\na=im-told:");
+    let mut alice = Ue::new("alice");
+    let invite = asks(1, &format!("t=0 0\r\na={ASKED}:one\r\n"));
+    let sent = world.send(&alice.request("INVITE", FACTORY, TYPED, &invite)).await;
+    let ok = status_of(&sent).clone();
+    assert!(ok.body().contains(&format!("t=0 0\r\na={TOLD}:one\r\n")), "{ok:?}");
+    alice.learn(&ok);
+    world.send(&alice.within("ACK", "", "")).await;
+    let offer = asks(2, &format!("t=0 0\r\na={ASKED}:two\r\n"));
+    let sent = world.send(&alice.within("INVITE", TYPED, &offer)).await;
+    assert!(status_of(&sent).body().contains(&format!("a={TOLD}:two\r\n")), "{sent:?}");
+    world.send(&alice.within("ACK", "", "")).await;
+    // Asked in an answer, nothing is told; without being asked either.
+    let sent = world.send(&alice.within("INVITE", "", "")).await;
+    assert!(!told(status_of(&sent)), "{sent:?}");
+    let answer = asks(3, &format!("t=0 0\r\na={ASKED}:three\r\n"));
+    world.send(&alice.within("ACK", TYPED, &answer)).await;
+    let sent = world.send(&alice.within("INVITE", TYPED, &asks(4, "t=0 0\r\n"))).await;
+    assert!(!told(status_of(&sent)), "{sent:?}");
+    world.send(&alice.within("ACK", "", "")).await;
+    assert_eq!(world.seats.asked(), ["one", "two", "three"]);
+    world.send(&alice.within("BYE", "", "")).await;
     world.is_clean().await;
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use parlance_isc::{Cx, Incoming, Lent, Local, Permit, Reply, Role, Task, pass};
 use parlance_sip::Method;
+use parlance_sip::sdp::Sdp;
 
 use crate::role::Controlling;
 
@@ -19,6 +20,7 @@ pub(super) struct Passing {
 pub(super) struct Loans {
     count: Cell<u32>,
     heard: RefCell<Vec<Heard>>,
+    asked: RefCell<Vec<String>>,
 }
 
 /// What was heard of a session.
@@ -37,6 +39,11 @@ impl Loans {
     /// What was heard since this was asked last.
     pub(super) fn heard(&self) -> Vec<Heard> {
         self.heard.take()
+    }
+
+    /// What was asked of it in descriptions.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.take()
     }
 }
 
@@ -62,7 +69,19 @@ impl Lent for Place {
     fn ended(&mut self, cause: u16) {
         self.0.heard.borrow_mut().push(Heard::Ended(cause));
     }
+
+    fn described(&mut self, his: &Sdp, answer: Option<&mut Sdp>) {
+        let Some(asked) = his.session_attribute(ASKED) else { return };
+        self.0.asked.borrow_mut().push(asked.to_owned());
+        if let Some(answer) = answer {
+            answer.set_session_attribute(TOLD, Some(asked));
+        }
+    }
 }
+
+/// What a client asks its own function in these tests, and what it is told.
+pub(super) const ASKED: &str = "im-asked";
+pub(super) const TOLD: &str = "im-told";
 
 impl Drop for Place {
     fn drop(&mut self) {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use parlance_msrp::negotiate::{Agreement, Anchor, Terms};
-use parlance_msrp::relay::{self, HoldLimits, PairConfig, PairCounts, PairKey, PairSide, Passage};
+use parlance_msrp::relay::{self, PairConfig, PairCounts, PairKey, PairSide, Passage};
 use parlance_msrp::{Event, LocalAddress, Lost, MsrpUri, Scheme, SessionKey};
 use parlance_sip::sdp::{Direction, MediaRanges};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::gate::{Gate, To};
 use super::held::{Held, What, end_pair};
 use super::{AtCore, EVENTS_MAX, MediaError, Place, Told, Towards, at_once};
 
@@ -31,15 +32,6 @@ pub struct Pair {
     events: mpsc::Receiver<Event>,
     over: bool,
     agreed: Towards<Option<Agreement>>,
-}
-
-/// Where messages to one side of a pair can be held, from any shard. Cheap to clone. Without effect
-/// once the pair has ended.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    place: Place,
-    key: PairKey,
-    side: PairSide,
 }
 
 /// What happens to a pair.
@@ -100,7 +92,7 @@ impl Pair {
 
     /// Where what goes to `side` can be held.
     pub fn gate(&self, side: PairSide) -> Gate {
-        Gate { place: self.held.place().clone(), key: self.key, side }
+        Gate::new(self.held.place(), To::Side(self.key, side))
     }
 
     /// Our URI towards a side.
@@ -268,27 +260,6 @@ impl Pair {
     fn side(&self, session: SessionKey) -> Option<PairSide> {
         let sides = [PairSide::Offerer, PairSide::Answerer];
         sides.into_iter().find(|side| *self.sessions.of(*side) == Some(session))
-    }
-}
-
-impl Gate {
-    /// Holds messages to this side from now on, up to `limits`
-    /// ([`Node::hold_pair`](parlance_msrp::Node::hold_pair)). What is asked of one core is done in
-    /// the order in which it was asked.
-    ///
-    /// # Errors
-    /// [`MediaError`]; nothing is held then.
-    pub fn hold(&self, limits: HoldLimits) -> Result<(), MediaError> {
-        let Self { key, side, .. } = *self;
-        let hold = move |at: &mut AtCore<'_>| at.node.hold_pair(at.now, key, side, limits);
-        Ok(self.place.cores.run(self.place.core, Box::new(hold))?)
-    }
-
-    /// Lets what was held go, and holds nothing any more.
-    pub fn release(&self) {
-        let Self { key, side, .. } = *self;
-        let release = move |at: &mut AtCore<'_>| at.node.release_pair(at.now, key, side);
-        self.place.cores.run_always(self.place.core, Box::new(release));
     }
 }
 

@@ -7,6 +7,7 @@ use parlance_msrp::switch::{
 use parlance_msrp::{Event, Lost, MsrpUri, SessionKey};
 use tokio::sync::mpsc;
 
+use super::gate::{Gate, To};
 use super::held::{Held, What};
 use super::{AtCore, Media, MediaError, Place, ROOM_EVENTS_MAX, Told, at_once};
 
@@ -227,6 +228,11 @@ impl RoomLeg {
         let (key, place) = (self.key, self.held.place());
         let copy = move |at: &mut AtCore<'_>| at.node.copy_leg(at.now, key);
         place.cores.run_always(place.core, Box::new(copy));
+    }
+
+    /// Where what he gets can be held.
+    pub fn gate(&self) -> Gate {
+        Gate::new(self.held.place(), To::Leg(self.key))
     }
 
     /// The participant does not want to be known any more: from now on others know the session by

@@ -19,7 +19,7 @@ use crate::relay::back::{Forwarded, Passed};
 use crate::relay::forward::{Leaving, Memory, Route, accepted};
 use crate::relay::pair::{PairKey, PairSide};
 use crate::relay::{Relay, forward};
-use crate::{Continuation, Method, Node};
+use crate::{Continuation, HoldLimits, Method, Node};
 
 /// Octets that wait for a peer that is not connected yet; more, and the other peer is not read
 /// from. Local limit.
@@ -31,22 +31,6 @@ const REFUSED_MAX: usize = 64;
 
 /// What a request takes besides its octets.
 const OVERHEAD: usize = size_of::<Waits>();
-
-/// How much may wait for a side while it is held. What does not fit has failed: its sender gets a
-/// REPORT 408, if he wants one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HoldLimits {
-    /// Messages. Default 100.
-    pub messages: u32,
-    /// Octets, with all that is kept beside the bodies. Default 1 MiB.
-    pub octets: u64,
-}
-
-impl Default for HoldLimits {
-    fn default() -> Self {
-        Self { messages: 100, octets: 1 << 20 }
-    }
-}
 
 /// What waits for one side.
 #[derive(Debug, Default)]

@@ -121,7 +121,7 @@ impl Switch {
         };
         let target = passage.targets.remove(target);
         if code != 413 && message.write_abort(&mut scratch.common, config.failure_report) {
-            Copies::abort(&scratch.common).send_anyway(cx, target);
+            Copies::abort(&scratch.common).end(cx, legs, target);
         }
     }
 

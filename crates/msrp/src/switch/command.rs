@@ -4,16 +4,17 @@ use std::time::Instant;
 
 use parlance_sip::sdp::{Chatroom, MediaRanges};
 
+use super::hold::Hold;
 use super::identity::Identity;
 use super::leg::{Leg, Pseudonym};
 use super::media::Accepts;
-use super::room::Room;
+use super::room::{Room, Target};
 use super::{
     Counts, JoinError, LegConfig, Nickname, RoomConfig, RoomError, RoomId, Switch, SwitchConfig,
 };
 use crate::node::cx::Cx;
 use crate::session::{LocalAddress, Usage};
-use crate::{MsrpUri, Node, SessionKey};
+use crate::{HoldLimits, MsrpUri, Node, SessionKey};
 
 impl Node {
     /// Sets how all rooms are treated, from now on.
@@ -107,6 +108,27 @@ impl Node {
         self.command(now, |roles| {
             if let Some(leg) = roles.switch.leg_mut(&roles.cx, leg) {
                 leg.copies = true;
+            }
+        });
+    }
+
+    /// Keeps what a participant is sent, up to `limits`, until it is released; of a session that is
+    /// held already the limits change. What is kept when it ends is lost with it.
+    pub fn hold_leg(&mut self, now: Instant, leg: SessionKey, limits: HoldLimits) {
+        self.command(now, |roles| {
+            if let Some(leg) = roles.switch.leg_mut(&roles.cx, leg) {
+                leg.hold.get_or_insert_with(|| Box::new(Hold::new(limits))).limits = limits;
+            }
+        });
+    }
+
+    /// What was kept for a participant leaves in its order, and nothing is kept any more.
+    pub fn release_leg(&mut self, now: Instant, leg: SessionKey) {
+        self.command(now, |roles| {
+            let Some(place) = roles.switch.place(&roles.cx, leg) else { return };
+            let found = roles.switch.legs.get_mut(place as usize);
+            if let Some(hold) = found.and_then(|found| found.hold.take()) {
+                hold.let_go(&mut roles.cx, Target { leg: place, session: leg });
             }
         });
     }

@@ -31,6 +31,8 @@ pub(super) struct Copies<'a> {
     pub(super) octets: &'a Bytes,
     /// Whether an end-line might be read in the body: its transaction identifier is looked at then.
     pub(super) dashes: bool,
+    /// Whether a message begins with it.
+    pub(super) begins: bool,
     /// How the chunk ends.
     pub(super) flag: Continuation,
     /// What a response is told by, when one is waited for.
@@ -46,6 +48,19 @@ pub(super) enum Copied {
     Gone,
     /// Too much waits already.
     Full,
+    /// The participant is held, and too much is kept already.
+    Unkept,
+}
+
+/// Those of the recipients with whom something is still to be done.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Who did not get it because too much waits.
+    pub(super) full: Vec<Target>,
+    /// For whom it could not be kept.
+    pub(super) unkept: Vec<Target>,
+    /// The sessions for which it is given out.
+    pub(super) copied: Vec<SessionKey>,
 }
 
 /// What an empty body is a slice of.
@@ -55,31 +70,28 @@ impl<'a> Copies<'a> {
     /// An empty chunk that ends a message with `#`.
     pub(super) fn abort(common: &'a [u8]) -> Self {
         let (rest, octets, flag) = (&b""[..], &NOTHING, Continuation::Abort);
-        Self { common, rest, octets, dashes: false, flag, waits: None }
+        Self { common, rest, octets, dashes: false, begins: false, flag, waits: None }
     }
 
-    /// Writes one for each of `targets`. Who did not get it is taken out; those for whom too much
-    /// waits are put into `full`, those whose copies are given out into `copied`.
+    /// Writes one for each of `targets`. Who did not get it is taken out, and is in `left` unless
+    /// he is gone.
     pub(super) fn send(
         &self,
         cx: &mut Cx,
         legs: &mut Slab<Leg>,
         config: &SwitchConfig,
         targets: &mut Vec<Target>,
-        (full, copied): (&mut Vec<Target>, &mut Vec<SessionKey>),
+        left: &mut Left,
     ) {
-        targets.retain(|target| match self.send_one(cx, legs, config, *target) {
-            Copied::Sent(copies) => {
-                if copies {
-                    copied.push(target.session);
-                }
-                true
+        targets.retain(|target| {
+            let copied = self.send_one(cx, legs, config, *target);
+            match copied {
+                Copied::Sent(true) => left.copied.push(target.session),
+                Copied::Full => left.full.push(*target),
+                Copied::Unkept => left.unkept.push(*target),
+                Copied::Sent(false) | Copied::Gone => {}
             }
-            Copied::Gone => false,
-            Copied::Full => {
-                full.push(*target);
-                false
-            }
+            matches!(copied, Copied::Sent(_))
         });
     }
 
@@ -92,6 +104,9 @@ impl<'a> Copies<'a> {
         target: Target,
     ) -> Copied {
         let Some(leg) = legs.get_mut(target.leg as usize) else { return Copied::Gone };
+        if leg.hold.is_some() {
+            return self.keep_one(cx, leg);
+        }
         let (queue, copies) = (&mut leg.queue, leg.copies);
         let admit = |connection: &Connection, session: &Session| {
             let on = Waiting {
@@ -104,9 +119,7 @@ impl<'a> Copies<'a> {
             let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
             queue.admit(on, octets as u64, config.queue_octets_max as u64)
         };
-        let free = |id: &TransactionId| {
-            !self.dashes || !(id.occurs_in(self.common) || id.occurs_in(self.rest))
-        };
+        let free = |id: &TransactionId| self.is_free(id);
         let write = |out: &mut Outbound, id: &[u8], session: &Session| {
             self.write(out, id, session.request_paths());
         };
@@ -117,12 +130,38 @@ impl<'a> Copies<'a> {
         }
     }
 
-    /// Writes one for `target` however much waits: what is small and once in a while.
+    /// Keeps one for a leg that is held.
+    fn keep_one(&self, cx: &Cx, leg: &mut Leg) -> Copied {
+        let is_bound = cx.sessions.get(leg.session).is_some_and(|it| it.connection.is_some());
+        match leg.hold.as_mut().filter(|_| is_bound).map(|hold| hold.keep(self)) {
+            Some(true) => Copied::Sent(leg.copies),
+            Some(false) => Copied::Unkept,
+            None => Copied::Gone,
+        }
+    }
+
+    /// Ends a message for `target`: behind what is kept of it, where the leg is held.
+    pub(super) fn end(&self, cx: &mut Cx, legs: &mut Slab<Leg>, target: Target) {
+        let leg = legs.get_mut(target.leg as usize).filter(|leg| leg.session == target.session);
+        match leg.and_then(|leg| leg.hold.as_mut()) {
+            Some(hold) => hold.keep_end(self),
+            None => self.send_anyway(cx, target),
+        }
+    }
+
+    /// Writes one for `target` however much waits: what is small and once in a while, or was kept.
     pub(super) fn send_anyway(&self, cx: &mut Cx, target: Target) {
+        let free = |id: &TransactionId| self.is_free(id);
         // Whoever is gone needs it no more.
-        let _ = cx.send(target.session, self.waits, |out, id, session| {
+        let _ = cx.send_free(target.session, self.waits, free, |out, id, session| {
             self.write(out, id, session.request_paths());
         });
+    }
+
+    /// Whether `id` does not stand in the body (RFC 4975 §7.1).
+    #[inline]
+    fn is_free(&self, id: &TransactionId) -> bool {
+        !self.dashes || !(id.occurs_in(self.common) || id.occurs_in(self.rest))
     }
 
     fn write(&self, out: &mut Outbound, id: &[u8], paths: &[u8]) {

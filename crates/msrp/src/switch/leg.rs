@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use parlance_sip::sdp::Chatroom;
 
+use super::hold::Hold;
 use super::identity::{Identity, IdentityError};
 use super::media::Accepts;
 use super::message::Message;
@@ -39,6 +40,8 @@ pub(super) struct Leg {
     pub(super) refused: Option<(Box<[u8]>, Refusal)>,
     pub(super) used: Used,
     pub(super) queue: Queue,
+    /// What is kept while it is held.
+    pub(super) hold: Option<Box<Hold>>,
     pub(super) counts: Counts,
     /// Whether what it sends and gets is given out as [`Event::Passed`](super::Event::Passed).
     pub(super) copies: bool,
@@ -85,6 +88,7 @@ impl Leg {
             refused: None,
             used: Used::default(),
             queue: Queue::default(),
+            hold: None,
             counts: Counts::default(),
             copies: false,
             armed: None,

@@ -43,6 +43,8 @@ pub(super) struct Message {
     pub(super) total: Option<u64>,
     /// Whether the sender wants to know when all has come.
     pub(super) success_report: bool,
+    /// Whether it wants to know what fails.
+    pub(super) failure_report: FailureReport,
     /// When it is given up on unless more comes.
     pub(super) deadline: Instant,
     /// Octets that are not passed on yet: the headers, or too few for a chunk.
@@ -155,10 +157,10 @@ impl Edit {
 
 impl Message {
     /// Starts a chunk of it.
-    pub(super) fn chunk(&mut self, range: ByteRange, success_report: bool) {
+    pub(super) fn chunk(&mut self, range: ByteRange, reports: (bool, FailureReport)) {
         self.position = range.start - 1;
         self.total = range.total;
-        self.success_report = success_report;
+        (self.success_report, self.failure_report) = reports;
     }
 
     /// Writes the common part of an empty chunk that follows what was sent, to end it with `#`;

@@ -33,7 +33,7 @@ pub(super) fn give_out(
     piece: Piece<'_>,
     counts: bool,
 ) {
-    let recipients = std::mem::take(&mut scratch.copied);
+    let recipients = std::mem::take(&mut scratch.left.copied);
     let wants = |leg: &&Leg| counts && (leg.copies || !recipients.is_empty());
     let Some(leg) = legs.get(at as usize).filter(wants) else { return };
     let Piece { message_id, position, head, rest, end } = piece;

@@ -6,7 +6,7 @@ use parlance_content::is_composing;
 
 use super::Switch;
 use super::answer::Token;
-use super::copies::{Copies, copy_small, headers};
+use super::copies::{Copies, Left, copy_small, headers};
 use super::message::{CHUNK_OCTETS_MIN, Edit, Letter, Message, Passage, Stage};
 use super::passed::{Piece, give_out};
 use super::recent::Before;
@@ -54,7 +54,7 @@ impl Switch {
             }
             None => self.begin(cx, at, chunk, id)?,
         };
-        message.chunk(range, head.success_report);
+        message.chunk(range, (head.success_report, head.failure_report));
         self.piece(cx, at, message, chunk.body, chunk.octets, chunk.end)
     }
 
@@ -105,14 +105,16 @@ impl Switch {
             rest,
             octets,
             dashes: may_end(body),
+            begins: true,
             flag,
             waits: waits.then(|| Token::Whole { media: letter.media }.into()),
         };
-        let left = (&mut scratch.full, &mut scratch.copied);
-        copies.send(cx, legs, config, &mut scratch.targets, left);
+        copies.send(cx, legs, config, &mut scratch.targets, &mut scratch.left);
         let piece = Piece { message_id: copy_id, position: 0, head: head_octets, rest, end: flag };
         give_out(cx, legs, scratch, at, piece, letter.counted);
         self.count_drops(cx);
+        let all = ByteRange { start: 1, end: Some(length), total: Some(length) };
+        self.report_unkept(cx, at, head.failure_report, (id, all));
         self.count(at, &letter, length);
         self.report_received(cx, at, head.success_report, (id, length), letter.report);
         Ok(())
@@ -154,6 +156,7 @@ impl Switch {
             position: 0,
             total: None,
             success_report: false,
+            failure_report: FailureReport::Yes,
             deadline: cx.now + self.config.chunk_timeout,
             held: Vec::new(),
             held_at: 0,
@@ -170,8 +173,11 @@ impl Switch {
         octets: &Bytes,
         end: Option<Continuation>,
     ) -> Result<(), Refusal> {
+        let start = message.position + 1;
         let next = self.take(cx, at, &mut message, body, octets, end);
         self.count_drops(cx);
+        let range = ByteRange { start, end: Some(message.position), total: message.total };
+        self.report_unkept(cx, at, message.failure_report, (&message.id, range));
         match next {
             Ok(Next::Open) => {
                 let Some(leg) = self.legs.get_mut(at as usize) else { return Ok(()) };
@@ -325,21 +331,21 @@ impl Switch {
             body
         };
         let rest = copy_small(common, rest);
-        let waits = config.failure_report != FailureReport::No;
         let flag = end.unwrap_or(Continuation::More);
         let token = Token::Piece { sender: at, number: message.number };
-        let waits = waits.then(|| token.into());
+        let waits = (config.failure_report != FailureReport::No).then(|| token.into());
         let dashes = may_end(&scratch.common) || may_end(rest);
-        let copies = Copies { common: &scratch.common, rest, octets, dashes, flag, waits };
-        let left = (&mut scratch.full, &mut scratch.copied);
-        copies.send(cx, legs, config, &mut passage.targets, left);
+        let (common, begins) = (&scratch.common, !passage.opened);
+        let copies = Copies { common, rest, octets, dashes, begins, flag, waits };
+        copies.send(cx, legs, config, &mut passage.targets, &mut scratch.left);
         let piece = Piece { message_id: id, position: first, head: head_octets, rest, end: flag };
         give_out(cx, legs, scratch, at, piece, passage.letter.counted);
         let opened = std::mem::replace(&mut passage.opened, true);
-        if opened && !scratch.full.is_empty() {
+        let Left { full, unkept, .. } = &scratch.left;
+        if opened && !(full.is_empty() && unkept.is_empty()) {
             message.write_abort(&mut scratch.common, config.failure_report);
-            for target in &scratch.full {
-                Copies::abort(&scratch.common).send_anyway(cx, *target);
+            for target in full.iter().chain(unkept) {
+                Copies::abort(&scratch.common).end(cx, legs, *target);
             }
         }
         if let Stage::Passing(passage) = &mut message.stage {
@@ -355,9 +361,9 @@ impl Switch {
         {
             let Self { legs, scratch, .. } = self;
             for target in &passage.targets {
-                Copies::abort(&scratch.common).send_anyway(cx, *target);
+                Copies::abort(&scratch.common).end(cx, legs, *target);
                 let leg = legs.get(target.leg as usize);
-                scratch.copied.extend(leg.filter(|leg| leg.copies).map(|leg| leg.session));
+                scratch.left.copied.extend(leg.filter(|leg| leg.copies).map(|leg| leg.session));
             }
             let piece = Piece {
                 message_id: passage.copy_id.as_deref().unwrap_or(&message.id),

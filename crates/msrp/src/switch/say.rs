@@ -7,7 +7,7 @@ use super::Switch;
 use super::copies::{Copies, copy_small, headers};
 use super::leg::Leg;
 use super::room::{Participant, Target};
-use crate::header::ByteRange;
+use crate::header::{ByteRange, FailureReport};
 use crate::node::cx::Cx;
 use crate::{Continuation, write};
 
@@ -21,24 +21,24 @@ fn shown<'a>(legs: &'a Slab<Leg>, participant: &'a Participant) -> &'a str {
     open.or_else(|| own.next()).map_or("", |leg| leg.shown_uri(&participant.uri))
 }
 
-/// A REPORT that a message has come.
+/// A REPORT of what became of a message.
 #[derive(Debug)]
 pub(super) struct Report {
     leg: u32,
     id: Box<[u8]>,
-    length: u64,
+    range: ByteRange,
+    status: &'static [u8],
     body: Option<Box<[u8]>>,
 }
 
 impl Report {
     fn write(&self, out: &mut Vec<u8>, id: &[u8], paths: &[u8]) {
-        let range = ByteRange { start: 1, end: Some(self.length), total: Some(self.length) };
         for part in [b"MSRP ", id, b" REPORT", paths] {
             out.extend_from_slice(part);
         }
         write::header(out, "Message-ID", &self.id);
-        write::byte_range(out, range);
-        write::header(out, "Status", b"000 200 OK");
+        write::byte_range(out, self.range);
+        write::header(out, "Status", self.status);
         let Some(body) = &self.body else {
             return write::end_line(out, id, Continuation::Last);
         };
@@ -60,9 +60,33 @@ impl Switch {
         (id, length): (&[u8], u64),
         body: Option<Box<[u8]>>,
     ) {
-        if let Some(leg) = self.legs.get(at as usize).filter(|_| wanted) {
-            self.reports.push(Report { leg: at, id: id.into(), length, body });
+        if wanted {
+            let range = ByteRange { start: 1, end: Some(length), total: Some(length) };
+            self.report(cx, Report { leg: at, id: id.into(), range, status: b"000 200 OK", body });
+        }
+    }
+
+    /// The sender is to hear that a chunk could not be kept for somebody who is held, if it wants
+    /// to know what fails.
+    pub(super) fn report_unkept(
+        &mut self,
+        cx: &mut Cx,
+        at: u32,
+        wanted: FailureReport,
+        (id, range): (&[u8], ByteRange),
+    ) {
+        let is_unkept = !self.scratch.left.unkept.is_empty();
+        self.scratch.left.unkept.clear();
+        if is_unkept && wanted != FailureReport::No {
+            let status = b"000 408 Request Timeout";
+            self.report(cx, Report { leg: at, id: id.into(), range, status, body: None });
+        }
+    }
+
+    fn report(&mut self, cx: &mut Cx, report: Report) {
+        if let Some(leg) = self.legs.get(report.leg as usize) {
             cx.report_later(leg.session);
+            self.reports.push(report);
         }
     }
 
@@ -117,7 +141,7 @@ impl Switch {
         headers(common, &id, range, self.config.failure_report);
         let rest = copy_small(common, &body);
         let flag = Continuation::Last;
-        let copies = Copies { common, rest, octets: &body, dashes: false, flag, waits: None };
-        copies.send_anyway(cx, target);
+        let (octets, dashes, begins) = (&body, false, true);
+        Copies { common, rest, octets, dashes, begins, flag, waits: None }.send_anyway(cx, target);
     }
 }

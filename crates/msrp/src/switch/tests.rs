@@ -1,3 +1,4 @@
+mod hold;
 mod hostile;
 mod leaving;
 mod model;

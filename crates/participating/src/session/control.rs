@@ -12,13 +12,14 @@
 //! | | `off` | what was held is delivered: the primary session's first, then in order of age |
 //!
 //! A user has at most one primary session and one that locks: who asks last has it. Both end with
-//! the session. Only anchored sessions can be held or ask.
+//! the session. Only sessions whose messages pass here can be held or ask: anchored ones, and those
+//! that the user has begun with a conference hosted here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use parlance_isc::media::{Gate, MediaError};
-use parlance_msrp::relay::HoldLimits;
+use parlance_msrp::HoldLimits;
 use parlance_sip::sdp::Sdp;
 use parlance_store::UserId;
 
@@ -74,7 +75,7 @@ impl Asks {
     }
 }
 
-/// The anchored sessions of all users; one table for all shards.
+/// The sessions of all users that can be held; one table for all shards.
 #[derive(Debug, Default)]
 pub(crate) struct Controls {
     table: Mutex<Table>,
@@ -87,7 +88,7 @@ struct Table {
     next: u64,
 }
 
-/// An anchored session of a user.
+/// A session of a user that can be held.
 #[derive(Debug)]
 struct Session {
     number: u64,
@@ -99,7 +100,7 @@ struct Session {
     is_held: bool,
 }
 
-/// An anchored session in the table. Dropped, it is out of it, and what it held goes on.
+/// A session in the table. Dropped, it is out of it, and what it held goes on.
 #[derive(Debug)]
 pub(crate) struct Control {
     controls: Arc<Controls>,

@@ -3,23 +3,42 @@
 //! §7.2.2.4).
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use parlance_isc::media::Heard;
+use parlance_isc::media::{Gate, Heard};
 use parlance_isc::{Cx, Lent, SessionCase};
+use parlance_msrp::HoldLimits;
 use parlance_sip::Request;
+use parlance_sip::sdp::Sdp;
 use parlance_store::UserId;
 
 use super::Seat;
 use super::chronicle::Chronicle;
+use super::control::{Asks, Control, Controls};
 use crate::event::{Ended, Event, EventSink, Step};
 
 /// What the function lends with an INVITE of its user. Dropped, the user has his place back, and a
 /// session of which nobody said that it is over has ended in good order.
 pub(crate) struct Hosted {
     _seat: Seat,
+    controlled: Controlled,
     told: Option<Told>,
     chronicle: Option<Chronicle>,
     stands: bool,
+}
+
+/// Where the session stands among the others of its user, once it may be held.
+pub(crate) struct Controlled {
+    controls: Arc<Controls>,
+    user: UserId,
+    limits: HoldLimits,
+    control: Option<Control>,
+}
+
+impl Controlled {
+    pub(crate) fn new(controls: &Arc<Controls>, user: &UserId, limits: HoldLimits) -> Self {
+        Self { controls: Arc::clone(controls), user: user.clone(), limits, control: None }
+    }
 }
 
 /// What the function lends with a MESSAGE of a user whose history is active.
@@ -43,8 +62,13 @@ pub(crate) struct Told {
 }
 
 impl Hosted {
-    pub(crate) fn new(seat: Seat, told: Option<Told>, chronicle: Option<Chronicle>) -> Self {
-        Self { _seat: seat, told, chronicle, stands: false }
+    pub(crate) fn new(
+        seat: Seat,
+        controlled: Controlled,
+        told: Option<Told>,
+        chronicle: Option<Chronicle>,
+    ) -> Self {
+        Self { _seat: seat, controlled, told, chronicle, stands: false }
     }
 
     fn note(&self, step: Step) {
@@ -68,6 +92,22 @@ impl Lent for Hosted {
 
     fn listens(&self) -> bool {
         self.chronicle.is_some()
+    }
+
+    fn gated(&mut self, gate: Gate) {
+        let Controlled { controls, user, limits, control } = &mut self.controlled;
+        // A core that has no time to hold his messages has none for the session either.
+        *control = controls.join(user, gate, *limits).ok();
+    }
+
+    fn described(&mut self, his: &Sdp, answer: Option<&mut Sdp>) {
+        let asks = Asks::of(his);
+        if let Some(control) = &self.controlled.control
+            && control.ask(asks).is_ok()
+            && let Some(answer) = answer
+        {
+            asks.tell(answer);
+        }
     }
 
     fn heard(&mut self, heard: Heard) {

@@ -10,7 +10,7 @@ use parlance_store::{Millis, Profile, UserId};
 
 use super::chronicle::Chronicle;
 use super::description::{self, Described};
-use super::hosted::{Hosted, Posted, Told};
+use super::hosted::{Controlled, Hosted, Posted, Told};
 use super::{Seat, proxy, refer};
 use crate::passage::Passage;
 use crate::policy::Policy;
@@ -182,6 +182,9 @@ impl Asked<'_> {
             user: self.user.clone(),
             request: self.request.clone(),
         });
-        Some(Box::new(Hosted::new(seat, told, Chronicle::begin(self, self.mode(), cx))))
+        let limits = self.policy.session.hold_limits();
+        let controlled = Controlled::new(&self.functions.seats.controls, self.user, limits);
+        let chronicle = Chronicle::begin(self, self.mode(), cx);
+        Some(Box::new(Hosted::new(seat, controlled, told, chronicle)))
     }
 }

@@ -2,7 +2,8 @@
 
 use super::pair::{ALICE, BOB, Two, open};
 use super::*;
-use crate::relay::{HoldLimits, PairConfig, PairSide};
+use crate::HoldLimits;
+use crate::relay::{PairConfig, PairSide};
 
 /// A pair of which Bob's side is held.
 fn held(limits: HoldLimits) -> (Two, [ConnectionId; 2]) {

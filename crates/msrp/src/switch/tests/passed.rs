@@ -1,7 +1,7 @@
 //! What is given out for a history.
 
 use super::*;
-use crate::Continuation;
+use crate::{Continuation, SessionKey};
 
 /// What was given out since: who has sent it, whether for him, for whom else, the message, where it
 /// begins, the octets, and how it ends.
