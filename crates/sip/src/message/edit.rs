@@ -45,6 +45,17 @@ enum Kind {
     Trim { octets: u16 },
 }
 
+impl Kind {
+    /// Which changes of one field come first.
+    fn turn(self) -> u8 {
+        match self {
+            Self::Insert { .. } => 0,
+            Self::Remove => 1,
+            Self::Value { .. } | Self::Trim { .. } => 2,
+        }
+    }
+}
+
 /// A part of the text.
 #[derive(Clone, Copy)]
 struct Part {
@@ -83,9 +94,13 @@ impl Edits {
         }
     }
 
-    /// Removes the first `count` values of the list header `name`, wherever they stand.
+    /// Removes the first `count` values of the list header `name`, wherever they stand. The count
+    /// is of what came, also in a further call; of what [`Edits::set`] gave nothing stays.
     pub fn remove_values(&mut self, message: &Message, name: HeaderName, count: usize) {
         let (mut left, mut from) = (count, 0);
+        if left > 0 && self.is_set(message, name) {
+            return self.remove(message, name);
+        }
         while left > 0
             && let Some(index) = message.index_from(name, from)
         {
@@ -134,6 +149,14 @@ impl Edits {
         let text = self.keep(value);
         self.changes.push(Change { field: first, kind: Kind::Value { text } });
         self.remove_from(message, name, usize::from(first) + 1);
+    }
+
+    /// Whether a field called `name` got another value.
+    fn is_set(&self, message: &Message, name: HeaderName) -> bool {
+        self.changes.iter().any(|change| {
+            matches!(change.kind, Kind::Value { .. })
+                && field_of(message, change).is_some_and(|field| field.name == name)
+        })
     }
 
     /// Drops the earlier changes of the header `name`.
@@ -188,9 +211,9 @@ impl Edits {
         let bytes = &message.bytes[..];
         out.reserve(bytes.len() + self.text.len() + 32 * (self.changes.len() + 1));
         let mut order: SmallVec<[&Change; 12]> = self.changes.iter().collect();
-        // New lines come before what happens to the field they precede; otherwise the order of the
-        // calls is kept.
-        order.sort_by_key(|change| (change.field, !matches!(change.kind, Kind::Insert { .. })));
+        // New lines come before what happens to the field they precede, and a line that goes before
+        // what else happens to it; otherwise the order of the calls is kept.
+        order.sort_by_key(|change| (change.field, change.kind.turn()));
         let mut at = self.write_start(message, out);
         for change in order {
             let line = message.line_at(usize::from(change.field));
@@ -291,6 +314,42 @@ mod tests {
     const TEXT: &str = "MESSAGE sip:bob@h SIP/2.0\r\nRoute: <sip:a;lr>,  <sip:b;lr>\r\n\
         Record-Route: <sip:x>\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nroute :<sip:c>\r\n\
         Max-Forwards:68\r\nX-Odd:B\r\nContent-Length: 2\r\n\r\nhi";
+
+    // Covers: CORE-067
+    #[test]
+    fn what_is_removed_does_not_come_back() {
+        let without = UNCHANGED.replace("Route: <sip:a;lr>,  <sip:b;lr>|", "");
+        let without = without.replace("route :<sip:c>|", "");
+        let set = |message: &Message, edits: &mut Edits| {
+            edits.set(message, HeaderName::Route, "<sip:y>");
+        };
+        check(
+            |message, edits| {
+                set(message, edits);
+                edits.remove_values(message, HeaderName::Route, 1);
+            },
+            &without,
+        );
+        check(
+            |message, edits| {
+                set(message, edits);
+                edits.set_first_value(message, HeaderName::Route, "<sip:q>");
+            },
+            &without.replace("SIP/2.0|Record", "SIP/2.0|Route: <sip:q>|Record"),
+        );
+        // Of what came, however often: part of a line first, then the whole line.
+        let both = UNCHANGED.replace("Route: <sip:a;lr>,  <sip:b;lr>|", "");
+        for counts in [[1, 2], [2, 1]] {
+            check(
+                |message, edits| {
+                    for count in counts {
+                        edits.remove_values(message, HeaderName::Route, count);
+                    }
+                },
+                &both,
+            );
+        }
+    }
 
     /// Applies `change` to the message above and shows the head, lines joined by `|`.
     #[track_caller]
