@@ -1,5 +1,6 @@
 //! Sending requests on as a proxy (RFC 3261 §16.6 to §16.10) and sending our own.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
@@ -7,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use parlance_sip::endpoint::{Failure, is_initial};
+use parlance_sip::locate::{Attempt, FailOver, Next};
 use parlance_sip::session_timer::{ForwardedAnswer, ForwardedSession, proxied_answer};
 use parlance_sip::{ClientKey, Edits, HeaderName, ListenerId, Method, Request, Response};
 use parlance_sip::{ServerKey, Target, Transport};
@@ -20,8 +22,8 @@ use crate::{Cx, Incoming};
 
 mod route;
 
-use route::prepare;
 pub(crate) use route::{goes_on, pass_ack};
+use route::prepare;
 
 /// How many requests of our own may wait for one to the same Request-URI. Local limit; more fail
 /// with [`Outcome::Unreachable`], which their sender treats like any other failure.
@@ -52,9 +54,14 @@ pub(crate) struct Waiting {
     /// The listener it came to, or that it is sent from.
     from: ListenerId,
     request: Request,
+    /// The branch it gets, when whoever sends it has chosen one.
     branch: Option<String>,
-    /// Where to try next, in reverse order.
-    targets: Targets,
+    /// Where it is tried.
+    targets: FailOver<Target>,
+    /// How often it was sent to another target.
+    tries: u8,
+    /// A provisional response came from the present one.
+    heard: bool,
     /// What is changed in the request, as long as there is somewhere else to try.
     edits: Option<Box<Edits>>,
     client: Option<ClientKey>,
@@ -94,7 +101,9 @@ impl Waiting {
             from,
             request,
             branch: None,
-            targets: Targets::new(),
+            targets: FailOver::new([]),
+            tries: 0,
+            heard: false,
             edits: None,
             client: None,
             outcomes: SmallVec::new(),
@@ -110,6 +119,17 @@ impl Waiting {
 
     fn is_invite(&self) -> bool {
         self.request.method() == Method::Invite
+    }
+
+    /// The branch for the present target, where one was chosen: that one first, and one made of it
+    /// for each further target, which is a new transaction (RFC 3263 §4.3). After a restart they
+    /// are the same.
+    fn named(&self) -> Option<Cow<'_, str>> {
+        let branch = self.branch.as_deref()?;
+        Some(match self.tries {
+            0 => branch.into(),
+            tries => format!("{branch}.{tries}").into(),
+        })
     }
 
     fn push(&mut self, outcome: Outcome) {
@@ -352,15 +372,14 @@ fn begin(cx: &Cx, shared: &Shared, targets: &Targets, edits: Edits) {
     }
     let mut waiting = shared.borrow_mut();
     let octets = waiting.request.bytes().len() + edits.octets_added() + VIA_OCTETS;
-    waiting.targets = by_size(cx, targets, waiting.from, octets);
-    waiting.targets.reverse();
-    let first = waiting.targets.pop();
-    if !waiting.targets.is_empty() {
+    waiting.targets = FailOver::new(by_size(cx, targets, waiting.from, octets));
+    let first = waiting.targets.current();
+    if !waiting.targets.is_last() {
         waiting.edits = Some(Box::new(edits.clone()));
     }
     drop(waiting);
     if !first.is_some_and(|target| send_to(cx, shared, target, edits)) {
-        try_next(cx, shared, Outcome::Unreachable);
+        tried(cx, shared, Attempt::TransportError, Outcome::Unreachable);
     }
 }
 
@@ -385,21 +404,24 @@ fn by_size(cx: &Cx, targets: &Targets, from: ListenerId, octets: usize) -> Targe
     sized
 }
 
-/// Sends to the next target; without one the request ends with `otherwise`.
-fn try_next(cx: &Cx, shared: &Shared, otherwise: Outcome) {
+/// An attempt at a target ended: the next one is tried (RFC 3263 §4.3), or the request ends with
+/// `outcome`.
+fn tried(cx: &Cx, shared: &Shared, mut attempt: Attempt, mut outcome: Outcome) {
     loop {
         let mut waiting = shared.borrow_mut();
-        let Some(target) = waiting.targets.pop() else {
-            // Whoever cancelled an INVITE gets 487 (RFC 3261 §9.2), whatever became of it.
-            let outcome = if waiting.cancelled { Outcome::Cancelled } else { otherwise };
+        let Next::Try(target) = waiting.targets.handle_attempt(attempt) else {
+            // Whoever cancelled an INVITE gets 487 (RFC 3261 §9.2) where nobody answered.
+            let cancelled = waiting.cancelled && !matches!(outcome, Outcome::Final(_));
             drop(waiting);
-            return conclude(cx, shared, outcome);
+            return conclude(cx, shared, if cancelled { Outcome::Cancelled } else { outcome });
         };
+        waiting.tries = waiting.tries.saturating_add(1);
         let edits = waiting.edits.as_deref().cloned().unwrap_or_default();
         drop(waiting);
         if send_to(cx, shared, target, edits) {
             return;
         }
+        (attempt, outcome) = (Attempt::TransportError, Outcome::Unreachable);
     }
 }
 
@@ -409,13 +431,14 @@ fn send_to(cx: &Cx, shared: &Shared, target: Target, mut edits: Edits) -> bool {
     add_record_route(cx, &waiting, target, &mut edits);
     let now = cx.0.instant();
     let mut endpoint = cx.0.endpoint.borrow_mut();
-    let sent = match &waiting.branch {
-        Some(branch) => endpoint.request_named(now, &waiting.request, edits, target, branch),
+    let sent = match waiting.named() {
+        Some(branch) => endpoint.request_named(now, &waiting.request, edits, target, &branch),
         None => endpoint.request(now, &waiting.request, edits, target),
     };
     drop(endpoint);
     let Ok(client) = sent else { return false };
     waiting.client = Some(client);
+    waiting.heard = false;
     if waiting.is_invite() {
         waiting.progress();
     }
@@ -465,15 +488,18 @@ fn own_invite(cx: &Cx, shared: &Shared, answers: Rc<dyn Answers>, response: Resp
         ..=100 => {}
         101..200 => answers.provisional(cx, response),
         200..300 => answers.success(cx, response),
-        503 if !shared.borrow().targets.is_empty() => try_next(cx, shared, Outcome::Unreachable),
-        _ => conclude(cx, shared, Outcome::Final(response)),
+        status => tried(cx, shared, Attempt::Status(status), Outcome::Final(response)),
     }
 }
 
 /// A response to a request that somebody waits for.
 pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
     let Some(shared) = cx.0.clients.borrow().get(&client).map(Rc::clone) else { return };
-    let answers = shared.borrow().answers.clone();
+    let answers = {
+        let mut waiting = shared.borrow_mut();
+        waiting.heard |= response.status() < 200;
+        waiting.answers.clone()
+    };
     if let Some(answers) = answers {
         return own_invite(cx, &shared, answers, response);
     }
@@ -505,11 +531,7 @@ pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
                 waiting.push(Outcome::Relayed(response));
             }
         }
-        // RFC 3263 §4.3: a 503 means this server only, as long as there is another.
-        _ if status == 503 && !shared.borrow().targets.is_empty() => {
-            try_next(cx, &shared, Outcome::Unreachable);
-        }
-        _ => conclude(cx, &shared, Outcome::Final(response)),
+        _ => tried(cx, &shared, Attempt::Status(status), Outcome::Final(response)),
     }
 }
 
@@ -529,17 +551,17 @@ fn answered_timer(response: &Response, timer: Option<ForwardedSession>) -> Edits
 /// A request that somebody waits for failed at one target.
 pub(crate) fn failed(cx: &Cx, client: ClientKey, failure: Failure) {
     let Some(shared) = cx.0.clients.borrow_mut().remove(&client) else { return };
-    let otherwise = match failure {
-        Failure::Timeout => Outcome::Timeout,
-        Failure::Transport => Outcome::Unreachable,
-    };
     // The one before may fail late: the ACK for its 503 could not be sent.
-    let counts = {
+    let (counts, provisional) = {
         let waiting = shared.borrow();
-        !waiting.answered && waiting.client == Some(client)
+        (!waiting.answered && waiting.client == Some(client), waiting.heard)
     };
-    if counts {
-        try_next(cx, &shared, otherwise);
+    if !counts {
+        return;
+    }
+    match failure {
+        Failure::Timeout => tried(cx, &shared, Attempt::Timeout { provisional }, Outcome::Timeout),
+        Failure::Transport => tried(cx, &shared, Attempt::TransportError, Outcome::Unreachable),
     }
 }
 
@@ -554,7 +576,7 @@ impl crate::shard::Inner {
         let client = {
             let mut waiting = shared.borrow_mut();
             waiting.cancelled = true;
-            waiting.targets.clear();
+            waiting.targets.give_up();
             waiting.client
         };
         if let Some(client) = client {

@@ -6,6 +6,7 @@
 //!
 //! The branch is `z9hG4bK-`, two hexadecimal digits of the shard, a letter for the origin, sixteen
 //! digits of randomness, and sixteen of a signature over all of it, the Call-ID and the user in To.
+//! Where the request was sent to a further target, a dot follows and the number of that try.
 //! Those two cannot change on the way, so a recipient who copies our `Via` into a message of his
 //! own gets nothing but a second copy of the message to himself.
 
@@ -100,9 +101,8 @@ impl Marks {
     }
 
     fn is_signed(&self, branch: &str, message: &Message) -> bool {
-        let Some((signed, signature)) = branch.split_at_checked(BRANCH_LEN - 16) else {
-            return false;
-        };
+        let whole = branch.get(..BRANCH_LEN).and_then(|it| it.split_at_checked(BRANCH_LEN - 16));
+        let Some((signed, signature)) = whole else { return false };
         let expected = self.signature(signed.as_bytes(), message);
         expected.as_bytes().ct_eq(signature.as_bytes()).into()
     }
@@ -148,7 +148,12 @@ fn may_name_origin(mut field: &[u8]) -> bool {
 
 /// The origin a branch of our shape names, signed or not.
 fn origin(branch: &str) -> Option<Origin> {
-    let rest = branch.strip_prefix(PREFIX).filter(|_| branch.len() == BRANCH_LEN)?;
+    let number = branch.get(BRANCH_LEN..)?;
+    let is_number = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit());
+    if !number.is_empty() && !number.strip_prefix('.').is_some_and(is_number) {
+        return None;
+    }
+    let rest = branch.strip_prefix(PREFIX)?;
     let letter = *rest.as_bytes().get(2)?;
     Origin::ALL.into_iter().find(|origin| origin.letter() == letter)
 }
@@ -196,6 +201,8 @@ mod tests {
             let back =
                 message(&["z9hG4bKa", "z9hG4bKb", &branch], "c1@h", "sip:carol@IMS.test;x=y");
             assert_eq!(marks.recognise(&back), Some(origin));
+            let second = message(&[&format!("{branch}.1")], "c1@h", "sip:carol@ims.test");
+            assert_eq!(marks.recognise(&second), Some(origin), "another target");
         }
     }
 
@@ -213,7 +220,9 @@ mod tests {
         // Another origin, another random part, another length, another secret.
         assert_eq!(with(&good.replacen('d', "n", 1), "c1@h", "<sip:carol@ims.test>"), None);
         assert_eq!(with(&good.replacen("05", "06", 1), "c1@h", "<sip:carol@ims.test>"), None);
-        assert_eq!(with(&good[..42], "c1@h", "<sip:carol@ims.test>"), None);
+        for other in [&good[..42], &format!("{good}1"), &format!("{good}.x")] {
+            assert_eq!(with(other, "c1@h", "<sip:carol@ims.test>"), None, "{other}");
+        }
         let other = Marks::new([8; 32]).branch(Origin::Deferred, 1, 5, &sent);
         assert_eq!(with(&other, "c1@h", "<sip:carol@ims.test>"), None);
         assert_eq!(marks.recognise(&capture("term_MESSAGE_AS_originated_retrigger")), None);

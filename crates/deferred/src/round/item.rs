@@ -16,8 +16,8 @@ use crate::{keep, meter};
 /// How often the end of an item is tried to be written, a second apart, before the round gives up.
 const SETTLE_TRIES: u32 = 3;
 
-/// The length of a branch that [`parlance_isc::Marks`] makes.
-const BRANCH_OCTETS: usize = 43;
+/// The length of a branch that [`parlance_isc::Marks`] makes, and of the number of a further try.
+const BRANCH_OCTETS: usize = 43 + 3;
 
 impl Round<'_> {
     /// Sends one item if it can be sent.

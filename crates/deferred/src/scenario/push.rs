@@ -380,7 +380,8 @@ async fn what_is_too_large_for_a_message_is_told_of_instead() {
     .await;
 }
 
-// The limit is exact: what leaves is measured with its Via.
+// The limit is exact: what leaves is measured with its Via, where the number of a further try has
+// room.
 // Covers: CORE-051
 #[tokio::test(start_paused = true)]
 async fn the_size_limit_is_met_to_the_octet() {
@@ -404,7 +405,7 @@ async fn the_size_limit_is_met_to_the_octet() {
         }
         largest = octets;
     }
-    assert_eq!(largest, 1300);
+    assert_eq!(largest + ".99".len(), 1300);
 }
 
 #[tokio::test(start_paused = true)]

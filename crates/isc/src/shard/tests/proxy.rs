@@ -1,6 +1,12 @@
 //! What a proxy does beside the usual: strict routers, refusals without a transaction, failures
-//! after a CANCEL.
+//! after a CANCEL, further targets.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use parlance_sip::ListenerId;
+
+use super::{NextHop, named_route, own_request, target};
 use super::{bench, on_local_set, passing, request, respond, start_line};
 
 // Covers: CORE-004
@@ -73,6 +79,66 @@ async fn the_ack_of_a_stateless_refusal_ends_here() {
         let other = request("ACK", "").replace("To: <sip:bob@ims.test>", &format!("{to}x"));
         bench.receive(&other).await;
         assert_eq!(bench.lines(), "ACK sip:bob@ims.test");
+    })
+    .await;
+}
+
+/// The branch of the top `Via`.
+fn branch(sent: &str) -> &str {
+    let via = sent.lines().find(|line| line.starts_with("Via: ")).unwrap();
+    via.split_once("branch=").unwrap().1
+}
+
+// Covers: CORE-014
+#[tokio::test(start_paused = true)]
+async fn each_target_gets_a_branch_of_its_own() {
+    on_local_set(async {
+        let bench = bench(true, passing);
+        let names = ["192.0.2.1:5060", "192.0.2.2:5060", "192.0.2.3:5060"];
+        *bench.wire.names.borrow_mut() = names.into_iter().map(target).collect();
+        let uri = parlance_sip::uri::Uri::parse(b"sip:scscf.ims.test").unwrap();
+        let hop = NextHop::of(&uri, ListenerId(0)).unwrap();
+        let done: Rc<RefCell<Option<String>>> = Rc::default();
+        let (cx, told) = (bench.cx.clone(), Rc::clone(&done));
+        bench.cx.spawn(async move {
+            let outcome = cx.send(own_request(&cx), hop, Some("z9hG4bK-00dchosen")).await;
+            *told.borrow_mut() = Some(format!("{outcome:?}"));
+        });
+        bench.settle().await;
+        // A 503, of which the transaction still waits for repetitions, and then silence.
+        let (first, text) = bench.sent().remove(0);
+        assert_eq!(
+            (first.remote.to_string().as_str(), branch(&text)),
+            (names[0], "z9hG4bK-00dchosen")
+        );
+        bench.receive(&respond(&text, 503)).await;
+        let (second, text) = bench.sent().remove(0);
+        assert_eq!(second.remote.to_string(), names[1]);
+        assert_eq!(branch(&text), "z9hG4bK-00dchosen.1");
+        bench.wait(32_100).await;
+        let (third, text) = bench.sent().pop().unwrap();
+        assert_eq!(third.remote.to_string(), names[2]);
+        assert_eq!(branch(&text), "z9hG4bK-00dchosen.2");
+        bench.receive(&respond(&text, 202)).await;
+        let outcome = done.borrow_mut().take().unwrap();
+        assert!(outcome.starts_with("Final("), "{outcome}");
+    })
+    .await;
+}
+
+// Covers: CORE-014
+#[tokio::test(start_paused = true)]
+async fn who_has_said_something_is_no_dead_target() {
+    on_local_set(async {
+        let bench = bench(true, passing);
+        let names = ["192.0.2.1:5060", "192.0.2.2:5060"];
+        *bench.wire.names.borrow_mut() = names.into_iter().map(target).collect();
+        bench.receive(&named_route("")).await;
+        let (_, text) = bench.sent().remove(0);
+        bench.receive(&respond(&text, 100)).await;
+        bench.wait(40_000).await;
+        let to = bench.sent().into_iter().map(|(target, _)| target.remote.to_string());
+        assert!(!to.into_iter().any(|to| to == names[1]), "it may yet serve the request");
     })
     .await;
 }
