@@ -23,7 +23,7 @@ use crate::{Cx, Incoming};
 mod route;
 
 pub(crate) use route::{goes_on, pass_ack};
-use route::prepare;
+use route::{pass_cancel, prepare};
 
 /// How many requests of our own may wait for one to the same Request-URI. Local limit; more fail
 /// with [`Outcome::Unreachable`], which their sender treats like any other failure.
@@ -322,9 +322,14 @@ pub(crate) fn invite(cx: &Cx, request: Request, hop: NextHop, answers: Rc<dyn An
     shared
 }
 
-/// Sends a request without a transaction: the ACK of a 2xx (RFC 3261 §13.2.2.4).
-pub(crate) fn send_stateless(cx: &Cx, request: Request, hop: NextHop) {
-    let edits = with_product(cx, &request);
+/// Sends the ACK of a 2xx to an INVITE of ours (RFC 3261 §13.2.2.4).
+pub(crate) fn send_ack(cx: &Cx, ack: Request, hop: NextHop) {
+    let edits = with_product(cx, &ack);
+    send_stateless(cx, ack, hop, edits);
+}
+
+/// Sends a request without a transaction.
+fn send_stateless(cx: &Cx, request: Request, hop: NextHop, edits: Edits) {
     let octets = request.bytes().len() + edits.octets_added() + VIA_OCTETS;
     let listener = hop.listener;
     let send = move |cx: &Cx, found: &Targets| {
@@ -588,6 +593,8 @@ impl crate::shard::Inner {
 
 /// Passes a request through as a record-routing proxy and relays what comes back (CORE-034).
 ///
+/// A CANCEL that comes this far belongs to no INVITE here, and goes on statelessly (§16.10).
+///
 /// Without a response an INVITE gets 480, never 408: over ISC an error of ours is a routing
 /// decision of the S-CSCF (CORE-063). Anything else gets nothing (RFC 4320 §4.2).
 pub async fn pass(cx: Cx, incoming: Incoming) {
@@ -596,6 +603,9 @@ pub async fn pass(cx: Cx, incoming: Incoming) {
 
 /// [`pass`], with changes.
 pub async fn pass_with(cx: Cx, incoming: Incoming, edits: Edits) {
+    if incoming.request().method() == Method::Cancel {
+        return pass_cancel(&cx, incoming);
+    }
     let mut forwarding = cx.forward(&incoming, edits);
     match forwarding.outcome().await {
         Outcome::Final(response) => incoming.relay(&response),

@@ -6,7 +6,7 @@ use parlance_sip::proxy::breadth;
 use parlance_sip::uri::Uri;
 use parlance_sip::{Edits, HeaderName, ListenerId, Request, Source};
 
-use super::{MAX_FORWARDS, VIA_OCTETS, by_size};
+use super::{MAX_FORWARDS, send_stateless};
 use crate::wire::NextHop;
 use crate::{Cx, Incoming};
 
@@ -145,16 +145,15 @@ pub(crate) fn pass_ack(cx: &Cx, source: Source, request: &Request) {
         Ok(None) | Err(_) => MAX_FORWARDS,
     };
     edits.set(request, HeaderName::MaxForwards, left);
-    let (cx, request) = (cx.clone(), request.clone());
-    cx.clone().spawn(async move {
-        let octets = request.bytes().len() + edits.octets_added() + VIA_OCTETS;
-        let found = match hop.numeric() {
-            Some(targets) => targets,
-            None => cx.0.wire.lookup(&hop).await,
-        };
-        if let Some(target) = by_size(&cx, &found, source.listener, octets).first() {
-            cx.0.endpoint.borrow_mut().request_stateless(&request, edits, *target);
-            cx.0.drain();
-        }
-    });
+    send_stateless(cx, request.clone(), hop, edits);
+}
+
+/// Sends a CANCEL on whose INVITE is not known here, statelessly (RFC 3261 §16.10). It is left
+/// without an answer, and its transaction is forgotten, so that each repetition goes on as well.
+pub(super) fn pass_cancel(cx: &Cx, incoming: Incoming) {
+    let mut edits = Edits::new();
+    if let Some(hop) = prepare(cx, &incoming, &mut edits) {
+        send_stateless(cx, incoming.request().clone(), hop, edits);
+    }
+    incoming.abandon();
 }

@@ -46,7 +46,7 @@ impl Ack {
     pub(super) fn again(&self, cx: &Cx) {
         let sent = self.sent.borrow().clone();
         if let Some((request, hop)) = sent {
-            forward::send_stateless(cx, request, hop);
+            forward::send_ack(cx, request, hop);
         }
     }
 }

@@ -183,9 +183,12 @@ impl Endpoint {
     }
 
     /// Sends a request that has no transaction: the ACK of a 2xx (RFC 3261 §13.2.2.4), or a CANCEL
-    /// whose INVITE is unknown (§16.10).
+    /// whose INVITE is unknown (§16.10). One that was received gets the same branch each time it
+    /// comes (§16.11). What is answered to it is dropped (RFC 6026 §7.3).
     pub fn request_stateless(&mut self, request: &Request, mut edits: Edits, target: Target) {
-        let branch = BranchText::new(self.config.shard, u32::MAX, self.entropy.next_u64());
+        let passed = self.servers.keys().passed(request, target.listener);
+        let random = passed.unwrap_or_else(|| self.entropy.next_u64());
+        let branch = BranchText::new(self.config.shard, u32::MAX, random);
         self.add_via(request, &mut edits, target, branch.as_str());
         let bytes = self.write(request, &edits);
         self.outputs.push_back(Output::Transmit { target, bytes, client: None });

@@ -45,6 +45,14 @@ impl Keys {
         self.shown.hash_one(KeyText { request, method, at, via: via.as_ref() })
     }
 
+    /// What the branch of a request that is sent on statelessly is made of: the same for a
+    /// retransmission (RFC 3261 §16.11); `None` for one that came from nowhere.
+    pub(super) fn passed(&self, request: &Request, at: ListenerId) -> Option<u64> {
+        let (via, method) = (request.top_via()?, request.method());
+        let text = KeyText { request, method, at, via: Some(&via) };
+        Some(self.shown.hash_one(("passed", text)))
+    }
+
     /// The key of the transaction that `request`, with this top `Via`, belongs to. ACK belongs to
     /// the INVITE's; for CANCEL ask twice, as [`Method::Cancel`] and as [`Method::Invite`]
     /// (RFC 3261 §9.2).

@@ -142,3 +142,28 @@ async fn who_has_said_something_is_no_dead_target() {
     })
     .await;
 }
+
+// Covers: CORE-004
+#[tokio::test(start_paused = true)]
+async fn a_cancel_of_nothing_known_goes_on_without_a_transaction() {
+    on_local_set(async {
+        let bench = bench(true, passing);
+        let mut branches = Vec::new();
+        for _ in 0..2 {
+            bench.receive(&request("CANCEL", "")).await;
+            let sent = bench.one();
+            assert_eq!(start_line(&sent), "CANCEL sip:bob@ims.test");
+            assert_eq!(bench.cx.load(), (0, 0, 0), "nothing is kept");
+            branches.push(branch(&sent).to_owned());
+            // RFC 6026 §7.3: what matches no transaction is not sent on.
+            bench.receive(&respond(&sent, 481)).await;
+        }
+        assert_eq!(branches[0], branches[1], "a repetition stays one (RFC 3261 §16.11)");
+        let other = request("CANCEL", "").replace("z9hG4bKa", "z9hG4bKb");
+        bench.receive(&other).await;
+        assert_ne!(branch(&bench.one()), branches[0]);
+        bench.wait(40_000).await;
+        assert_eq!(bench.lines(), "", "it is neither answered nor repeated");
+    })
+    .await;
+}
