@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use parlance_content::date_time;
 use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn};
-use parlance_isc::{Cx, Origin, Private, Way};
+use parlance_isc::{Origin, Private, Way, charging_vector};
 use parlance_store::{Item, Millis, UserId};
 
 use crate::deferred::Shared;
@@ -89,23 +89,18 @@ impl Report {
             Some(registration) => Way::to_scscf(&registration.scscf, shared.listener)?,
             None => Way::onwards(cx, &self.originator, shared.listener)?,
         };
+        let operator = shared.policy().orig_ioi.clone();
         let request = message::Envelope {
             shared,
             way: &way,
             to: &self.originator,
             ids: &Ids::fresh(cx, &shared.domain),
-            icid: icid(cx),
-            registration: registration.as_deref(),
+            charging: charging_vector(cx, registration.as_deref(), operator.as_deref()),
         }
         .report(body)?;
         let branch = shared.marks.branch(Origin::Notification, cx.shard(), cx.random(), &request);
         Some(Verdict::of(&cx.send(request, way.hop.clone(), Some(&branch)).await))
     }
-}
-
-/// A charging identifier: 128 random bits.
-pub(crate) fn icid(cx: &Cx) -> String {
-    format!("{:016x}{:016x}", cx.random(), cx.random())
 }
 
 /// A time as RFC 3339 writes it, in UTC; `None` from the year 10000 on.

@@ -1,16 +1,12 @@
 //! The requests this function originates (OMA-TS-SIMPLE_IM §7.3.4, §8.1.2; RFC 3428 §4, §8).
 
 use parlance_isc::{Cx, MAX_FORWARDS, Way};
-use parlance_sip::grammar::is_token;
 use parlance_sip::header::{Encode, From, NameAddr, Params};
 use parlance_sip::{HeaderName, Request, RequestBuilder};
-use parlance_store::{Attempt, Item, Registration};
+use parlance_store::{Attempt, Item};
 
 use crate::deferred::Shared;
 use crate::large;
-
-/// `User-Agent` of what is sent (OMA-TS-SIMPLE_IM §6.1.1).
-const USER_AGENT: &str = "IM-serv/OMA1.0";
 
 /// Whose message it is when the sender wants to stay unknown (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
@@ -50,10 +46,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) to: &'a str,
     /// Its identifiers.
     pub(crate) ids: &'a Ids,
-    /// Its charging identifier: fresh for each transaction (RFC 7315 §4.6).
-    pub(crate) icid: String,
-    /// The registration of the user it is for, if he is ours.
-    pub(crate) registration: Option<&'a Registration>,
+    /// Its `P-Charging-Vector`: fresh for each transaction (RFC 7315 §4.6).
+    pub(crate) charging: String,
 }
 
 impl Envelope<'_> {
@@ -71,24 +65,12 @@ impl Envelope<'_> {
             .header(HeaderName::CallId, &self.ids.call_id)
             .header(HeaderName::CSeq, format_args!("{} MESSAGE", self.ids.cseq))
             .header(HeaderName::PAssertedIdentity, format_args!("<{asserted}>"))
-            .header(HeaderName::PChargingVector, self.charging());
+            .header(HeaderName::PChargingVector, &self.charging);
         if !self.shared.policy().accept_contact.is_empty() {
             request =
                 request.header(HeaderName::AcceptContact, &self.shared.policy().accept_contact);
         }
-        request.header(HeaderName::UserAgent, USER_AGENT)
-    }
-
-    /// The `orig-ioi` is that of the registration (CORE-020), else the operator's.
-    fn charging(&self) -> String {
-        let told = self.registration.and_then(|registration| registration.orig_ioi.as_deref());
-        let policy = self.shared.policy();
-        let ioi = told.or(policy.orig_ioi.as_deref()).filter(|ioi| !ioi.is_empty());
-        let icid = &self.icid;
-        match ioi {
-            None => format!("icid-value=\"{icid}\""),
-            Some(ioi) => format!("icid-value=\"{icid}\";orig-ioi={}", token_or_quoted(ioi)),
-        }
+        request
     }
 
     /// The MESSAGE that delivers a kept one; `None` when it cannot be made from what is kept.
@@ -180,32 +162,17 @@ fn goes_along(name: HeaderName, written: &[u8], private: bool) -> bool {
     }
 }
 
-fn token_or_quoted(value: &str) -> String {
-    if value.bytes().all(is_token) {
-        return value.to_owned();
-    }
-    let quoted: String = value
-        .chars()
-        .filter(|character| !character.is_control())
-        .flat_map(|character| {
-            let escape = matches!(character, '"' | '\\').then_some('\\');
-            escape.into_iter().chain([character])
-        })
-        .collect();
-    format!("\"{quoted}\"")
-}
-
 #[cfg(test)]
 mod tests {
     use parlance_isc::{Marks, Origin, Way};
 
-    use super::{Envelope, Ids, token_or_quoted};
+    use super::{Envelope, Ids};
     use crate::deferred::Shared;
     use crate::keep;
     use crate::scenario::{item, request, setup};
     use crate::{Deferred, Policy};
     use parlance_sip::{ListenerId, Request};
-    use parlance_store::{Item, Registration};
+    use parlance_store::Item;
 
     fn text(request: &Request) -> String {
         String::from_utf8(request.bytes().to_vec()).unwrap()
@@ -216,15 +183,12 @@ mod tests {
         let shared: &Shared = deferred.shared();
         let way = Way::to_scscf("sip:scscf2.home2.example", ListenerId(0)).unwrap();
         let ids = Ids { call_id: "dn-1@as".into(), cseq: 1, from_tag: "dn1".into() };
-        let registration =
-            Registration { orig_ioi: Some("home2.example".into()), ..Registration::default() };
         let envelope = Envelope {
             shared,
             way: &way,
             to: "sip:bob@ims.test",
             ids: &ids,
-            icid: "icid-1".into(),
-            registration: Some(&registration),
+            charging: "icid-value=\"icid-1\"".into(),
         };
         text(&make(&envelope).unwrap())
     }
@@ -243,9 +207,8 @@ mod tests {
              Call-ID: dn-1@as\r\n\
              CSeq: 1 MESSAGE\r\n\
              P-Asserted-Identity: <sip:im-inbox@ims.test>\r\n\
-             P-Charging-Vector: icid-value=\"icid-1\";orig-ioi=home2.example\r\n\
+             P-Charging-Vector: icid-value=\"icid-1\"\r\n\
              Accept-Contact: *;+g.oma.sip-im\r\n\
-             User-Agent: IM-serv/OMA1.0\r\n\
              Content-Type: text/plain;charset=utf-8\r\n\
              Content-Length: 35\r\n\r\n\
              You have 3 stored instant messages."
@@ -292,9 +255,8 @@ mod tests {
              Call-ID: dn-1@as\r\n\
              CSeq: 1 MESSAGE\r\n\
              P-Asserted-Identity: <sip:alice@ims.test>\r\n\
-             P-Charging-Vector: icid-value=\"icid-1\";orig-ioi=home2.example\r\n\
+             P-Charging-Vector: icid-value=\"icid-1\"\r\n\
              Accept-Contact: *;+g.oma.sip-im\r\n\
-             User-Agent: IM-serv/OMA1.0\r\n\
              Reply-To: <sip:al@ims.test>\r\n\
              Priority: urgent\r\n\
              Date: Wed, 01 Mar 2006 10:15:30 GMT\r\n\
@@ -335,8 +297,7 @@ mod tests {
             way: &way,
             to: "sip:b@h",
             ids: &ids,
-            icid: String::new(),
-            registration: None,
+            charging: String::new(),
         };
         let pushed = envelope.push(&item, &stored).unwrap();
         assert_eq!(pushed.body(), body);
@@ -359,11 +320,5 @@ mod tests {
             1,
         );
         assert_eq!(marks.recognise(&request(&with_via)), Some(Origin::Deferred));
-    }
-
-    #[test]
-    fn an_operator_name_is_a_token_or_quoted() {
-        assert_eq!(token_or_quoted("home1.net"), "home1.net");
-        assert_eq!(token_or_quoted("a \"b\"\r\nX: y"), "\"a \\\"b\\\"X: y\"");
     }
 }

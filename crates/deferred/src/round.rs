@@ -18,12 +18,11 @@ mod lease;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance_isc::{Cx, Origin, Outcome, Way};
+use parlance_isc::{Cx, Origin, Outcome, Way, charging_vector};
 use parlance_sip::Request;
 use parlance_store::{Fence, Inboxes, Millis, Registration, Seq, StoreError};
 use tokio::time::Instant;
 
-use crate::imdn::icid;
 use crate::keeper::Keeper;
 use crate::lane::{Lane, Wake};
 use crate::message::{Envelope, Ids};
@@ -222,13 +221,13 @@ impl Round<'_> {
         ids: &Ids,
         make: impl FnOnce(&Envelope<'_>) -> Option<Request>,
     ) -> Option<Request> {
+        let operator = self.keeper.shared.policy().orig_ioi.clone();
         make(&Envelope {
             shared: &self.keeper.shared,
             way,
             to: public_id(registration, self.lane.user.as_str()),
             ids,
-            icid: icid(self.cx()),
-            registration: Some(registration),
+            charging: charging_vector(self.cx(), Some(registration), operator.as_deref()),
         })
     }
 

@@ -249,6 +249,7 @@ impl World {
             server_transactions_max: 100,
             unanswered_max: 100,
             client_transactions_max: 1000,
+            server: "IM-serv/OMA1.0 Parlance".into(),
             ..EndpointConfig::default()
         };
         let mut state = holder.wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -11,7 +11,7 @@ use parlance_sip::endpoint::shard_of_uri;
 use parlance_sip::session_timer::ForwardedSession;
 use parlance_sip::uri::Uri;
 use parlance_sip::{
-    Edits, HeaderName, Request, Response, ResponseBuilder, ServerKey, Target, Timers,
+    Edits, HeaderName, ListenerId, Request, Response, ResponseBuilder, ServerKey, Target, Timers,
 };
 use parlance_store::Millis;
 
@@ -116,6 +116,12 @@ impl Cx {
     /// Dropped: the response is ignored.
     pub async fn send(&self, request: Request, hop: NextHop, branch: Option<&str>) -> Outcome {
         forward::send(self, request, hop, branch).await
+    }
+
+    /// How many octets a request of our own has on the wire when it is sent from `listener`, at
+    /// most.
+    pub fn octets(&self, request: &Request, listener: ListenerId) -> usize {
+        forward::own_octets(self, request, listener)
     }
 
     /// Where a next hop is; without a question when its host is an address.

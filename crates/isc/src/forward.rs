@@ -330,8 +330,8 @@ pub(crate) fn send_ack(cx: &Cx, ack: Request, hop: NextHop) {
 
 /// Sends a request without a transaction.
 fn send_stateless(cx: &Cx, request: Request, hop: NextHop, edits: Edits) {
-    let octets = request.bytes().len() + edits.octets_added() + VIA_OCTETS;
     let listener = hop.listener;
+    let octets = octets(cx, &request, &edits, listener);
     let send = move |cx: &Cx, found: &Targets| {
         if let Some(target) = by_size(cx, found, listener, octets).first() {
             cx.0.endpoint.borrow_mut().request_stateless(&request, edits, *target);
@@ -376,7 +376,7 @@ fn begin(cx: &Cx, shared: &Shared, targets: &Targets, edits: Edits) {
         return conclude(cx, shared, Outcome::Cancelled);
     }
     let mut waiting = shared.borrow_mut();
-    let octets = waiting.request.bytes().len() + edits.octets_added() + VIA_OCTETS;
+    let octets = octets(cx, &waiting.request, &edits, waiting.from);
     waiting.targets = FailOver::new(by_size(cx, targets, waiting.from, octets));
     let first = waiting.targets.current();
     if !waiting.targets.is_last() {
@@ -388,8 +388,21 @@ fn begin(cx: &Cx, shared: &Shared, targets: &Targets, edits: Edits) {
     }
 }
 
-/// What our `Via` adds to a request, about.
-const VIA_OCTETS: usize = 90;
+/// How many octets a request has on the wire when `edits` and our `Via` are made, at most; a
+/// `Record-Route` comes on top.
+fn octets(cx: &Cx, request: &Request, edits: &Edits, from: ListenerId) -> usize {
+    let sent_by = cx.locals().at(from).map_or(0, |local| local.sent_by.len());
+    let via = "Via: SIP/2.0/UDP ;branch=\r\n".len() + sent_by + BRANCH_OCTETS;
+    request.bytes().len() + edits.octets_added() + via
+}
+
+/// How many octets a request of our own has on the wire, at most.
+pub(crate) fn own_octets(cx: &Cx, request: &Request, from: ListenerId) -> usize {
+    octets(cx, request, &with_product(cx, request), from)
+}
+
+/// The longest branch: one that [`crate::Marks`] made, and the number of a further try.
+const BRANCH_OCTETS: usize = 43 + ".99".len();
 
 /// A request too large for UDP goes over TCP, and over UDP when TCP is refused
 /// (RFC 3261 §18.1.1). The targets get the listener to send from.

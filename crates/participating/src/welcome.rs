@@ -71,7 +71,7 @@ fn build(cx: &Cx, policy: &Policy, registration: &Registration) -> Option<Reques
     // A loose router, or it would take the Route for the target (RFC 3261 §16.12.1.1).
     let lr = if scscf.contains(";lr") { "" } else { ";lr" };
     let Notice { from, text, feature_tag, .. } = &policy.notice;
-    let charging = charging_vector(cx, registration, policy.ioi.as_deref());
+    let charging = charging_vector(cx, Some(registration), policy.ioi.as_deref());
     RequestBuilder::new(Method::Message, user)
         .header(HeaderName::Route, format_args!("<{scscf}{lr}>"))
         .header(HeaderName::MaxForwards, MAX_FORWARDS)

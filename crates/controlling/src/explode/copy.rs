@@ -431,8 +431,7 @@ impl Notice<'_> {
 
 /// A new charging identifier: each copy is a transaction of its own (RFC 7315 §4.6).
 fn charging(cx: &Cx, policy: &Policy) -> String {
-    let registration = parlance_store::Registration::default();
-    parlance_isc::charging_vector(cx, &registration, policy.ioi.as_deref())
+    parlance_isc::charging_vector(cx, None, policy.ioi.as_deref())
 }
 
 fn text(octets: &[u8]) -> Option<&str> {

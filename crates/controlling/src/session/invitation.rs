@@ -1,13 +1,12 @@
 //! The INVITE to somebody who is called (OMA-TS-SIMPLE_IM §7.4.4.1, §7.4.4.2; RFC 5366 §7).
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use parlance_content::multipart::{Builder, NewPart};
 use parlance_content::resource_lists::{
     self, DisplayName, MEDIA_TYPE, RECIPIENT_LIST_HISTORY, Recipient,
 };
-use parlance_isc::{Cx, MAX_FORWARDS, Way};
+use parlance_isc::{Cx, MAX_FORWARDS, Way, charging_vector};
 use parlance_sip::header::SIP_IM;
 use parlance_sip::sdp::Sdp;
 use parlance_sip::{HeaderName, Method, Request, RequestBuilder};
@@ -88,12 +87,7 @@ impl Invitation<'_> {
 
     /// A new charging identifier: this is a dialog of its own (RFC 7315 §4.6).
     fn charging(&self) -> String {
-        let mut value = format!("icid-value=\"{}\"", self.cx.tag());
-        if let Some(ioi) = &self.focus.policy().ioi {
-            // Writing to a String does not fail.
-            let _ = write!(value, ";orig-ioi={ioi}");
-        }
-        value
+        charging_vector(self.cx, None, self.focus.policy().ioi.as_deref())
     }
 }
 

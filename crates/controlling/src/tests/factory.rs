@@ -36,7 +36,7 @@ async fn a_list_becomes_a_conference() {
     for (name, value) in table {
         assert_eq!(bob.value(name), value, "{name}");
     }
-    assert!(bob.value("P-Charging-Vector").ends_with(";orig-ioi=home.test"), "{bob:?}");
+    assert!(bob.value("P-Charging-Vector").ends_with(";orig-ioi=\"home.test\""), "{bob:?}");
     assert_ne!(bob.value("P-Charging-Vector"), carol.value("P-Charging-Vector"));
     assert_ne!(bob.value("Call-ID"), carol.value("Call-ID"));
     assert_eq!(bob.attribute("accept-types"), "message/cpim");

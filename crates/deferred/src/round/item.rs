@@ -16,9 +16,6 @@ use crate::{keep, meter};
 /// How often the end of an item is tried to be written, a second apart, before the round gives up.
 const SETTLE_TRIES: u32 = 3;
 
-/// The length of a branch that [`parlance_isc::Marks`] makes, and of the number of a further try.
-const BRANCH_OCTETS: usize = 43 + 3;
-
 impl Round<'_> {
     /// Sends one item if it can be sent.
     pub(super) async fn item(&mut self, item: &Item) -> Result<Step, Fault> {
@@ -100,12 +97,10 @@ impl Round<'_> {
         }
     }
 
-    /// Whether the request with its `Via` is small enough (RFC 3428 §8).
+    /// Whether the request as it is sent is small enough (RFC 3428 §8).
     fn fits(&self, request: &Request) -> bool {
-        let local = self.cx().node().locals.at(self.keeper.shared.listener);
-        let sent_by = local.map_or(0, |local| local.sent_by.len());
-        let via = "Via: SIP/2.0/UDP ;branch=\r\n".len() + sent_by + BRANCH_OCTETS;
-        request.bytes().len() + via <= self.keeper.shared.policy().request_octets_max
+        let shared = &self.keeper.shared;
+        self.cx().octets(request, shared.listener) <= shared.policy().request_octets_max
     }
 
     /// Writes that an item ended. Tried again: what a client has must not be sent twice.

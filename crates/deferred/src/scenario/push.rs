@@ -9,7 +9,7 @@ use parlance_store::{Inboxes, Registrations, Seq, Visibility, Withdrawn};
 use super::{ALICE, Answer, BOB, SECRET, World, story};
 use crate::Policy;
 
-// Covers: DF-012, DF-061, DF-070, DF-085, CORE-037, CORE-064
+// Covers: DF-012, DF-061, DF-070, DF-085, CORE-016, CORE-037, CORE-064
 #[tokio::test(start_paused = true)]
 async fn a_new_registration_brings_the_messages_in_order() {
     story(Policy::default(), async |world: &World| {
@@ -28,7 +28,8 @@ async fn a_new_registration_brings_the_messages_in_order() {
             assert_eq!(push.target.remote.to_string(), "127.0.0.13:6060");
             assert_eq!(push.field(HeaderName::Route), "<sip:127.0.0.13:6060;lr>");
             assert_eq!(push.field(HeaderName::PAssertedIdentity), format!("<{ALICE}>"));
-            assert!(push.field(HeaderName::PChargingVector).ends_with(";orig-ioi=ims.test"));
+            assert!(push.field(HeaderName::PChargingVector).ends_with(";orig-ioi=\"ims.test\""));
+            assert_eq!(push.field(HeaderName::UserAgent), "IM-serv/OMA1.0 Parlance");
             assert_eq!(Marks::new(SECRET).recognise(&push.request), Some(Origin::Deferred));
         }
         let icids = sent.iter().map(|push| push.field(HeaderName::PChargingVector));

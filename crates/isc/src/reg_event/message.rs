@@ -87,7 +87,7 @@ impl Subject<'_> {
         let RegEventPolicy { identity, listener, orig_ioi, .. } = self.policy;
         let local = cx.locals().at(*listener)?;
         let transport = transport_parameter(local.transport);
-        let charging = charging_vector(cx, self.registration, orig_ioi.as_deref());
+        let charging = charging_vector(cx, Some(self.registration), orig_ioi.as_deref());
         request
             .header(HeaderName::MaxForwards, MAX_FORWARDS)
             .header(HeaderName::From, format_args!("<{identity}>;tag={}", self.name.tag))

@@ -20,7 +20,7 @@ async fn a_registration_is_subscribed_to() {
                  Max-Forwards: 70\r\nFrom: <sip:im-as.ims.test>;tag=s000000000000000006\r\n\
                  Call-ID: s000000000000000004s000000000000000005\r\nCSeq: 1 SUBSCRIBE\r\n\
                  Contact: <sip:127.0.0.20:5080>\r\nP-Asserted-Identity: <sip:im-as.ims.test>\r\n\
-                 P-Charging-Vector: icid-value=\"s000000000000000007\";\
+                 P-Charging-Vector: icid-value=\"00000000000000070000000000000008\";\
                  orig-ioi=\"home1.example\"\r\n\
                  Event: reg\r\nAccept: application/reginfo+xml\r\nExpires: 3600\r\n\
                  Content-Length: 0\r\n\r\n"
