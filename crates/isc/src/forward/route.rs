@@ -6,7 +6,8 @@ use parlance_sip::proxy::breadth;
 use parlance_sip::uri::Uri;
 use parlance_sip::{Edits, HeaderName, ListenerId, Request, Source};
 
-use super::{MAX_FORWARDS, send_stateless};
+use super::MAX_FORWARDS;
+use super::target::send_stateless;
 use crate::wire::NextHop;
 use crate::{Cx, Incoming};
 
