@@ -21,6 +21,7 @@ use parlance_isc::{
     Targets, Task, Wire,
 };
 use parlance_sip::message::Limits;
+use parlance_sip::uri::Uri;
 use parlance_sip::{
     ClientKey, Endpoint, EndpointConfig, HeaderName, ListenerId, Message, Request, ResponseBuilder,
     Source, Target, Transport,
@@ -230,13 +231,9 @@ impl World {
         let node = Node {
             clock,
             locals: Locals(vec![socket(0, Transport::Udp), socket(1, Transport::Tcp)]),
-            next_hop: Some(NextHop {
-                host: "127.0.0.10".into(),
-                port: Some(5060),
-                transport: None,
-                secure: false,
-                listener: ListenerId(0),
-            }),
+            next_hop: Uri::parse(b"sip:127.0.0.10:5060")
+                .ok()
+                .and_then(|uri| NextHop::of(&uri, ListenerId(0))),
             udp_octets_max: 1300,
             lag_max: Duration::from_secs(1),
             registrations: store.clone(),

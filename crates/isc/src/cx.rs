@@ -126,7 +126,7 @@ impl Cx {
 
     /// Where a next hop is; without a question when its host is an address.
     pub async fn resolve(&self, hop: &NextHop) -> Targets {
-        let found = match hop.numeric() {
+        let found = match hop.numeric(self.locals()) {
             Some(targets) => targets,
             None => self.0.wire.lookup(hop).await,
         };

@@ -2,6 +2,7 @@
 //! §5.7.3).
 
 use parlance_sip::ListenerId;
+use parlance_sip::locate::TransportParam;
 use parlance_sip::uri::{Aor, SipUri, Uri};
 
 use crate::served_user::look_up;
@@ -66,11 +67,13 @@ fn route(uri: &SipUri<'_>) -> String {
 }
 
 fn route_of(hop: &NextHop) -> String {
-    let scheme = if hop.secure { "sips" } else { "sip" };
-    let host = if hop.host.contains(':') { format!("[{}]", hop.host) } else { hop.host.clone() };
-    let port = hop.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let transport = hop.transport.map(transport_parameter).unwrap_or_default();
-    format!("<{scheme}:{host}{port}{transport};lr>")
+    let place = &hop.place;
+    let scheme = if place.sips { "sips" } else { "sip" };
+    let transport = match place.transport {
+        TransportParam::Known(transport) => transport_parameter(transport),
+        TransportParam::Absent | TransportParam::Unknown => "",
+    };
+    format!("<{scheme}:{place}{transport};lr>")
 }
 
 #[cfg(test)]
@@ -78,7 +81,7 @@ mod tests {
     use parlance_sip::uri::Uri;
     use parlance_sip::{ListenerId, Transport};
 
-    use super::{NextHop, Way, route_of};
+    use super::{NextHop, TransportParam, Way, route_of};
 
     // Covers: CF-070
     #[test]
@@ -86,7 +89,11 @@ mod tests {
         let way = Way::to_scscf("<sip:scscf@10.0.0.1:6060;orig;transport=tcp;lr>", ListenerId(1));
         let way = way.unwrap();
         assert_eq!(way.route.as_deref(), Some("<sip:scscf@10.0.0.1:6060;transport=tcp;lr>"));
-        assert_eq!((way.hop.port, way.hop.transport), (Some(6060), Some(Transport::Tcp)));
+        let place = &way.hop.place;
+        assert_eq!(
+            (place.port, place.transport),
+            (Some(6060), TransportParam::Known(Transport::Tcp))
+        );
         assert_eq!(Way::to_scscf("tel:+1", ListenerId(0)), None);
         let uri = Uri::parse(b"sip:[2001:db8::1]:5070;transport=tls").unwrap();
         let hop = NextHop::of(&uri, ListenerId(0)).unwrap();

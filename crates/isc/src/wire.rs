@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use bytes::Bytes;
+use parlance_sip::locate::{self, Candidate};
 use parlance_sip::uri::Uri;
 use parlance_sip::{ClientKey, ListenerId, Target, Transport};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 /// Targets in the order to try (RFC 3263 §4.3).
 pub type Targets = SmallVec<[Target; 2]>;
@@ -26,17 +26,11 @@ pub trait Wire {
     fn lookup(&self, hop: &NextHop) -> Lookup;
 }
 
-/// The facts of a next-hop URI that decide where a request goes (RFC 3261 §8.1.2, RFC 3263 §4).
+/// Where a request goes next (RFC 3261 §8.1.2, RFC 3263 §4), and from which listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHop {
-    /// Host name, IPv4 address or IPv6 address without brackets; `maddr` when there is one.
-    pub host: String,
-    /// The port, when one is written.
-    pub port: Option<u16>,
-    /// The `transport` parameter, when it is one of ours.
-    pub transport: Option<Transport>,
-    /// Whether the URI is a `sips` URI: TLS only.
-    pub secure: bool,
+    /// What its URI says.
+    pub place: locate::NextHop,
     /// The listener to send from.
     pub listener: ListenerId,
 }
@@ -45,28 +39,20 @@ impl NextHop {
     /// Reads the facts off a URI; `None` unless it is a sip or sips URI.
     pub fn of(uri: &Uri<'_>, listener: ListenerId) -> Option<Self> {
         let Uri::Sip(sip) = uri else { return None };
-        let host = sip.maddr().unwrap_or(sip.host);
-        Some(Self {
-            host: host.as_str().trim_matches(['[', ']']).to_owned(),
-            port: sip.port,
-            transport: sip.transport(),
-            secure: sip.secure,
-            listener,
-        })
+        Some(Self { place: locate::NextHop::of(sip, false), listener })
     }
 
-    /// The target, when the host is an address and no question is needed (RFC 3263 §4.1, §4.2).
-    pub fn numeric(&self) -> Option<Targets> {
-        let ip: IpAddr = self.host.parse().ok()?;
-        let transport = match self.transport {
-            _ if self.secure => Transport::Tls,
-            Some(transport) => transport,
-            None => Transport::Udp,
-        };
-        let port = self.port.unwrap_or_else(|| transport.default_port());
-        let remote = SocketAddr::new(ip, port);
-        let listener = self.listener;
-        Some(smallvec![Target { transport, remote, listener, connection: None }])
+    /// The targets, when the host is an address and no question is needed; none of them where we
+    /// do not have the transport.
+    pub fn numeric(&self, locals: &Locals) -> Option<Targets> {
+        let found = self.place.numeric(|transport| locals.has(transport))?;
+        Some(found.into_iter().flatten().map(|found| self.target(&found)).collect())
+    }
+
+    /// A place of this hop as a target.
+    pub fn target(&self, found: &Candidate) -> Target {
+        let Candidate { transport, address: remote } = *found;
+        Target { transport, remote, listener: self.listener, connection: None }
     }
 }
 
@@ -99,6 +85,11 @@ impl Locals {
     /// The socket with this number.
     pub fn at(&self, id: ListenerId) -> Option<&Local> {
         self.0.get(usize::from(id.0))
+    }
+
+    /// Whether there is one for `transport`.
+    pub fn has(&self, transport: Transport) -> bool {
+        self.0.iter().any(|local| local.transport == transport)
     }
 
     /// The socket to send from over `transport`, near the one numbered `near`: itself, one with
@@ -138,7 +129,6 @@ fn split(sent_by: &str) -> (&str, &str) {
 
 impl fmt::Display for NextHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.host)?;
-        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+        self.place.fmt(f)
     }
 }

@@ -23,6 +23,7 @@ use parlance_participating::{
     Participating, Policy, PreEstablished, Seats, end_published, welcome,
 };
 use parlance_sip::digest::{NonceKey, Policy as DigestPolicy};
+use parlance_sip::locate::TransportParam;
 use parlance_sip::uri::Uri;
 use parlance_sip::{Endpoint, EndpointConfig, Entropy, ListenerId, Timers, Transport};
 use parlance_store::{Store, UserId};
@@ -455,7 +456,11 @@ fn next_hop(config: &Config, locals: &Locals) -> Option<NextHop> {
     let text = config.sip.next_hop.as_ref()?;
     let uri = Uri::parse(text.as_bytes()).ok()?;
     let hop = NextHop::of(&uri, ListenerId(0))?;
-    let wanted = if hop.secure { Transport::Tls } else { hop.transport.unwrap_or(Transport::Udp) };
+    let wanted = match (hop.place.sips, hop.place.transport) {
+        (true, _) => Transport::Tls,
+        (false, TransportParam::Known(transport)) => transport,
+        (false, TransportParam::Absent | TransportParam::Unknown) => Transport::Udp,
+    };
     let listener = locals.near(ListenerId(0), wanted).unwrap_or(ListenerId(0));
     Some(NextHop { listener, ..hop })
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parlance_isc::{Lookup, NextHop, ShardInput, Targets, Wire};
 use parlance_net::{Batch, Deliver, Net, Received, Refused, Resolver, TransmitError};
 use parlance_sip::endpoint::shard_of_spread;
-use parlance_sip::locate::{Candidate, NextHop as Hop, TargetHost, TransportParam};
+use parlance_sip::locate::{Candidate, TargetHost};
 use parlance_sip::uri::Aor;
 use parlance_sip::{ClientKey, Target, Transport};
 use tokio::sync::{Notify, mpsc};
@@ -167,7 +167,7 @@ impl Wire for NetWire {
     fn lookup(&self, hop: &NextHop) -> Lookup {
         let (resolver, names, hop) = (self.resolver.clone(), Rc::clone(&self.names), hop.clone());
         Box::pin(async move {
-            let found = match resolver.locate(asked(&hop), rand::random()).await {
+            let found = match resolver.locate(hop.place.clone(), rand::random()).await {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::info!(%hop, %error, "no way to the next hop");
@@ -175,36 +175,19 @@ impl Wire for NetWire {
                 }
             };
             remember(&mut names.borrow_mut(), &hop, &found);
-            let target = |found: &Candidate| Target {
-                transport: found.transport,
-                remote: found.address,
-                listener: hop.listener,
-                connection: None,
-            };
-            found.iter().map(target).collect()
+            found.iter().map(|found| hop.target(found)).collect()
         })
-    }
-}
-
-/// The question for the DNS.
-fn asked(hop: &NextHop) -> Hop {
-    Hop {
-        sips: hop.secure,
-        host: TargetHost::parse(&hop.host),
-        port: hop.port,
-        transport: hop.transport.map_or(TransportParam::Absent, TransportParam::Known),
-        maddr: None,
-        large: false,
     }
 }
 
 /// Over TLS the certificate must prove the name that was asked for (RFC 5922 §7.3).
 fn remember(names: &mut HashMap<SocketAddr, String>, hop: &NextHop, found: &[Candidate]) {
+    let TargetHost::Name(name) = &hop.place.host else { return };
     for candidate in found.iter().filter(|found| found.transport == Transport::Tls) {
         if names.len() >= NAMES_MAX {
             names.clear();
         }
-        names.insert(candidate.address, hop.host.clone());
+        names.insert(candidate.address, name.clone());
     }
 }
 
@@ -212,6 +195,7 @@ fn remember(names: &mut HashMap<SocketAddr, String>, hop: &NextHop, found: &[Can
 mod tests {
     use parlance_isc::NextHop;
     use parlance_sip::locate::Candidate;
+    use parlance_sip::uri::Uri;
     use parlance_sip::{ClientKey, ListenerId, Transport};
 
     use super::{HashMap, NAMES_MAX, NOBODY, client_of, remember, token};
@@ -230,13 +214,8 @@ mod tests {
 
     #[test]
     fn tls_names_are_remembered_up_to_the_limit() {
-        let hop = NextHop {
-            host: "scscf.ims.test".to_owned(),
-            port: None,
-            transport: None,
-            secure: true,
-            listener: ListenerId(0),
-        };
+        let uri = Uri::parse(b"sips:scscf.ims.test").unwrap();
+        let hop = NextHop::of(&uri, ListenerId(0)).unwrap();
         let at =
             |port: u16, transport| Candidate { transport, address: ([192, 0, 2, 1], port).into() };
         let mut names = HashMap::new();
@@ -248,6 +227,7 @@ mod tests {
         assert_eq!(names.len(), NAMES_MAX);
         remember(&mut names, &hop, &[at(5_000, Transport::Tls)]);
         assert_eq!(names.len(), 1);
-        assert_eq!(names.get(&([192, 0, 2, 1], 5_000).into()), Some(&hop.host));
+        let name = names.get(&([192, 0, 2, 1], 5_000).into()).map(String::as_str);
+        assert_eq!(name, Some("scscf.ims.test"));
     }
 }

@@ -175,40 +175,10 @@ impl Locate {
         self.outputs.pop_front()
     }
 
-    /// The transport when the domain shows none (§4.1).
-    fn default_transport(&self, sips: bool) -> Option<Transport> {
-        let order: &[Transport] = if sips {
-            &[Transport::Tls]
-        } else {
-            &[Transport::Udp, Transport::Tcp, Transport::Tls]
-        };
-        order.iter().copied().find(|transport| self.has(*transport))
-    }
-
-    /// The transport that the URI asks for, if it does (§4.1).
-    fn explicit_transport(&self, hop: &NextHop) -> Result<Option<Transport>, LocateError> {
-        let transport = match (hop.transport, hop.sips) {
-            (TransportParam::Absent, _) => return Ok(None),
-            (TransportParam::Known(Transport::Tcp | Transport::Tls), true) => Transport::Tls,
-            (TransportParam::Known(transport), false) => transport,
-            (TransportParam::Known(Transport::Udp), true) | (TransportParam::Unknown, _) => {
-                return Err(LocateError::UnsupportedTransport);
-            }
-        };
-        if self.has(transport) {
-            Ok(Some(transport))
-        } else {
-            Err(LocateError::UnsupportedTransport)
-        }
-    }
-
     fn begin(&mut self, hop: NextHop) -> State {
-        let explicit = match self.explicit_transport(&hop) {
-            Ok(explicit) => explicit,
+        let (asked, default) = match hop.transport(|transport| self.has(transport)) {
+            Ok(found) => found,
             Err(error) => return self.fail(error),
-        };
-        let Some(default) = explicit.or_else(|| self.default_transport(hop.sips)) else {
-            return self.fail(LocateError::UnsupportedTransport);
         };
         let target = match hop.maddr.unwrap_or(hop.host) {
             TargetHost::Name(name) => plain(&name),
@@ -221,7 +191,7 @@ impl Locate {
             let host = TargetHost::Name(target);
             return self.ask_addresses(vec![Place { transport: default, host, port }]);
         }
-        if explicit.is_some() {
+        if asked {
             let services = vec![(default, service_name(default, &target))];
             return self.ask_services(target, default, services);
         }

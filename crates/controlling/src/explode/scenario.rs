@@ -25,7 +25,7 @@ use parlance_isc::{
     Targets, Task, Wire,
 };
 use parlance_sip::message::Limits;
-use parlance_sip::uri::Aor;
+use parlance_sip::uri::{Aor, Uri};
 use parlance_sip::{
     ClientKey, Endpoint, EndpointConfig, HeaderName, ListenerId, Message, Method, Request,
     Response, ResponseBuilder, Source, Target, Transport,
@@ -410,13 +410,9 @@ fn node(store: &Store, clock: Clock, queue: mpsc::Sender<ShardInput>) -> Node {
     Node {
         clock,
         locals: Locals(vec![socket]),
-        next_hop: Some(NextHop {
-            host: "127.0.0.10".into(),
-            port: Some(5060),
-            transport: None,
-            secure: false,
-            listener: ListenerId(0),
-        }),
+        next_hop: Uri::parse(b"sip:127.0.0.10:5060")
+            .ok()
+            .and_then(|uri| NextHop::of(&uri, ListenerId(0))),
         udp_octets_max: 65_000,
         lag_max: Duration::from_secs(1),
         registrations: Arc::clone(&store.registrations),

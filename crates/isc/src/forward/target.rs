@@ -4,15 +4,16 @@ use std::rc::Rc;
 
 use parlance_sip::endpoint::is_initial;
 use parlance_sip::locate::{Attempt, FailOver, Next};
-use parlance_sip::{Edits, HeaderName, ListenerId, Method, Request, Target, Transport};
+use parlance_sip::{Edits, HeaderName, ListenerId, Method, Request, Target};
 
 use super::{Outcome, Shared, Waiting, conclude, with_product};
 use crate::Cx;
 use crate::wire::{NextHop, Targets, transport_parameter};
 
 /// Finds the targets and sends to the first; at once when no question must be asked.
-pub(super) fn launch(cx: &Cx, shared: &Shared, hop: NextHop, edits: Edits) {
-    if let Some(targets) = hop.numeric() {
+pub(super) fn launch(cx: &Cx, shared: &Shared, mut hop: NextHop, edits: Edits) {
+    hop.place.large = is_large(cx, &shared.borrow().request, &edits, hop.listener);
+    if let Some(targets) = hop.numeric(cx.locals()) {
         begin(cx, shared, &targets, edits);
         return;
     }
@@ -28,8 +29,7 @@ fn begin(cx: &Cx, shared: &Shared, targets: &Targets, edits: Edits) {
         return conclude(cx, shared, Outcome::Cancelled);
     }
     let mut waiting = shared.borrow_mut();
-    let octets = octets(cx, &waiting.request, &edits, waiting.from);
-    waiting.targets = FailOver::new(by_size(cx, targets, waiting.from, octets));
+    waiting.targets = FailOver::new(near(cx, targets, waiting.from));
     let first = waiting.targets.current();
     if !waiting.targets.is_last() {
         waiting.edits = Some(Box::new(edits.clone()));
@@ -56,22 +56,17 @@ pub(crate) fn own_octets(cx: &Cx, request: &Request, from: ListenerId) -> usize 
 /// The longest branch: one that [`crate::Marks`] made, and the number of a further try.
 const BRANCH_OCTETS: usize = 43 + ".99".len();
 
-/// A request too large for UDP goes over TCP, and over UDP when TCP is refused
-/// (RFC 3261 §18.1.1). The targets get the listener to send from.
-fn by_size(cx: &Cx, targets: &Targets, from: ListenerId, octets: usize) -> Targets {
-    let mut sized = Targets::new();
-    let mut add = |target: &Target, transport| {
-        if let Some(listener) = cx.locals().near(from, transport) {
-            sized.push(Target { transport, listener, ..*target });
-        }
-    };
-    for target in targets {
-        if target.transport == Transport::Udp && octets > cx.node().udp_octets_max {
-            add(target, Transport::Tcp);
-        }
-        add(target, target.transport);
-    }
-    sized
+/// Whether a request is too large for UDP (RFC 3261 §18.1.1).
+fn is_large(cx: &Cx, request: &Request, edits: &Edits, from: ListenerId) -> bool {
+    octets(cx, request, edits, from) > cx.node().udp_octets_max
+}
+
+/// The targets with the listener to send from, as far as there is one.
+fn near(cx: &Cx, targets: &Targets, from: ListenerId) -> impl Iterator<Item = Target> {
+    targets.iter().filter_map(move |target| {
+        let listener = cx.locals().near(from, target.transport)?;
+        Some(Target { listener, ..*target })
+    })
 }
 
 /// An attempt at a target ended: the next one is tried (RFC 3263 §4.3), or the request ends with
@@ -138,16 +133,16 @@ fn add_record_route(cx: &Cx, waiting: &Waiting, target: Target, edits: &mut Edit
 }
 
 /// Sends a request without a transaction.
-pub(super) fn send_stateless(cx: &Cx, request: Request, hop: NextHop, edits: Edits) {
+pub(super) fn send_stateless(cx: &Cx, request: Request, mut hop: NextHop, edits: Edits) {
+    hop.place.large = is_large(cx, &request, &edits, hop.listener);
     let listener = hop.listener;
-    let octets = octets(cx, &request, &edits, listener);
     let send = move |cx: &Cx, found: &Targets| {
-        if let Some(target) = by_size(cx, found, listener, octets).first() {
-            cx.0.endpoint.borrow_mut().request_stateless(&request, edits, *target);
+        if let Some(target) = near(cx, found, listener).next() {
+            cx.0.endpoint.borrow_mut().request_stateless(&request, edits, target);
             cx.0.drain();
         }
     };
-    match hop.numeric() {
+    match hop.numeric(cx.locals()) {
         Some(targets) => send(cx, &targets),
         None => {
             let cx = cx.clone();

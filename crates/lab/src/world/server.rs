@@ -15,6 +15,7 @@ use parlance_server::sockets;
 use parlance_server::{Assembly, Config, Parts};
 use parlance_sip::endpoint::shard_of;
 use parlance_sip::frame::{Frame, Framer};
+use parlance_sip::locate::{NextHop as Place, TargetHost};
 use parlance_sip::message::{Limits, Malformed};
 use parlance_sip::{ClientKey, ConnectionId, ListenerId, Message, Source, Target, Transport};
 use parlance_store::Store;
@@ -313,22 +314,19 @@ impl Wire for SimulatedWire {
 
     /// The only names there are: the core's and those of the servers.
     fn lookup(&self, hop: &NextHop) -> Lookup {
-        let ip: Option<IpAddr> = match hop.host.as_str() {
-            "core.ims.test" => Some(CORE.ip()),
-            SERVER_NAME => Some(SERVER),
-            CONFERENCES_NAME => Some(CONFERENCES),
-            _ => None,
+        let ip: Option<IpAddr> = match &hop.place.host {
+            TargetHost::Name(name) => match name.as_str() {
+                "core.ims.test" => Some(CORE.ip()),
+                SERVER_NAME => Some(SERVER),
+                CONFERENCES_NAME => Some(CONFERENCES),
+                _ => None,
+            },
+            TargetHost::Address(ip) => Some(*ip),
         };
-        let port = hop.port.unwrap_or(5060);
-        let transport = hop.transport.unwrap_or(Transport::Udp);
-        let listener = hop.listener;
-        let found: Targets = ip
-            .map(|ip| {
-                let remote = SocketAddr::new(ip, port);
-                Target { transport, remote, listener, connection: None }
-            })
-            .into_iter()
-            .collect();
+        let has = |wanted| self.outlets.iter().any(|(transport, _)| *transport == wanted);
+        let at = |ip| Place { maddr: Some(TargetHost::Address(ip)), ..hop.place.clone() };
+        let found = ip.and_then(|ip| at(ip).numeric(has)).into_iter().flatten().flatten();
+        let found: Targets = found.map(|found| hop.target(&found)).collect();
         Box::pin(std::future::ready(found))
     }
 }

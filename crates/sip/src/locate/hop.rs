@@ -1,7 +1,11 @@
 //! What is known of the next hop before the DNS is asked (RFC 3263 §4).
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
+use smallvec::{SmallVec, smallvec};
+
+use super::{Candidate, LocateError};
 use crate::{Transport, uri};
 
 /// The host of a URI or of a `Via`: the TARGET of §4.
@@ -20,6 +24,17 @@ impl TargetHost {
         match bare.unwrap_or(text).parse() {
             Ok(address) => Self::Address(address),
             Err(_) => Self::Name(text.to_owned()),
+        }
+    }
+}
+
+/// As it is written in a URI.
+impl fmt::Display for TargetHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => write!(f, "{address}"),
         }
     }
 }
@@ -78,6 +93,62 @@ impl NextHop {
             maddr: uri.maddr().map(TargetHost::from),
             large,
         }
+    }
+
+    /// The TARGET of §4: `maddr`, or else the host.
+    pub fn target(&self) -> &TargetHost {
+        self.maddr.as_ref().unwrap_or(&self.host)
+    }
+
+    /// Where it is, when its target is an address and nothing need be asked (§4.1, §4.2): one
+    /// place, over TCP first when the request is too large for UDP. `has` says which transports
+    /// this server has.
+    pub fn numeric(
+        &self,
+        has: impl Fn(Transport) -> bool,
+    ) -> Option<Result<SmallVec<[Candidate; 2]>, LocateError>> {
+        let TargetHost::Address(address) = self.target() else { return None };
+        let at = |transport: Transport| {
+            let port = self.port.unwrap_or_else(|| transport.default_port());
+            Candidate { transport, address: SocketAddr::new(*address, port) }
+        };
+        Some(self.transport(&has).map(|(_, transport)| match transport {
+            Transport::Udp if self.large && has(Transport::Tcp) => {
+                let address = at(Transport::Udp).address;
+                smallvec![Candidate { transport: Transport::Tcp, address }, at(Transport::Udp)]
+            }
+            transport => smallvec![at(transport)],
+        }))
+    }
+
+    /// The transport, and whether the URI asks for it (§4.1): else it is the one for a target that
+    /// shows none.
+    pub(super) fn transport(
+        &self,
+        has: impl Fn(Transport) -> bool,
+    ) -> Result<(bool, Transport), LocateError> {
+        let default: &[Transport] = match self.sips {
+            true => &[Transport::Tls],
+            false => &[Transport::Udp, Transport::Tcp, Transport::Tls],
+        };
+        let asked = self.transport != TransportParam::Absent;
+        let found = match (self.transport, self.sips) {
+            (TransportParam::Absent, _) => {
+                default.iter().copied().find(|transport| has(*transport))
+            }
+            (TransportParam::Known(Transport::Tcp | Transport::Tls), true) => Some(Transport::Tls),
+            (TransportParam::Known(transport), false) => Some(transport),
+            (TransportParam::Known(Transport::Udp), true) | (TransportParam::Unknown, _) => None,
+        };
+        let found = found.filter(|transport| has(*transport));
+        found.map(|transport| (asked, transport)).ok_or(LocateError::UnsupportedTransport)
+    }
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.target())?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 

@@ -282,6 +282,36 @@ fn failures_are_told_apart() {
 }
 
 #[test]
+fn an_address_is_known_at_once_as_the_search_says() {
+    for uri in [
+        "sip:192.0.2.1",
+        "sip:192.0.2.1:5070;transport=tcp",
+        "sip:[2001:db8::1];transport=tls",
+        "sips:192.0.2.1",
+        "sips:192.0.2.1;transport=udp",
+        "sip:192.0.2.1;transport=sctp",
+        "sip:h.test;maddr=192.0.2.7",
+    ] {
+        let parsed = Uri::parse(uri.as_bytes()).unwrap();
+        for (large, transports) in [(false, &ALL[..]), (true, &ALL), (true, &ALL[1..2])] {
+            let hop = NextHop::of(parsed.as_sip().unwrap(), large);
+            let policy = Policy { transports: transports.to_vec(), ..policy() };
+            let at_once = hop.numeric(|transport| transports.contains(&transport)).unwrap();
+            let at_once = match at_once {
+                Ok(found) => {
+                    let texts = found.iter().map(|it| format!("{} {}", it.transport, it.address));
+                    texts.collect::<Vec<_>>().join(", ")
+                }
+                Err(error) => format!("{error:?}"),
+            };
+            assert_eq!(at_once, run(hop, policy, "").1, "{uri}");
+        }
+    }
+    assert_eq!(hop("h.test").numeric(|_| true), None);
+}
+
+// Covers: CORE-015
+#[test]
 fn a_large_request_tries_tcp_first() {
     let large = |host: &str| NextHop { large: true, ..hop(host) };
     check(large("192.0.2.1"), "", "", "TCP 192.0.2.1:5060, UDP 192.0.2.1:5060");

@@ -143,6 +143,21 @@ async fn who_has_said_something_is_no_dead_target() {
     .await;
 }
 
+// Covers: CORE-014
+#[tokio::test(start_paused = true)]
+async fn a_transport_we_do_not_have_is_not_replaced() {
+    on_local_set(async {
+        for transport in ["sctp", "tls"] {
+            let bench = bench(true, passing);
+            let route = format!("<sip:mark@192.0.2.9:6060;lr;transport={transport}>");
+            let text = request("MESSAGE", "").replace("<sip:mark@192.0.2.9:6060;lr;s=2>", &route);
+            bench.receive(&text).await;
+            assert_eq!(bench.lines(), "480 Temporarily Unavailable", "{transport}");
+        }
+    })
+    .await;
+}
+
 // Covers: CORE-004
 #[tokio::test(start_paused = true)]
 async fn a_cancel_of_nothing_known_goes_on_without_a_transaction() {
