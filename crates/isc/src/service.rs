@@ -172,6 +172,8 @@ pub struct Services {
     listeners: HashMap<ListenerId, SessionCase>,
     /// What runs.
     pub running: Running,
+    /// Whether requests without a further Route go to a next hop, whatever their target.
+    pub next_hop: bool,
     /// The user parts that name a side.
     pub route_users: RouteUsers,
     /// The event package of the settings a client publishes; default `im-settings`.

@@ -406,6 +406,7 @@ fn services(
     conferences: Option<&Conferences>,
 ) -> Services {
     let mut services = Services::new();
+    services.next_hop = config.sip.next_hop.is_some();
     services.running.settings = config.settings.enabled;
     services.running.deferred = true;
     services.settings_event.clone_from(&config.settings.event);

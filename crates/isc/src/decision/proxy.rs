@@ -1,9 +1,11 @@
 //! What a proxy checks before it sends a request on (RFC 3261 §16.3).
 
 use parlance_sip::header::{MaxBreadth, MaxForwards, Privacy, ProxyRequire};
+use parlance_sip::uri::Uri;
 use parlance_sip::{HeaderName, Method, Request};
 
 use super::{Choice, Facts, Function, Reason, Refusal};
+use crate::SessionCase;
 
 /// The extensions a proxy here understands (RFC 3323 §5).
 const UNDERSTOOD: [&str; 1] = ["privacy"];
@@ -31,10 +33,22 @@ fn scheme_is_known(request: &Request) -> bool {
     [&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
+/// Whether it is for a telephone number that cannot go on to whoever maps it (RFC 3261 §16.5): the
+/// core, along the Route or at the next hop. On the terminating side the aliases map it.
+fn is_number_of_nobody(request: &Request, facts: &Facts<'_>) -> bool {
+    facts.served.case == SessionCase::Originating
+        && !facts.services.next_hop
+        && !facts.goes_on(request)
+        && matches!(request.uri(), Some(Uri::Tel(_)))
+}
+
 /// Why a proxy must refuse the request, if it must.
 pub(super) fn check(request: &Request, facts: &Facts<'_>) -> Option<(Refusal, Reason)> {
     if !scheme_is_known(request) && !facts.goes_on(request) {
         return Some((Refusal::UnsupportedScheme, Reason::UnsupportedScheme));
+    }
+    if is_number_of_nobody(request, facts) {
+        return Some((Refusal::NotFound, Reason::UnknownNumber));
     }
     let hops = request.header::<MaxForwards>().ok().flatten();
     if hops == Some(MaxForwards(0)) {

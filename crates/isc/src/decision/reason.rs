@@ -58,6 +58,8 @@ pub enum Reason {
     ForeignFrom,
     /// The user is not known here.
     UnknownUser,
+    /// Nobody who is asked next knows whose the telephone number is.
+    UnknownNumber,
     /// The domain is not served here.
     ForeignDomain,
     /// The user does not have the service.
@@ -103,6 +105,7 @@ impl fmt::Display for Reason {
             Self::NotAuthenticated => "nobody says who sent it",
             Self::ForeignFrom => "From is not an identity of the sender",
             Self::UnknownUser => "the user is not known",
+            Self::UnknownNumber => "nobody is there who knows whose the number is",
             Self::ForeignDomain => "the domain is not served here",
             Self::NotProvisioned => "the user does not have the service",
             Self::StoreUnavailable => "the store did not answer",

@@ -256,6 +256,23 @@ fn a_target_that_is_nobody_is_refused() {
     assert_eq!(named("sip:new@elsewhere.test"), refused(Refusal::NotFound));
 }
 
+// Covers: CORE-054
+#[test]
+fn a_number_goes_on_to_whoever_maps_it_or_is_nobodys() {
+    let role = |world: &World, method: &str, headers: &str| {
+        world.role(&alice(method, "tel:+15559999999", headers))
+    };
+    let routed = format!("{IM}\r\nRoute: <sip:im-orig@127.0.0.20;lr>, <sip:x;lr>");
+    assert_eq!(role(&World::new(), "MESSAGE", &routed), Function::Participating(Originating));
+    assert_eq!(role(&World::new(), "MESSAGE", IM), refused(Refusal::NotFound));
+    assert_eq!(role(&World::new(), "OPTIONS", "Subject: x"), refused(Refusal::NotFound));
+    let mut world = World::new();
+    world.services.next_hop = true;
+    assert_eq!(role(&world, "MESSAGE", IM), Function::Participating(Originating));
+    // On the other side it is an alias of the served user.
+    assert_eq!(role(&World::terminating(), "MESSAGE", IM), Function::Participating(Terminating));
+}
+
 // Covers: ROLE-019, CORE-065
 #[test]
 fn users_have_the_service_or_not() {
