@@ -22,7 +22,8 @@ pub trait Wire {
     /// `false` here, or later as [`crate::ShardInput::Undeliverable`].
     fn transmit(&self, target: &Target, bytes: Bytes, client: Option<ClientKey>) -> bool;
 
-    /// Finds the targets of a host that is a name (RFC 3263); empty when there are none.
+    /// Finds the targets of a host that is a name (RFC 3263), or is reached over TLS, and notes
+    /// what a certificate there must prove; empty when there are none.
     fn lookup(&self, hop: &NextHop) -> Lookup;
 }
 
@@ -43,10 +44,13 @@ impl NextHop {
     }
 
     /// The targets, when the host is an address and no question is needed; none of them where we
-    /// do not have the transport.
+    /// do not have the transport. Over TLS [`Wire::lookup`] is asked all the same.
     pub fn numeric(&self, locals: &Locals) -> Option<Targets> {
         let found = self.place.numeric(|transport| locals.has(transport))?;
-        Some(found.into_iter().flatten().map(|found| self.target(&found)).collect())
+        let targets: Targets =
+            found.into_iter().flatten().map(|found| self.target(&found)).collect();
+        let is_noted = |target: &Target| target.transport == Transport::Tls;
+        (!targets.iter().any(is_noted)).then_some(targets)
     }
 
     /// A place of this hop as a target.

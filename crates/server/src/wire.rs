@@ -180,10 +180,14 @@ impl Wire for NetWire {
     }
 }
 
-/// Over TLS the certificate must prove the name that was asked for (RFC 5922 §7.3).
+/// Over TLS the certificate must prove the name that was asked for (RFC 5922 §7.3): the address,
+/// where none was, whatever other name led there before.
 fn remember(names: &mut HashMap<SocketAddr, String>, hop: &NextHop, found: &[Candidate]) {
-    let TargetHost::Name(name) = &hop.place.host else { return };
     for candidate in found.iter().filter(|found| found.transport == Transport::Tls) {
+        let TargetHost::Name(name) = &hop.place.host else {
+            names.remove(&candidate.address);
+            continue;
+        };
         if names.len() >= NAMES_MAX {
             names.clear();
         }
@@ -193,7 +197,7 @@ fn remember(names: &mut HashMap<SocketAddr, String>, hop: &NextHop, found: &[Can
 
 #[cfg(test)]
 mod tests {
-    use parlance_isc::NextHop;
+    use parlance_isc::{Locals, NextHop, Socket};
     use parlance_sip::locate::Candidate;
     use parlance_sip::uri::Uri;
     use parlance_sip::{ClientKey, ListenerId, Transport};
@@ -229,5 +233,16 @@ mod tests {
         assert_eq!(names.len(), 1);
         let name = names.get(&([192, 0, 2, 1], 5_000).into()).map(String::as_str);
         assert_eq!(name, Some("scscf.ims.test"));
+        // Who is addressed by number has to prove that one.
+        let uri = Uri::parse(b"sips:192.0.2.1:5000").unwrap();
+        let hop = NextHop::of(&uri, ListenerId(0)).unwrap();
+        assert_eq!(hop.numeric(&tls()), None, "it comes by here");
+        remember(&mut names, &hop, &[at(5_000, Transport::Tls)]);
+        assert!(names.is_empty());
+    }
+
+    fn tls() -> Locals {
+        let sent_by = "192.0.2.9:5061".to_owned();
+        Locals(vec![Socket { id: ListenerId(0), transport: Transport::Tls, sent_by }])
     }
 }
