@@ -75,9 +75,10 @@ section! {
         pub retry_after_s: u32 = 10, in 1..=3_600;
         /// How the function takes part in sessions: `proxy`, record-routing, descriptions
         /// untouched; `anchor`, as a back-to-back user agent through which the messages pass. Only
-        /// an anchored session can be primary, or lock others and be held by their lock
-        /// (OMA-TS-SIMPLE_IM §7.2.2.10); with `proxy` those are whose client asks for it in the
-        /// first INVITE, and what asks later passes as it is.
+        /// an anchored session, and one that the user has begun with a conference of this server,
+        /// can be primary, or lock others and be held by their lock (OMA-TS-SIMPLE_IM §7.2.2.10);
+        /// with `proxy` those are anchored whose client asks for it in the first INVITE, and what
+        /// asks later passes as it is.
         pub session_media: SessionMedia = SessionMedia::Proxy;
         /// Whether two users of a domain may have a session between themselves; otherwise it is a
         /// conference of the two, where conferences run (OMA-AD-SIMPLE_IM §5.3.2.1.1).
