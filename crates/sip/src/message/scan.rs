@@ -228,16 +228,29 @@ fn status_line(status: &[u8], line_len: usize) -> Result<Start, Fault> {
 #[inline]
 fn field(line: &Line<'_>) -> Option<Field> {
     let (name, value) = line.octets.split_at_checked(find(b':', line.octets)?)?;
-    let name = name.trim_ascii_end();
+    let name = trim_end(name);
     let known = HeaderName::parse(name);
     if known == HeaderName::Other && !Class::TOKEN.covers(name) {
         return None;
     }
-    let value = value.get(1..)?.trim_ascii_start();
+    let value = match value {
+        // Nearly always it is written like this.
+        [b':', b' ', value @ ..] if value.first().is_some_and(|octet| *octet > b' ') => value,
+        value => value.get(1..)?.trim_ascii_start(),
+    };
     let value_at = line.end() - value.len();
-    let value = Span { at: narrow(value_at), len: narrow(value.trim_ascii_end().len()) };
+    let value = Span { at: narrow(value_at), len: narrow(trim_end(value).len()) };
     let name_len = u8::try_from(name.len()).ok()?;
     Some(Field { name: known, name_len, at: narrow(line.at), value })
+}
+
+/// Takes white space off the end, where there nearly always is none.
+#[inline]
+fn trim_end(text: &[u8]) -> &[u8] {
+    match text {
+        [.., last] if *last > b' ' => text,
+        _ => text.trim_ascii_end(),
+    }
 }
 
 /// Lets the value of `field` reach to `end`, over a folded line (RFC 3261 §7.3.1).

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::escape::{cut_escaped, is_escaped, same_ignoring_case};
 use super::{URI_PARTS_MAX, UriError};
-use crate::grammar::{Class, cut_before};
+use crate::grammar::{Class, cut_before, find};
 
 /// `paramchar`, without the escapes.
 const PARAM: Class = Class::UNRESERVED.with(b"[]/:&+$");
@@ -74,7 +74,12 @@ impl<'a> UriParams<'a> {
     /// The value of the first parameter of this name: `Some(None)` when it has none. Names are
     /// compared whatever their case and escapes (`%6C%72` is `lr`).
     pub fn first(&self, name: &str) -> Option<Option<&'a str>> {
-        self.iter().find(|(have, _)| same_ignoring_case(have, name)).map(|(_, value)| value)
+        // Nearly always there is none.
+        let has_escape = [self.text, name].iter().any(|text| find(b'%', text.as_bytes()).is_some());
+        let is_named = |have: &str| {
+            have.eq_ignore_ascii_case(name) || has_escape && same_ignoring_case(have, name)
+        };
+        self.iter().find(|(have, _)| is_named(have)).map(|(_, value)| value)
     }
 
     /// Whether a parameter of this name is there.
