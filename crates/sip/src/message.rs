@@ -135,13 +135,20 @@ enum Start {
 }
 
 /// Where in the octets of a message things are.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Index {
     start: Start,
     fields: SmallVec<[Field; 32]>,
     /// Where the empty line that ends the head begins.
     head_end: u16,
     body_at: u32,
+}
+
+impl Clone for Index {
+    /// All at once: derived, the fields would be copied one by one.
+    fn clone(&self) -> Self {
+        Self { fields: SmallVec::from_slice(&self.fields), ..*self }
+    }
 }
 
 /// One SIP message: its octets and where in them things are.

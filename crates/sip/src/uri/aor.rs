@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::escape::{USER, escape_user, unescape};
 use super::{Host, OtherUri, SipUri, TelUri, Uri, UriError};
-use crate::grammar::cut_before;
+use crate::grammar::find;
 
 /// A public identity in canonical spelling, owned: equal keys are the same user.
 ///
@@ -73,17 +73,19 @@ impl Aor {
     }
 
     fn split(&self) -> (&str, Option<&str>, Option<&str>) {
-        let (scheme, rest) = cut_before(&self.0, |octet| octet == b':');
-        let rest = rest.strip_prefix(':').unwrap_or_default();
+        let (scheme, rest) = match self.0.strip_prefix("sip:") {
+            Some(rest) => ("sip", rest),
+            None => self.0.split_once(':').unwrap_or((&self.0, "")),
+        };
         if scheme == "tel" {
             return match rest.split_once(";phone-context=") {
                 Some((number, context)) => (scheme, Some(number), Some(context)),
                 None => (scheme, Some(rest), None),
             };
         }
-        let (user, domain) = cut_before(rest, |octet| octet == b'@');
-        match domain.strip_prefix('@') {
-            Some(domain) => (scheme, Some(user), Some(domain)),
+        let at = find(b'@', rest.as_bytes());
+        match at.and_then(|at| Some((rest.get(..at)?, rest.get(at + 1..)?))) {
+            Some((user, domain)) => (scheme, Some(user), Some(domain)),
             None => (scheme, None, Some(rest)),
         }
     }
