@@ -7,7 +7,9 @@
 
 mod lookup;
 
+use std::cell::LazyCell;
 use std::fmt;
+use std::ops::Deref;
 
 pub use lookup::{Subscriber, look_up};
 use parlance_sip::header::{PServedUser, Route, SessionCase};
@@ -75,8 +77,9 @@ pub fn served_user(
 ) -> ServedUser {
     let named = request.header::<PServedUser<'_>>().ok().flatten().filter(|_| peer.is_inside());
     let route = own_route(request, services);
-    let uri = request.uri();
-    let (case, evidence) = side(named.as_ref(), route.as_ref(), uri.as_ref(), listener, services);
+    // Where the core names the user it is not asked for.
+    let uri = LazyCell::new(|| request.uri());
+    let (case, evidence) = side(named.as_ref(), route.as_ref(), &uri, listener, services);
     let identity = named.and_then(|named| Aor::from_uri(&named.address.uri));
     let named_by_core = identity.is_some();
     let identity = identity.or_else(|| match case {
@@ -112,10 +115,10 @@ fn own_route<'a>(request: &'a Request, services: &Services) -> Option<SipUri<'a>
     route.uri.as_sip().copied().filter(|uri| services.is_own(uri))
 }
 
-fn side(
+fn side<'a>(
     named: Option<&PServedUser<'_>>,
     route: Option<&SipUri<'_>>,
-    uri: Option<&Uri<'_>>,
+    uri: &impl Deref<Target = Option<Uri<'a>>>,
     listener: ListenerId,
     services: &Services,
 ) -> (SessionCase, Evidence) {
@@ -125,6 +128,7 @@ fn side(
     if route.is_some_and(|route| route.params.has("orig")) {
         return (SessionCase::Originating, Evidence::Orig);
     }
+    let uri = uri.as_ref();
     let own_uri = uri.and_then(Uri::as_sip).filter(|uri| services.is_own(uri));
     let user = route.and_then(|route| route.user).or_else(|| own_uri.and_then(|uri| uri.user));
     if let Some(case) = user.and_then(|user| case_of(user, services)) {

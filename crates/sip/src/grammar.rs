@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2, memchr3};
+use memchr::{memchr, memchr2, memchr3};
 
 /// A set of ASCII octets: a table, because every octet of every header is looked up in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +211,7 @@ fn top_level_comma(value: &[u8]) -> Option<usize> {
         at += found;
         at += match rest.get(found) {
             Some(b'"') => end_of_quoted(inside)? + 2,
-            Some(b'<') => find(b'>', inside)? + 2,
+            Some(b'<') => memchr(b'>', inside)? + 2,
             _ => return Some(at),
         };
     }
