@@ -195,10 +195,22 @@ fn unserved(facts: &Facts<'_>) -> Option<(Refusal, Reason)> {
 
 /// Whether From is anonymous or an identity of the originator: nobody speaks as somebody else.
 fn from_matches(request: &Request, originator: Option<&Originator>, facts: &Facts<'_>) -> bool {
+    let served = facts.served.identity.as_ref();
+    // Nearly always he writes his identity as the core does, and then nothing need be read.
+    if served.is_some_and(|identity| begins_with(request.field(HeaderName::From), identity)) {
+        return true;
+    }
     let from = request.header::<From<'_>>().ok().flatten();
     let Some(from) = from.and_then(|from| Aor::from_uri(&from.uri())) else { return false };
     is_anonymous(&from)
         || originator.is_some_and(|originator| originator.is(&from))
-        || facts.served.identity.as_ref() == Some(&from)
+        || served == Some(&from)
         || facts.subscriber.is_some_and(|subscriber| subscriber.has(&from))
+}
+
+/// Whether a field is an address without a display name, and its URI this identity to the octet.
+fn begins_with(field: Option<&[u8]>, identity: &Aor) -> bool {
+    let uri = field.and_then(|field| field.strip_prefix(b"<"));
+    let rest = uri.and_then(|uri| uri.strip_prefix(identity.as_str().as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(b">"))
 }
