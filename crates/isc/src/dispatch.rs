@@ -8,6 +8,7 @@ use parlance_sip::endpoint::is_initial;
 use parlance_sip::message::StartLine;
 use parlance_sip::uri::Aor;
 use parlance_sip::{Message, Method, Request, Source};
+use parlance_store::Millis;
 
 use crate::decision::{Context, Function, SessionState, options};
 use crate::gate::{Gate, Proof};
@@ -150,7 +151,7 @@ impl Serving {
         let context = Context { in_session, session: self.session(request), proven };
         let decider = &self.rules.decider;
         let decision = decider.decide(request, source, peer_names, context, now).await;
-        self.record(cx, source, request, &decision);
+        self.record(now, source, request, &decision);
         if decision.ends_registration() {
             Box::pin(self.end_registration(cx, &decision)).await;
         }
@@ -261,7 +262,7 @@ impl Serving {
         }
     }
 
-    fn record(&self, cx: &Cx, source: &Source, request: &Request, decision: &Decision) {
+    fn record(&self, now: Millis, source: &Source, request: &Request, decision: &Decision) {
         tracing::debug!(
             call_id = %String::from_utf8_lossy(request.call_id()),
             branch = request.top_via().and_then(|via| via.branch()),
@@ -270,6 +271,6 @@ impl Serving {
             "decided"
         );
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.record(cx.now(), source, request, decision);
+        journal.record(now, source, request, decision);
     }
 }

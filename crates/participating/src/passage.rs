@@ -146,13 +146,13 @@ impl<'a> Passage<'a> {
     }
 
     fn keep(&self) {
-        let (mode, now) = (self.decision().mode, self.cx.now());
         let is_message = self.request().method() == Method::Message;
         let history = self.functions.history.as_deref().filter(|_| is_message);
-        let Some(history) = history.filter(|_| self.functions.keeps(&self.profile, mode, now))
-        else {
+        let Some(history) = history else { return };
+        let (mode, now) = (self.decision().mode, self.cx.now());
+        if !self.functions.keeps(&self.profile, mode, now) {
             return;
-        };
+        }
         let message = Message {
             at: now,
             user: &self.user,
