@@ -199,7 +199,7 @@ fn request(number: usize) -> Bytes {
          P-Served-User: <{from}>;sescase=orig;regstate=reg\r\n\
          Via: SIP/2.0/TCP 127.0.0.1:6060;branch=z9hG4bKld2a.{number:012x}\r\n\
          Via: SIP/2.0/UDP 127.0.0.11;branch=z9hG4bKdee6.{number:012x}f532af2411e71f5cc9e.0\r\n\
-         Via: SIP/2.0/UDP 127.0.0.41:5060;received=127.0.0.41;branch=z9hG4bK-{number};rport=5060\r\n\
+         Via: SIP/2.0/UDP 127.0.0.41:5060;received=127.0.0.41;branch=z9hG4bK-{number};rport\r\n\
          Max-Forwards: 68\r\nFrom: <{from}>;tag=3248{number:012x}\r\nTo: <{to}>\r\n\
          Call-ID: {number:012x}-3248@127.0.0.41\r\nCSeq: 100000001 MESSAGE\r\n\
          Accept-Contact: *;+g.oma.sip-im\r\nUser-Agent: IM-client/OMA1.0 lab\r\n\
