@@ -27,10 +27,13 @@ use crate::{Peer, Refused, TransmitError};
 /// Connections that wait to be accepted, per listener.
 const ACCEPT_BACKLOG: i32 = 1024;
 
-/// Room for one read. A message that fits is framed where it was read.
+/// Room for reads. A message that fits is framed where it was read.
 const READ_OCTETS: usize = 16 * 1024;
 
-/// Room for the read after one that was filled.
+/// Room that is enough for another read: most messages fit several times, and share the memory.
+const READ_OCTETS_LEAST: usize = 4 * 1024;
+
+/// Room for the reads after one that was filled.
 const READ_OCTETS_BUSY: usize = 64 * 1024;
 
 /// How often a message that a full queue refused is offered again.
@@ -348,7 +351,11 @@ impl Life<'_> {
         let mut requests = 0;
         let mut room = READ_OCTETS;
         loop {
-            framer.buffer().reserve(room);
+            let buffer = framer.buffer();
+            if buffer.capacity() - buffer.len() < READ_OCTETS_LEAST || room > READ_OCTETS {
+                buffer.reserve(room);
+            }
+            let spare = buffer.capacity() - buffer.len();
             let octets = match timeout_at(deadline, reader.read_buf(framer.buffer())).await {
                 Ok(Ok(0)) if self.connection.outbound().written() < requests => return End::Linger,
                 Ok(Ok(0)) => return End::Now(TransmitError::Closed),
@@ -364,7 +371,7 @@ impl Life<'_> {
                 }
             };
             self.shared.meter.of(self.path.transport).received_octets.increment(octets as u64);
-            room = if octets < READ_OCTETS { READ_OCTETS } else { READ_OCTETS_BUSY };
+            room = if octets < spare { READ_OCTETS } else { READ_OCTETS_BUSY };
             let mut framed = false;
             while let Some(frame) = framer.next_frame() {
                 framed = true;
