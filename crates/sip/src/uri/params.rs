@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::escape::{cut_escaped, is_escaped, same_ignoring_case};
 use super::{URI_PARTS_MAX, UriError};
-use crate::grammar::{Class, cut_before, find};
+use crate::grammar::{Class, cut_before};
 
 /// `paramchar`, without the escapes.
 const PARAM: Class = Class::UNRESERVED.with(b"[]/:&+$");
@@ -63,36 +63,18 @@ impl<'a> UriParams<'a> {
 
     /// Names and values in order, escapes unresolved.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
-        self.parts().map(split)
-    }
-
-    /// Each parameter, its name and value together.
-    fn parts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let mut rest = self.text;
         std::iter::from_fn(move || {
             let (param, tail) = cut_before(rest.strip_prefix(';')?, |octet| octet == b';');
             rest = tail;
-            Some(param)
+            Some(split(param))
         })
     }
 
     /// The value of the first parameter of this name: `Some(None)` when it has none. Names are
     /// compared whatever their case and escapes (`%6C%72` is `lr`).
     pub fn first(&self, name: &str) -> Option<Option<&'a str>> {
-        if find(b'%', self.text.as_bytes()).is_some() || name.contains('%') {
-            let named = self.iter().find(|(have, _)| same_ignoring_case(have, name));
-            return named.map(|(_, value)| value);
-        }
-        // Nearly always there is no escape: only what is as long is looked at.
-        self.parts().find_map(|param| {
-            let (have, rest) = param.split_at_checked(name.len())?;
-            let value = match rest.as_bytes() {
-                [] => None,
-                [b'=', ..] => rest.get(1..),
-                _ => return None,
-            };
-            have.eq_ignore_ascii_case(name).then_some(value)
-        })
+        self.iter().find(|(have, _)| same_ignoring_case(have, name)).map(|(_, value)| value)
     }
 
     /// Whether a parameter of this name is there.
