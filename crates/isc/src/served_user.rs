@@ -7,9 +7,7 @@
 
 mod lookup;
 
-use std::cell::LazyCell;
 use std::fmt;
-use std::ops::Deref;
 
 pub use lookup::{Subscriber, look_up};
 use parlance_sip::header::{PServedUser, Route, SessionCase};
@@ -78,8 +76,8 @@ pub fn served_user(
     let named = request.header::<PServedUser<'_>>().ok().flatten().filter(|_| peer.is_inside());
     let route = own_route(request, services);
     // Where the core names the user it is not asked for.
-    let uri = LazyCell::new(|| request.uri());
-    let (case, evidence) = side(named.as_ref(), route.as_ref(), &uri, listener, services);
+    let uri = || request.uri();
+    let (case, evidence) = side(named.as_ref(), route.as_ref(), uri, listener, services);
     let identity = named.and_then(|named| Aor::from_uri(&named.address.uri));
     let named_by_core = identity.is_some();
     let identity = identity.or_else(|| match case {
@@ -87,7 +85,7 @@ pub fn served_user(
             let asserted = asserted(request, peer);
             asserted.map(|originator| originator.address).or_else(|| proven.cloned())
         }
-        SessionCase::Terminating => uri.as_ref().and_then(Aor::from_uri),
+        SessionCase::Terminating => uri().as_ref().and_then(Aor::from_uri),
     });
     ServedUser {
         case,
@@ -118,7 +116,7 @@ fn own_route<'a>(request: &'a Request, services: &Services) -> Option<SipUri<'a>
 fn side<'a>(
     named: Option<&PServedUser<'_>>,
     route: Option<&SipUri<'_>>,
-    uri: &impl Deref<Target = Option<Uri<'a>>>,
+    uri: impl FnOnce() -> Option<Uri<'a>>,
     listener: ListenerId,
     services: &Services,
 ) -> (SessionCase, Evidence) {
@@ -128,6 +126,7 @@ fn side<'a>(
     if route.is_some_and(|route| route.params.has("orig")) {
         return (SessionCase::Originating, Evidence::Orig);
     }
+    let uri = uri();
     let uri = uri.as_ref();
     let own_uri = uri.and_then(Uri::as_sip).filter(|uri| services.is_own(uri));
     let user = route.and_then(|route| route.user).or_else(|| own_uri.and_then(|uri| uri.user));
