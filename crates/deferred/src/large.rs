@@ -62,8 +62,8 @@ impl Came<'_> {
 
     /// The SEND, in one chunk.
     fn send(&self, random: u64) -> Option<Vec<u8>> {
-        let mut ids = (0..16).map(|turn| TransactionId::new(0, random, turn));
-        let id = ids.find(|id| !id.occurs_in(self.body))?.octets();
+        let mut ids = (0..16).map(|turn| TransactionId::new(0, random, turn).octets());
+        let id = ids.find(|id| !TransactionId::occurs_in(id, self.body))?;
         let (ours, theirs) = self.paths;
         let mut out = Vec::with_capacity(self.body.len() + 1024);
         write::request(&mut out, &id, MsrpMethod::Send, ours.as_bytes(), theirs.as_bytes());

@@ -16,7 +16,7 @@ pub const RESPONSE_DELAY: Duration = Duration::from_secs(30);
 
 /// How many transactions one connection has outstanding at most, finished ones behind an unfinished
 /// one included. Local limit; the RFC sets none: at 500 000 requests a second it is half a second
-/// of round trip, and 20 MiB. One more, and the oldest is given up on as if its time were over.
+/// of round trip, and 12 MiB. One more, and the oldest is given up on as if its time were over.
 pub const PENDING_MAX: usize = 1 << 18;
 
 /// A queue whose places have numbers: what was put in is taken out by its number, mostly in order.
@@ -62,6 +62,11 @@ impl<T> Fifo<T> {
     /// What was put in first of all that is still there.
     pub(crate) fn front(&self) -> Option<&T> {
         self.places.front()?.as_ref()
+    }
+
+    /// The number of what [`front`](Self::front) gives.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
     }
 
     /// Takes what was put in first of all that is still there.
@@ -121,8 +126,8 @@ pub(crate) struct Waiting {
     pub(crate) session: SessionKey,
     /// What the sender calls it.
     pub(crate) token: u64,
-    /// Its transaction identifier, as it was written.
-    id: [u8; TransactionId::OCTETS],
+    /// The random part of its transaction identifier.
+    random: u64,
     /// Where its last octet stands among all octets ever queued on the connection.
     end: u64,
     /// When it is given up on at the earliest.
@@ -147,18 +152,20 @@ impl Pending {
         &mut self,
         now: Instant,
         (session, token): (SessionKey, u64),
-        id: [u8; TransactionId::OCTETS],
+        random: u64,
         end: u64,
     ) -> Option<Waiting> {
         let oldest = if self.fifo.len() >= PENDING_MAX { self.fifo.pop() } else { None };
-        self.fifo.push(Waiting { session, token, id, end, due: now + RESPONSE_DELAY });
+        self.fifo.push(Waiting { session, token, random, end, due: now + RESPONSE_DELAY });
         oldest
     }
 
-    /// The session of the oldest request, and its identifier.
+    /// The oldest request, and the identifier that `core` gave it.
     #[inline]
-    pub(crate) fn oldest(&self) -> Option<(SessionKey, &[u8; TransactionId::OCTETS])> {
-        self.fifo.front().map(|waiting| (waiting.session, &waiting.id))
+    pub(crate) fn oldest(&self, core: u8) -> Option<(SessionKey, TransactionId)> {
+        let front = self.fifo.front()?;
+        let id = TransactionId::new(core, front.random, self.fifo.first());
+        Some((front.session, id))
     }
 
     /// The oldest request is answered: it waits no longer.
@@ -169,8 +176,8 @@ impl Pending {
 
     /// The request that a response with this identifier answers; it waits no longer.
     pub(crate) fn answered(&mut self, id: &[u8]) -> Option<Waiting> {
-        let TransactionId { sequence, .. } = TransactionId::parse(id)?;
-        if self.fifo.get(sequence)?.id != *id {
+        let TransactionId { random, sequence, .. } = TransactionId::parse(id)?;
+        if self.fifo.get(sequence)?.random != random {
             return None;
         }
         self.fifo.take(sequence)
@@ -247,7 +254,7 @@ mod tests {
 
     fn send(pending: &mut Pending, mut random: impl FnMut() -> u64, token: u64) -> TransactionId {
         let id = TransactionId::new(0, random(), pending.next());
-        assert_eq!(pending.sent(test_epoch(), (KEY, token), id.octets(), token), None);
+        assert_eq!(pending.sent(test_epoch(), (KEY, token), id.random, token), None);
         id
     }
 
@@ -256,9 +263,8 @@ mod tests {
     fn the_delay_begins_with_the_last_octet_written() {
         let mut pending = Pending::default();
         let start = test_epoch();
-        let id = |random| TransactionId::new(0, random, random).octets();
-        pending.sent(start, (KEY, 1), id(0), 100);
-        pending.sent(start, (KEY, 2), id(1), 200);
+        pending.sent(start, (KEY, 1), 1, 100);
+        pending.sent(start, (KEY, 2), 2, 200);
         assert_eq!(pending.due(), Some(start + RESPONSE_DELAY));
         let later = start + RESPONSE_DELAY;
         assert_eq!(pending.expired(later - Duration::from_millis(1), 150), None, "too early");
@@ -278,8 +284,7 @@ mod tests {
         for token in 0..PENDING_MAX as u64 {
             ids.push(send(&mut pending, &mut entropy, token));
         }
-        let last = TransactionId::new(0, 7, PENDING_MAX as u64).octets();
-        let oldest = pending.sent(test_epoch(), (KEY, 7), last, 0);
+        let oldest = pending.sent(test_epoch(), (KEY, 7), 7, 0);
         assert_eq!(oldest.map(|waiting| waiting.token), Some(0));
         assert_eq!(pending.fifo.len(), PENDING_MAX);
         assert_eq!(pending.answered(&ids[0].octets()), None);

@@ -36,6 +36,30 @@ pub struct TransactionId {
     pub sequence: u64,
 }
 
+/// A transaction identifier of ours, to be compared: the octets in words, the last of which has
+/// only four that count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words([u64; 4]);
+
+impl Words {
+    /// `octets` after the identifier, when they begin with it.
+    ///
+    /// A processor that reads octets which it has just written in other pieces waits for all that
+    /// it wrote before: the words stay in registers.
+    #[inline]
+    pub(crate) fn strip<'a>(&self, octets: &'a [u8]) -> Option<&'a [u8]> {
+        let (id, rest) = octets.split_first_chunk::<{ TransactionId::OCTETS }>()?;
+        let (words, last) = id.as_chunks::<8>();
+        let Self([first, second, third, fourth]) = *self;
+        let is_same = [first, second, third]
+            .iter()
+            .zip(words)
+            .fold(true, |same, (own, word)| same & (*own == u64::from_le_bytes(*word)));
+        let last: &[u8; 4] = last.first_chunk()?;
+        (is_same && fourth as u32 == u32::from_le_bytes(*last)).then_some(rest)
+    }
+}
+
 /// Why octets are not a transaction identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a transaction identifier is 4 to 32 letters, digits or .-+%= and starts with no mark")]
@@ -56,20 +80,31 @@ impl TransactionId {
         Self { core, random, sequence }
     }
 
-    /// The octets that are written: the digits of the core, of the random bits and of the number,
-    /// eight at a time.
+    /// The octets that are written.
     #[inline]
     pub fn octets(&self) -> [u8; Self::OCTETS] {
-        let Self { core, random, sequence } = *self;
-        let mut octets = [b'0'; Self::OCTETS];
-        octets[..8].copy_from_slice(&digits(u64::from(core) | random << 10));
-        octets[8..16].copy_from_slice(&digits(random >> 30 | sequence << 35));
-        octets[16..24].copy_from_slice(&digits(sequence >> 5));
-        // Hardly any connection lives to have so many.
-        if sequence >> 45 != 0 {
-            octets[24..].copy_from_slice(&digits(sequence >> 45)[..4]);
-        }
+        let mut octets = [0; Self::OCTETS];
+        self.write_to(&mut octets);
         octets
+    }
+
+    /// The same, written to where they shall be.
+    #[inline]
+    pub(crate) fn write_to(&self, octets: &mut [u8; Self::OCTETS]) {
+        let Words([first, second, third, last]) = self.words();
+        octets[..8].copy_from_slice(&first.to_le_bytes());
+        octets[8..16].copy_from_slice(&second.to_le_bytes());
+        octets[16..24].copy_from_slice(&third.to_le_bytes());
+        octets[24..].copy_from_slice(&last.to_le_bytes()[..4]);
+    }
+
+    /// The digits of the core, of the random bits and of the number, eight at a time.
+    #[inline]
+    pub(crate) fn words(&self) -> Words {
+        let Self { core, random, sequence } = *self;
+        let first = digits(u64::from(core) | random << 10);
+        let second = digits(random >> 30 | sequence << 35);
+        Words([first, second, digits(sequence >> 5), digits(sequence >> 45)])
     }
 
     /// Reads an identifier that may be one of ours; one that is not may be read too, and has other
@@ -103,10 +138,10 @@ impl TransactionId {
         (is_length && octets.first()?.is_ascii_alphanumeric()).then_some(end)
     }
 
-    /// Whether the identifier stands anywhere in `body`: then it cannot end that body
+    /// Whether the identifier `id` stands anywhere in `body`: then it cannot end that body
     /// (RFC 4975 §7.1).
-    pub fn occurs_in(&self, body: &[u8]) -> bool {
-        memchr::memmem::find(body, &self.octets()).is_some()
+    pub fn occurs_in(id: &[u8], body: &[u8]) -> bool {
+        memchr::memmem::find(body, id).is_some()
     }
 }
 
@@ -116,12 +151,12 @@ impl fmt::Display for TransactionId {
     }
 }
 
-/// The low 40 bits in base 32, the lowest digit first.
+/// The low 40 bits in base 32, the lowest digit in the first octet in memory.
 ///
 /// All digits at once: the bits are spread over the octets by halves, and what is over 9 is moved
 /// up to the letters.
 #[inline]
-fn digits(bits: u64) -> [u8; 8] {
+fn digits(bits: u64) -> u64 {
     const EACH: u64 = u64::MAX / 0xFF;
     const LETTERS: u64 = (b'a' - b'9' - 1) as u64;
     let halves = (bits & 0xF_FFFF) | ((bits << 12) & 0x000F_FFFF_0000_0000);
@@ -130,7 +165,7 @@ fn digits(bits: u64) -> [u8; 8] {
     // No octet comes to more than 149: nothing is carried from one into the next.
     let over_nine = (values.wrapping_add(EACH * (0x80 - 10)) >> 7) & EACH;
     let digits = values.wrapping_add(EACH * (b'0' as u64));
-    digits.wrapping_add(over_nine.wrapping_mul(LETTERS)).to_le_bytes()
+    digits.wrapping_add(over_nine.wrapping_mul(LETTERS))
 }
 
 /// Reads a number in base 32, the lowest digit first; `None` when it is none, or over 64 bits.
@@ -199,8 +234,9 @@ mod tests {
     #[test]
     fn is_found_in_a_body() {
         let id = TransactionId::new(0, 1, 2);
-        assert!(id.occurs_in(format!("a\r\n-------{id}$").as_bytes()));
-        assert!(!id.occurs_in(&id.octets()[1..]));
+        let body = format!("a\r\n-------{id}$");
+        assert!(TransactionId::occurs_in(&id.octets(), body.as_bytes()));
+        assert!(!TransactionId::occurs_in(&id.octets(), &id.octets()[1..]));
     }
 
     // Covers: MSRP-001

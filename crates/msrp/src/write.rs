@@ -9,13 +9,21 @@ pub fn request(out: &mut Vec<u8>, id: &[u8], method: Method<'_>, to: &[u8], from
     extend(out, &[b"\r\nTo-Path: ", to, b"\r\nFrom-Path: ", from, b"\r\n"]);
 }
 
-/// Writes `MSRP transact-id SEND`, without a line end: in one go for an identifier of ours.
+/// Writes `MSRP transact-id SEND`, without a line end.
 #[inline]
 pub(crate) fn send_start(out: &mut Vec<u8>, id: &[u8]) {
-    let Some(id) = own(id) else { return extend(out, &[b"MSRP ", id, b" SEND"]) };
-    let mut start = *b"MSRP ~~~~~~~~~~~~~~~~~~~~~~~~~~~~ SEND";
-    start[5..33].copy_from_slice(id);
-    out.extend_from_slice(&start);
+    out.extend_from_slice(b"MSRP ");
+    identifier(out, id);
+    out.extend_from_slice(b" SEND");
+}
+
+/// Writes an identifier; the length of ours is known.
+#[inline]
+fn identifier(out: &mut Vec<u8>, id: &[u8]) {
+    match <&[u8; TransactionId::OCTETS]>::try_from(id) {
+        Ok(own) => out.extend_from_slice(own),
+        Err(_) => out.extend_from_slice(id),
+    }
 }
 
 /// Writes a header field.
@@ -59,22 +67,12 @@ pub fn end_line(out: &mut Vec<u8>, id: &[u8], continuation: Continuation) {
     extend(out, &[b"-------", id, &[continuation.octet()], b"\r\n"]);
 }
 
-/// Writes the end of a body, which is not part of it, and the end-line: in one go for an identifier
-/// of ours.
+/// Writes the end of a body, which is not part of it, and the end-line.
 #[inline]
 pub fn body_end(out: &mut Vec<u8>, id: &[u8], continuation: Continuation) {
-    let Some(id) = own(id) else {
-        return extend(out, &[b"\r\n-------", id, &[continuation.octet()], b"\r\n"]);
-    };
-    let mut line = *b"\r\n-------~~~~~~~~~~~~~~~~~~~~~~~~~~~~$\r\n";
-    line[9..37].copy_from_slice(id);
-    line[37] = continuation.octet();
-    out.extend_from_slice(&line);
-}
-
-/// A transaction identifier of ours, which has a length that is known.
-fn own(id: &[u8]) -> Option<&[u8; TransactionId::OCTETS]> {
-    id.try_into().ok()
+    out.extend_from_slice(b"\r\n-------");
+    identifier(out, id);
+    out.extend_from_slice(&[continuation.octet(), b'\r', b'\n']);
 }
 
 /// Writes a whole response.

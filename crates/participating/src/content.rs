@@ -114,12 +114,8 @@ pub(crate) fn cpim_from_is_his(request: &Request, decision: &Decision) -> bool {
 /// Whether the body is CPIM. Most types begin with another letter, and need not be read.
 fn is_cpim(request: &Request) -> bool {
     let written = request.field(HeaderName::ContentType).unwrap_or_default();
-    match written.first() {
-        None | Some(b'a'..=b'l' | b'n'..=b'z' | b'A'..=b'L' | b'N'..=b'Z') => false,
-        Some(_) => {
-            MediaType::parse(&content_type(request)).is_ok_and(|media| media.is("message/cpim"))
-        }
-    }
+    matches!(written.first(), Some(b'm' | b'M'))
+        && MediaType::parse(&content_type(request)).is_ok_and(|media| media.is("message/cpim"))
 }
 
 /// The identity of a CPIM address; `im:user@host` is the IM address of that SIP user (RFC 3860).

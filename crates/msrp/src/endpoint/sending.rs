@@ -224,7 +224,7 @@ impl Endpoint {
         parts: &[Bytes],
         end: Continuation,
     ) -> Result<(), crate::node::cx::Unsent> {
-        let free = |id: &TransactionId| !occurs(id, parts);
+        let free = |id: &[u8]| !occurs(id, parts);
         cx.send_free(self.key(), token, free, |out, id, session| {
             headers.write(out, id, session, place, parts, end);
         })
@@ -377,9 +377,10 @@ impl Endpoint {
 
 /// Whether the end-line of `id` is in the content that is made of `parts`: then it cannot end it
 /// (RFC 4975 §7.1).
-fn occurs(id: &TransactionId, parts: &[Bytes]) -> bool {
+fn occurs(id: &[u8], parts: &[Bytes]) -> bool {
     static HYPHENS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"-------"));
-    let in_one = |octets: &[u8]| HYPHENS.find(octets).is_some() && id.occurs_in(octets);
+    let in_one =
+        |octets: &[u8]| HYPHENS.find(octets).is_some() && TransactionId::occurs_in(id, octets);
     match parts {
         [] => false,
         [part] => in_one(part),

@@ -47,6 +47,8 @@ pub(crate) struct Connection {
     pub(crate) kept: bool,
     /// Ours, or a valid request came.
     pub(crate) proven: bool,
+    /// The identifier of the next request of ours.
+    pub(crate) next_id: NextId,
     /// When its timer is called next.
     pub(crate) armed: Option<Instant>,
     /// When it began.
@@ -54,6 +56,25 @@ pub(crate) struct Connection {
     /// When something was sent last, for keep-alives.
     pub(crate) sent: Instant,
     generation: u32,
+}
+
+/// The identifier of the next request on a connection. It is made when the one before has been
+/// written: a processor that reads octets which it has just written in other pieces waits for all
+/// that it wrote before, which is the message before.
+#[derive(Debug, Default)]
+pub(crate) struct NextId {
+    /// Its random bits, once it is made.
+    pub(crate) random: Option<u64>,
+    pub(crate) octets: [u8; TransactionId::OCTETS],
+}
+
+impl NextId {
+    /// Makes it, with 64 new random bits.
+    #[inline]
+    pub(crate) fn make(&mut self, core: u8, random: u64, sequence: u64) {
+        self.random = Some(random);
+        TransactionId::new(core, random, sequence).write_to(&mut self.octets);
+    }
 }
 
 /// Where a connection stands.
@@ -185,6 +206,7 @@ impl Connections {
             dirty: false,
             kept: false,
             framed: false,
+            next_id: NextId::default(),
             armed: None,
             since: now,
             sent: now,

@@ -9,7 +9,7 @@ use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost, NodeConfig, Outpu
 use crate::pending::Waiting;
 use crate::session::{Session, SessionKey, Sessions};
 use crate::uri::UriRef;
-use crate::{Continuation, Head, Method, Outbound, Path, Start, TransactionId, write};
+use crate::{Continuation, Head, Method, Outbound, Path, Start, write};
 
 /// The token of an empty SEND of the node itself.
 pub(super) const EMPTY: u64 = u64::MAX;
@@ -159,7 +159,7 @@ impl Cx {
         &mut self,
         key: SessionKey,
         waits: Option<u64>,
-        free: impl Fn(&TransactionId) -> bool,
+        free: impl Fn(&[u8]) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
         self.send_as(None, (key, waits), |_, _| true, free, write)
@@ -172,7 +172,7 @@ impl Cx {
         key: SessionKey,
         waits: Option<u64>,
         admit: impl FnOnce(&Connection, &Session) -> bool,
-        free: impl Fn(&TransactionId) -> bool,
+        free: impl Fn(&[u8]) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
         self.send_as(None, (key, waits), admit, free, write)
@@ -198,7 +198,7 @@ impl Cx {
         on: Option<ConnectionId>,
         (key, waits): (SessionKey, Option<u64>),
         admit: impl FnOnce(&Connection, &Session) -> bool,
-        free: impl Fn(&TransactionId) -> bool,
+        free: impl Fn(&[u8]) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
         let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
@@ -209,24 +209,25 @@ impl Cx {
             return Err(Unsent::Full);
         }
         let next = found.pending.next();
-        let id = loop {
-            let id = TransactionId::new(self.core, (self.entropy)(), next);
-            if free(&id) {
-                break id.octets();
+        let random = loop {
+            match found.next_id.random.filter(|_| free(&found.next_id.octets)) {
+                Some(random) => break random,
+                None => found.next_id.make(self.core, (self.entropy)(), next),
             }
         };
-        write(&mut found.outbound, &id, session);
+        write(&mut found.outbound, &found.next_id.octets, session);
+        if let Some(token) = waits {
+            let end = found.outbound.queued_total();
+            if let Some(oldest) = found.pending.sent(self.now, (key, token), random, end) {
+                self.later.push_back(Later::Expired(oldest));
+            }
+        }
+        found.next_id.make(self.core, (self.entropy)(), found.pending.next());
         found.sent = self.now;
         self.counts.of(found.group).requests_written += 1;
         touch(found, connection, &mut self.outputs);
-        if let Some(token) = waits {
-            let end = found.outbound.queued_total();
-            if let Some(oldest) = found.pending.sent(self.now, (key, token), id, end) {
-                self.later.push_back(Later::Expired(oldest));
-            }
-            if found.pending.len() == 1 {
-                self.arm(connection);
-            }
+        if waits.is_some() && found.pending.len() == 1 {
+            self.arm(connection);
         }
         Ok(())
     }

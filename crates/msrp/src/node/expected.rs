@@ -8,6 +8,7 @@ use crate::header::FailureReport;
 use crate::node::ConnectionId;
 use crate::node::receive::Roles;
 use crate::session::{Session, Usage};
+use crate::transaction_id::Words;
 use crate::{Head, Path, Start, TransactionId};
 
 /// Where the transaction identifier begins.
@@ -32,9 +33,9 @@ impl Roles {
     pub(super) fn expected(&mut self, id: ConnectionId, octets: &[u8]) -> Option<usize> {
         let found = self.cx.connections.get_mut(id)?;
         let mut rest = octets;
-        while let Some((key, transaction)) = found.pending.oldest()
+        while let Some((key, transaction)) = found.pending.oldest(self.cx.core)
             && let Some(session) = self.cx.sessions.get(key)
-            && let Some(usual) = response(rest, transaction, session)
+            && let Some(usual) = response(rest, transaction.words(), session)
         {
             rest = usual.after;
             if matches!(session.usage, Usage::Leg(_)) {
@@ -70,19 +71,15 @@ impl<'a> Usual<'a> {
 
 /// The 200 of the peer of `session` to request `id`, if `octets` begin with all of it.
 #[inline]
-fn response<'a>(
-    octets: &'a [u8],
-    id: &[u8; TransactionId::OCTETS],
-    session: &Session,
-) -> Option<Usual<'a>> {
-    let after = octets.get(ID_AT..)?.strip_prefix(id)?;
+fn response<'a>(octets: &'a [u8], id: Words, session: &Session) -> Option<Usual<'a>> {
+    let after = id.strip(octets.get(ID_AT..)?)?;
     let after = after.strip_prefix(b" 200 OK\r\nTo-Path: ")?;
     let (to_path, after) = strip(after, session.own().as_bytes())?;
     let after = after.strip_prefix(b"\r\nFrom-Path: ")?;
     let (from_path, after) = strip(after, session.first_peer()?)?;
     let end = after.strip_prefix(b"\r\n")?;
-    let after = end.strip_prefix(b"-------")?.strip_prefix(id)?.strip_prefix(b"$\r\n")?;
-    let id = octets.strip_prefix(b"MSRP ")?.get(..id.len())?;
+    let after = id.strip(end.strip_prefix(b"-------")?)?.strip_prefix(b"$\r\n")?;
+    let id = octets.strip_prefix(b"MSRP ")?.get(..TransactionId::OCTETS)?;
     let raw = octets.get(..octets.len() - end.len())?;
     Some(Usual { id, to_path, from_path, raw, after })
 }
@@ -105,12 +102,13 @@ mod tests {
     // Covers: MSRP-006
     #[test]
     fn only_the_whole_response_as_it_is_usually_written_is_expected() {
-        let id = TransactionId::new(0, 1, 2).octets();
+        let transaction = TransactionId::new(0, 1, 2);
+        let id = transaction.octets();
         for peer in [HOP.to_owned(), format!("{HOP} msrp://b.example:7/peer;tcp")] {
             let mut sessions = Sessions::new(0, 7);
             let key = sessions.open_as(OWN.parse::<MsrpUri>().unwrap(), Usage::Endpoint(0));
             let session = |sessions: &Sessions, octets: &[u8]| {
-                let found = response(octets, &id, sessions.get(key).unwrap());
+                let found = response(octets, transaction.words(), sessions.get(key).unwrap());
                 found.map(|usual| (usual.raw.to_vec(), octets.len() - usual.after.len()))
             };
             let mut usual = Vec::new();
@@ -133,13 +131,14 @@ mod tests {
     /// What is expected is what the framer reads.
     #[test]
     fn the_head_is_the_one_that_is_read() {
-        let id = TransactionId::new(0, 1, 2).octets();
+        let transaction = TransactionId::new(0, 1, 2);
+        let id = transaction.octets();
         let mut sessions = Sessions::new(0, 7);
         let key = sessions.open_as(OWN.parse::<MsrpUri>().unwrap(), Usage::Endpoint(0));
         sessions.set_peer(key, Path::new(HOP.as_bytes()), FromRule::Whole);
         let mut usual = Vec::new();
         write::response(&mut usual, &id, 200, OWN.as_bytes(), HOP.as_bytes(), b"");
-        let expected = response(&usual, &id, sessions.get(key).unwrap()).unwrap();
+        let expected = response(&usual, transaction.words(), sessions.get(key).unwrap()).unwrap();
         let (head, taken) = (expected.head(), usual.len() - expected.after.len());
         let (mut framer, mut at) = (crate::Framer::new(crate::Limits::default()), 0);
         let piece = framer.next(&usual, &mut at);

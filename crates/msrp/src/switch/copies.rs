@@ -119,7 +119,7 @@ impl<'a> Copies<'a> {
             let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
             queue.admit(on, octets as u64, config.queue_octets_max as u64)
         };
-        let free = |id: &TransactionId| self.is_free(id);
+        let free = |id: &[u8]| self.is_free(id);
         let write = |out: &mut Outbound, id: &[u8], session: &Session| {
             self.write(out, id, session.request_paths());
         };
@@ -151,7 +151,7 @@ impl<'a> Copies<'a> {
 
     /// Writes one for `target` however much waits: what is small and once in a while, or was kept.
     pub(super) fn send_anyway(&self, cx: &mut Cx, target: Target) {
-        let free = |id: &TransactionId| self.is_free(id);
+        let free = |id: &[u8]| self.is_free(id);
         // Whoever is gone needs it no more.
         let _ = cx.send_free(target.session, self.waits, free, |out, id, session| {
             self.write(out, id, session.request_paths());
@@ -160,8 +160,9 @@ impl<'a> Copies<'a> {
 
     /// Whether `id` does not stand in the body (RFC 4975 §7.1).
     #[inline]
-    fn is_free(&self, id: &TransactionId) -> bool {
-        !self.dashes || !(id.occurs_in(self.common) || id.occurs_in(self.rest))
+    fn is_free(&self, id: &[u8]) -> bool {
+        let occurs = |octets| TransactionId::occurs_in(id, octets);
+        !self.dashes || !(occurs(self.common) || occurs(self.rest))
     }
 
     fn write(&self, out: &mut Outbound, id: &[u8], paths: &[u8]) {
