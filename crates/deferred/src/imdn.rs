@@ -89,13 +89,13 @@ impl Report {
             Some(registration) => Way::to_scscf(&registration.scscf, shared.listener)?,
             None => Way::onwards(cx, &self.originator, shared.listener)?,
         };
-        let operator = shared.policy().orig_ioi.clone();
+        let policy = shared.policy();
         let request = message::Envelope {
             shared,
             way: &way,
             to: &self.originator,
             ids: &Ids::fresh(cx, &shared.domain),
-            charging: charging_vector(cx, registration.as_deref(), operator.as_deref()),
+            charging: charging_vector(cx, registration.as_deref(), policy.orig_ioi.as_deref()),
         }
         .report(body)?;
         let branch = shared.marks.branch(Origin::Notification, cx.shard(), cx.random(), &request);

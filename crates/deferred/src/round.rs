@@ -221,13 +221,13 @@ impl Round<'_> {
         ids: &Ids,
         make: impl FnOnce(&Envelope<'_>) -> Option<Request>,
     ) -> Option<Request> {
-        let operator = self.keeper.shared.policy().orig_ioi.clone();
+        let policy = self.keeper.shared.policy();
         make(&Envelope {
             shared: &self.keeper.shared,
             way,
             to: public_id(registration, self.lane.user.as_str()),
             ids,
-            charging: charging_vector(self.cx(), Some(registration), operator.as_deref()),
+            charging: charging_vector(self.cx(), Some(registration), policy.orig_ioi.as_deref()),
         })
     }
 

@@ -63,16 +63,18 @@ pub(crate) fn decimal(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Writes the end-line: at once after the last header field, or after [`body_end`].
+#[inline]
 pub fn end_line(out: &mut Vec<u8>, id: &[u8], continuation: Continuation) {
-    extend(out, &[b"-------", id, &[continuation.octet()], b"\r\n"]);
+    out.extend_from_slice(b"-------");
+    identifier(out, id);
+    out.extend_from_slice(&[continuation.octet(), b'\r', b'\n']);
 }
 
 /// Writes the end of a body, which is not part of it, and the end-line.
 #[inline]
 pub fn body_end(out: &mut Vec<u8>, id: &[u8], continuation: Continuation) {
-    out.extend_from_slice(b"\r\n-------");
-    identifier(out, id);
-    out.extend_from_slice(&[continuation.octet(), b'\r', b'\n']);
+    out.extend_from_slice(b"\r\n");
+    end_line(out, id, continuation);
 }
 
 /// Writes a whole response.

@@ -144,7 +144,7 @@ impl<'a> Copies<'a> {
     pub(super) fn end(&self, cx: &mut Cx, legs: &mut Slab<Leg>, target: Target) {
         let leg = legs.get_mut(target.leg as usize).filter(|leg| leg.session == target.session);
         match leg.and_then(|leg| leg.hold.as_mut()) {
-            Some(hold) => hold.keep_end(self),
+            Some(hold) => hold.keep_anyway(self),
             None => self.send_anyway(cx, target),
         }
     }

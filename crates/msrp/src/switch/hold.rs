@@ -36,24 +36,20 @@ impl Hold {
 
     /// Keeps a copy, if that is within the limits.
     pub(super) fn keep(&mut self, copies: &Copies<'_>) -> bool {
-        let octets = (copies.common.len() + copies.rest.len() + size_of::<Kept>()) as u64;
         let messages = self.messages + u32::from(copies.begins);
-        let fits = messages <= self.limits.messages && self.octets + octets <= self.limits.octets;
+        let fits =
+            messages <= self.limits.messages && self.octets + octets(copies) <= self.limits.octets;
         if fits {
             self.messages = messages;
-            self.push(copies, octets);
+            self.keep_anyway(copies);
         }
         fits
     }
 
-    /// Keeps a copy without a body, which ends a message.
-    pub(super) fn keep_end(&mut self, copies: &Copies<'_>) {
-        self.push(copies, (copies.common.len() + size_of::<Kept>()) as u64);
-    }
-
-    fn push(&mut self, copies: &Copies<'_>, octets: u64) {
+    /// Keeps a copy however much is kept: one that ends a message.
+    pub(super) fn keep_anyway(&mut self, copies: &Copies<'_>) {
         let Copies { common, rest, dashes, flag, waits, .. } = *copies;
-        self.octets += octets;
+        self.octets += octets(copies);
         self.kept.push_back(Kept { common: [common, rest].concat().into(), dashes, flag, waits });
     }
 
@@ -65,4 +61,9 @@ impl Hold {
             copies.send_anyway(cx, target);
         }
     }
+}
+
+/// What a copy takes while it is kept.
+fn octets(copies: &Copies<'_>) -> u64 {
+    (copies.common.len() + copies.rest.len() + size_of::<Kept>()) as u64
 }

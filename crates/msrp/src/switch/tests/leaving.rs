@@ -167,9 +167,7 @@ fn large_bodies_are_shared_and_count() {
 #[test]
 fn a_participant_that_does_not_know_the_session_is_taken_out() {
     for code in [481, 506] {
-        let mut world = World::of(3);
-        let failure_report = crate::header::FailureReport::Yes;
-        world.node.set_switch(SwitchConfig { failure_report, ..Default::default() });
+        let mut world = World::of(3).answering();
         world.say(0, "1", &cpim(&uri(0), ROOM, "x"));
         world.answer(1, code);
         assert_eq!(world.node.leg_counts(world.person(1).session), None, "{code}");

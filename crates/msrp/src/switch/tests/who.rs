@@ -68,9 +68,7 @@ fn nobody_gets_content_that_was_not_accepted() {
 // Covers: MSRP-009
 #[test]
 fn content_that_was_refused_is_not_sent_again() {
-    let mut world = World::of(3);
-    let failure_report = crate::header::FailureReport::Yes;
-    world.node.set_switch(SwitchConfig { failure_report, ..Default::default() });
+    let mut world = World::of(3).answering();
     let (text, html) = (cpim(&uri(0), ROOM, "x"), of_type("text/html", &uri(0), ROOM, "x"));
     world.say(0, "1", &html);
     assert_eq!(world.answer(1, 415).len(), 1);
@@ -84,23 +82,17 @@ fn content_that_was_refused_is_not_sent_again() {
 // Covers: MSRP-009
 #[test]
 fn each_of_many_answers_in_one_read_counts() {
-    let mut world = World::of(3);
-    let failure_report = crate::header::FailureReport::Yes;
-    world.node.set_switch(SwitchConfig { failure_report, ..Default::default() });
+    let mut world = World::of(3).answering();
     let (text, html) = (cpim(&uri(0), ROOM, "x"), of_type("text/html", &uri(0), ROOM, "x"));
     for (id, body) in [("1", &text), ("2", &text), ("3", &html), ("4", &text), ("5", &text)] {
         world.say(0, id, body);
     }
     // Three as they are usually written, around a refusal, and one with another comment.
     let answers = ["200 OK", "200 OK", "415", "200 OK", "200 Fine"];
-    let mut octets = Vec::new();
-    let world::Person { own, peer, .. } = world.person(1);
-    for (frame, answer) in world.messages(1).iter().zip(answers) {
-        let id = &frame.id;
-        let paths = format!("To-Path: {own}\r\nFrom-Path: {peer}\r\n");
-        octets.extend(format!("MSRP {id} {answer}\r\n{paths}-------{id}$\r\n").into_bytes());
-    }
-    world.feed(1, &octets);
+    let got = world.messages(1);
+    let all = got.iter().zip(answers).map(|(frame, answer)| world.response(1, frame, answer));
+    let octets: String = all.collect();
+    world.feed(1, octets.as_bytes());
     world.say(0, "6", &html);
     assert_eq!(texts(&mut world, 1), [""; 0], "the refusal was heard");
     assert_eq!(world.answer_all(2).len(), 6);

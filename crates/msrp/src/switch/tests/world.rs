@@ -237,14 +237,24 @@ impl World {
 
     pub(super) fn answer(&mut self, who: usize, code: u16) -> Vec<Frame> {
         let frames = self.messages(who);
-        let Person { own, peer, .. } = self.person(who);
-        for Frame { id, .. } in &frames {
-            let octets = format!(
-                "MSRP {id} {code} X\r\nTo-Path: {own}\r\nFrom-Path: {peer}\r\n-------{id}$\r\n"
-            );
+        for frame in &frames {
+            let octets = self.response(who, frame, &format!("{code} X"));
             self.feed(who, octets.as_bytes());
         }
         frames
+    }
+
+    /// The response of participant `who` to a request; `status` is its code and comment.
+    pub(super) fn response(&self, who: usize, Frame { id, .. }: &Frame, status: &str) -> String {
+        let Person { own, peer, .. } = self.person(who);
+        format!("MSRP {id} {status}\r\nTo-Path: {own}\r\nFrom-Path: {peer}\r\n-------{id}$\r\n")
+    }
+
+    /// Recipients are to answer every message.
+    pub(super) fn answering(mut self) -> Self {
+        let failure_report = FailureReport::Yes;
+        self.node.set_switch(SwitchConfig { failure_report, ..SwitchConfig::default() });
+        self
     }
 }
 
