@@ -22,8 +22,9 @@ pub trait Wire {
     /// `false` here, or later as [`crate::ShardInput::Undeliverable`].
     fn transmit(&self, target: &Target, bytes: Bytes, client: Option<ClientKey>) -> bool;
 
-    /// Finds the targets of a host that is a name (RFC 3263), or is reached over TLS, and notes
-    /// what a certificate there must prove; empty when there are none.
+    /// Finds the targets of a host that is a name (RFC 3263), those that failed lately last; empty
+    /// when there are none. The same for an address reached over TLS, of which it notes what a
+    /// certificate there must prove, and for one that a large request may reach in two ways.
     fn lookup(&self, hop: &NextHop) -> Lookup;
 }
 
@@ -43,14 +44,15 @@ impl NextHop {
         Some(Self { place: locate::NextHop::of(sip, false), listener })
     }
 
-    /// The targets, when the host is an address and no question is needed; none of them where we
-    /// do not have the transport. Over TLS [`Wire::lookup`] is asked all the same.
+    /// The target, when the host is an address and no question is needed; none where we do not
+    /// have the transport. [`Wire::lookup`] is asked all the same over TLS, and for a request too
+    /// large for UDP: a host without TCP is not tried over it each time (RFC 3261 §18.1.1).
     pub fn numeric(&self, locals: &Locals) -> Option<Targets> {
         let found = self.place.numeric(|transport| locals.has(transport))?;
         let targets: Targets =
             found.into_iter().flatten().map(|found| self.target(&found)).collect();
         let is_noted = |target: &Target| target.transport == Transport::Tls;
-        (!targets.iter().any(is_noted)).then_some(targets)
+        (targets.len() < 2 && !targets.iter().any(is_noted)).then_some(targets)
     }
 
     /// A place of this hop as a target.

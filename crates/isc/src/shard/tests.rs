@@ -33,9 +33,12 @@ impl Wire for Script {
         true
     }
 
-    fn lookup(&self, _: &NextHop) -> Lookup {
-        let names = self.names.borrow().clone();
-        Box::pin(async move { names })
+    fn lookup(&self, hop: &NextHop) -> Lookup {
+        let found = match hop.place.numeric(|_| true) {
+            Some(found) => found.unwrap().iter().map(|found| hop.target(found)).collect(),
+            None => self.names.borrow().clone(),
+        };
+        Box::pin(async move { found })
     }
 }
 

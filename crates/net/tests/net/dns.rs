@@ -171,6 +171,20 @@ async fn naptr_srv_and_addresses_give_the_order_of_fail_over() {
     assert_eq!(located(&resolver, "ims.test").await, order);
 }
 
+// Covers: CORE-015
+#[tokio::test]
+async fn where_nobody_listens_over_tcp_a_large_request_goes_over_udp_first() {
+    let resolver = Resolver::new(config(Vec::new())).unwrap();
+    let address = SocketAddr::from(([192, 0, 2, 77], 5070));
+    let host = TargetHost::Address(address.ip());
+    let large = NextHop { host, port: Some(5070), large: true, ..hop("unread.test") };
+    let over = |transport| Candidate { transport, address };
+    let (tcp, udp) = (over(Transport::Tcp), over(Transport::Udp));
+    assert_eq!(resolver.locate_now(large.clone()), Some(Ok(vec![tcp, udp])));
+    resolver.failed(tcp, None);
+    assert_eq!(resolver.locate_now(large), Some(Ok(vec![udp, tcp])));
+}
+
 // Covers: CORE-014
 #[tokio::test]
 async fn what_is_missing_is_done_without() {
