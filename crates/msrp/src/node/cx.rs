@@ -301,7 +301,7 @@ impl Cx {
         let is_uri = |uri: &[u8]| UriRef::parse(uri).is_ok();
         let too_long = Path::new(to).iter().count() > self.config.limits.uris_max;
         if !is_uri(own) || too_long || !Path::new(to).iter().all(is_uri) {
-            return self.close(connection, CloseReason::Framing);
+            return self.close(connection, CloseReason::Path);
         }
         let Some(found) = usable(&mut self.connections, connection) else { return };
         write::response(found.outbound.tail(), id, code, to, own, headers);

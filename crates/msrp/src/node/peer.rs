@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use parlance_sip::sdp::Fingerprint;
 
+use crate::FrameError;
+
 /// One connection of a [`Node`](crate::Node), which gives the number: unique while the node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId {
@@ -82,9 +84,9 @@ pub enum CloseReason {
     /// Nothing valid came within the time an unknown peer has (RFC 4976 §6.1).
     Probation,
     /// What came cannot be read on (RFC 4975 §7.3.1; local limits).
-    Framing,
-    /// A request of a method other than SEND had a larger body than 10240 octets (RFC 4975 §7.1).
-    Body,
+    Framing(FrameError),
+    /// A request has a path to which nothing can be answered (RFC 4975 §7.2).
+    Path,
     /// A request to be forwarded was not addressed to us (RFC 4976 §6.4).
     NotOurs,
     /// Several wrong credentials (RFC 4976).

@@ -11,7 +11,7 @@ use crate::pending::Waiting;
 use crate::relay::Relay;
 use crate::session::{Session, SessionKey, Usage, core_of};
 use crate::switch::Switch;
-use crate::{Continuation, FrameError, Head, MalformedHead, Method, Path, Piece, Start};
+use crate::{Continuation, Head, MalformedHead, Method, Path, Piece, Start};
 
 /// The head of a request, and as much of its body as came with it.
 pub(crate) struct Chunk<'a> {
@@ -67,8 +67,7 @@ impl Roles {
             },
             Piece::Body { body, end } => self.body(id, body, end, octets),
             Piece::Malformed { head, .. } => self.malformed(id, &head),
-            Piece::Broken(FrameError::BodyTooLong) => self.cx.close(id, CloseReason::Body),
-            Piece::Broken(_) => self.cx.close(id, CloseReason::Framing),
+            Piece::Broken(error) => self.cx.close(id, CloseReason::Framing(error)),
         }
         self.goes_on(id)
     }

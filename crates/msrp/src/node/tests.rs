@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::*;
+use crate::FrameError;
 use crate::endpoint::EndpointConfig;
 use crate::tests::{Bench, Said, address, peer, text, wire};
 
@@ -76,10 +77,11 @@ fn what_cannot_be_read_closes_the_connection() {
         "MSRP t3st REPORT\nTo-Path: {OWN}\nFrom-Path: {PEER}\nContent-Type: a/b\n\n{body}\n"
     );
     for (octets, why) in [
-        (wire("HTTP/1.1 200 OK\n"), CloseReason::Framing),
-        (wire("MSRP t3st SEND\nTo-Path: x\n-------t3st$\n"), CloseReason::Framing),
-        (wire(&large), CloseReason::Body),
+        (wire("HTTP/1.1 200 OK\n"), FrameError::StartLine),
+        (wire("MSRP t3st SEND\nTo-Path: x\n-------t3st$\n"), FrameError::FromPath),
+        (wire(&large), FrameError::BodyTooLong),
     ] {
+        let why = CloseReason::Framing(why);
         let mut bench = Bench::new(1);
         bench.endpoint(OWN, PEER, |_| {});
         let connection = bench.accept();
@@ -307,7 +309,7 @@ fn what_has_no_path_to_answer_to_ends_its_connection() {
         let request = format!("MSRP aaaa SEND\r\n{paths}\r\nMessage-ID: 1\r\n-------aaaa$\r\n");
         bench.octets(connection, request.as_bytes());
         assert!(bench.written(connection).is_empty(), "{paths}");
-        assert_eq!(bench.said(), [Said::Close(CloseReason::Framing)], "{paths}");
+        assert_eq!(bench.said(), [Said::Close(CloseReason::Path)], "{paths}");
     }
     let mut bench = Bench::new(1);
     let connection = bench.accept();
@@ -316,5 +318,5 @@ fn what_has_no_path_to_answer_to_ends_its_connection() {
         format!("MSRP aaaa AUTH\r\nTo-Path: {to}\r\nFrom-Path: {long}\r\n-------aaaa$\r\n");
     bench.octets(connection, request.as_bytes());
     assert!(bench.written(connection).is_empty(), "a path longer than is read here");
-    assert_eq!(bench.said(), [Said::Close(CloseReason::Framing)]);
+    assert_eq!(bench.said(), [Said::Close(CloseReason::Path)]);
 }

@@ -3,7 +3,7 @@
 //! The handles are taken from the recorder that is installed when [`super::Msrp::start`] runs.
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
-use parlance_msrp::{CloseReason, REFUSAL_CODES};
+use parlance_msrp::{CloseReason, FrameError, REFUSAL_CODES};
 
 use crate::meter::Alarm;
 
@@ -138,8 +138,11 @@ pub(crate) struct Meter {
     pub(crate) paused_shared: Counter,
     pub(crate) shared_octets: Counter,
     pub(crate) events_lost: Counter,
-    framing: Alarm,
+    start_line: Alarm,
+    head_too_long: Alarm,
+    from_path: Alarm,
     body: Alarm,
+    path: Alarm,
     not_ours: Alarm,
     credentials: Alarm,
     slow_head: Alarm,
@@ -173,8 +176,11 @@ impl Meter {
             paused_shared: counter!(PAUSED, "reason" => "shared"),
             shared_octets: counter!(SHARED),
             events_lost: counter!(LOST),
-            framing: closed("framing", "what an MSRP peer sends cannot be read"),
+            start_line: closed("start_line", "what an MSRP peer sends begins with no start line"),
+            head_too_long: closed("head_too_long", "an MSRP peer sends a head that is too long"),
+            from_path: closed("from_path", "an MSRP peer sends a head without From-Path"),
             body: closed("body", "an MSRP peer sends a body where none so large may be"),
+            path: closed("path", "an MSRP peer has a path that cannot be answered to"),
             not_ours: closed("not_ours", "an MSRP peer has something forwarded that is not ours"),
             credentials: closed("credentials", "an MSRP peer has wrong credentials"),
             slow_head: closed("slow_head", "a head took too long to arrive"),
@@ -194,8 +200,13 @@ impl Meter {
             Ended::Probation | Ended::ByNode(CloseReason::Probation) => self.probation.raise(who),
             Ended::SlowHead => self.slow_head.raise(who),
             Ended::SlowReader | Ended::ByNode(CloseReason::Slow) => self.slow_reader.raise(who),
-            Ended::ByNode(CloseReason::Framing) => self.framing.raise(who),
-            Ended::ByNode(CloseReason::Body) => self.body.raise(who),
+            Ended::ByNode(CloseReason::Framing(error)) => match error {
+                FrameError::StartLine => self.start_line.raise(who),
+                FrameError::HeadTooLong => self.head_too_long.raise(who),
+                FrameError::FromPath => self.from_path.raise(who),
+                FrameError::BodyTooLong => self.body.raise(who),
+            },
+            Ended::ByNode(CloseReason::Path) => self.path.raise(who),
             Ended::ByNode(CloseReason::NotOurs) => self.not_ours.raise(who),
             Ended::ByNode(CloseReason::Credentials) => self.credentials.raise(who),
         }
