@@ -3,7 +3,7 @@
 use parlance_sip::header::{
     AcceptContact, Contact, Features, SIP_IM, SIP_IM_LARGE_MESSAGE, SIP_IM_SYSTEM_MESSAGE, Term,
 };
-use parlance_sip::{Method, Request};
+use parlance_sip::{HeaderName, Method, Request};
 
 /// How an instant message is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +23,9 @@ pub fn has_im_tag(features: &Features<'_>) -> bool {
 
 /// Whether `Accept-Contact` asks for this service, with or without `require` and `explicit`.
 pub fn asks_for_im(request: &Request) -> bool {
-    accepted(request).any(|accept| has_im_tag(&accept.features()))
+    // Nearly always it is written so, and then nothing need be read.
+    request.field(HeaderName::AcceptContact) == Some(b"*;+g.oma.sip-im")
+        || accepted(request).any(|accept| has_im_tag(&accept.features()))
 }
 
 /// How the request carries its message; `None` for methods that carry none.

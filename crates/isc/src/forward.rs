@@ -20,9 +20,11 @@ use crate::shard::Invited;
 use crate::wire::NextHop;
 use crate::{Cx, Incoming};
 
+mod maddr;
 mod route;
 mod target;
 
+pub(crate) use maddr::without_our_maddr;
 pub(crate) use route::{goes_on, pass_ack};
 use route::{pass_cancel, prepare};
 pub(crate) use target::own_octets;

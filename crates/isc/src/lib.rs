@@ -28,6 +28,7 @@ pub mod decision;
 mod deferral;
 mod description;
 mod dispatch;
+mod edited;
 mod feature;
 #[cfg(test)]
 mod fixture;

@@ -159,6 +159,8 @@ impl Inner {
                 }
                 Output::Request { server, source, request } => {
                     let peer_names = Arc::clone(&self.peer_names.borrow());
+                    let meant = forward::without_our_maddr(cx.locals(), source.listener, &request);
+                    let request = meant.unwrap_or(request);
                     let arrival = Arrival { server, source, peer_names, request };
                     if let Some(dispatch) = self.dispatch.get() {
                         cx.spawn(dispatch.dispatch(cx.clone(), arrival));

@@ -117,10 +117,21 @@ impl Locals {
             sent_by.get(..host.len()).is_some_and(|text| text.eq_ignore_ascii_case(host.as_bytes()))
         };
         self.0.iter().filter(begins).any(|local| {
-            let (ours, our_port) = split(&local.sent_by);
             let port = port.unwrap_or_else(|| local.transport.default_port());
-            ours.eq_ignore_ascii_case(host) && our_port.parse() == Ok(port)
+            local.host().eq_ignore_ascii_case(host) && local.port() == Some(port)
         })
+    }
+}
+
+impl Local {
+    /// Its host; the brackets of an IPv6 address go.
+    fn host(&self) -> &str {
+        split(&self.sent_by).0
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> Option<u16> {
+        split(&self.sent_by).1.parse().ok()
     }
 }
 

@@ -7,13 +7,11 @@ use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
-use bytes::BytesMut;
 use parlance_sip::dialog::invite_usage::InviteUsage;
 use parlance_sip::dialog::{Dialog, DialogState, Role};
 use parlance_sip::header::RSeq;
-use parlance_sip::message::Limits;
 use parlance_sip::reliable::{ReliableReceiver, Verdict};
-use parlance_sip::{Edits, HeaderName, Message, Method, Request, Response};
+use parlance_sip::{Edits, HeaderName, Method, Request, Response};
 use smallvec::SmallVec;
 
 use super::ack::Ack;
@@ -21,6 +19,7 @@ use super::limits::{FORKS_MAX, PROVISIONALS_MAX, RETRIES_MAX};
 use super::live::{LegState, Live};
 use super::refresh::Timing;
 use super::{Address, Body, Leg, LegTerms, Reason, wording};
+use crate::edited::edited;
 use crate::forward::{self, Answers, Outcome, Waiting};
 use crate::{Cx, NextHop};
 
@@ -452,15 +451,4 @@ fn completed(request: Request, terms: &LegTerms, timing: &Timing) -> Request {
         edits.set(&request, name, value);
     }
     edited(&request, &edits).unwrap_or(request)
-}
-
-fn edited(request: &Request, edits: &Edits) -> Option<Request> {
-    let mut out = BytesMut::new();
-    edits.write(request, &mut out);
-    let limits = Limits {
-        head_octets_max: usize::from(u16::MAX),
-        fields_max: usize::from(u16::MAX),
-        body_octets_max: usize::MAX,
-    };
-    Request::new(Message::parse_datagram(out.freeze(), &limits).ok()?).ok()
 }

@@ -521,6 +521,32 @@ async fn what_is_too_large_for_udp_goes_over_tcp_first() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_maddr_that_leads_here_is_as_if_it_were_not_there() {
+    on_local_set(async {
+        #[rustfmt::skip]
+        let table = [
+            ("bob@ims.test:5080;maddr=192.0.2.20",               "bob@ims.test"),
+            ("bob@ims.test:5080;x;maddr=192.0.2.20;transport=udp", "bob@ims.test;x"),
+            // Another port or transport than it came by, or another host: it goes there.
+            ("bob@ims.test;maddr=192.0.2.20",                    "bob@ims.test;maddr=192.0.2.20"),
+            ("bob@ims.test:5080;maddr=192.0.2.20;transport=tcp",
+                "bob@ims.test:5080;maddr=192.0.2.20;transport=tcp"),
+            ("bob@ims.test:5080;maddr=192.0.2.21",    "bob@ims.test:5080;maddr=192.0.2.21"),
+        ];
+        for (came, goes) in table {
+            let bench = bench(true, passing);
+            bench
+                .receive(
+                    &request("MESSAGE", "").replace("bob@ims.test SIP", &format!("{came} SIP")),
+                )
+                .await;
+            assert_eq!(bench.lines(), format!("MESSAGE sip:{goes}"), "{came}");
+        }
+    })
+    .await;
+}
+
 fn own_request(cx: &Cx) -> Request {
     parlance_sip::RequestBuilder::new(Method::Message, "sip:bob@ims.test")
         .header(parlance_sip::HeaderName::From, format_args!("<sip:im@ims.test>;tag={}", cx.tag()))
