@@ -60,6 +60,9 @@ fn compare(transport: Transport, quick: bool) -> Result<()> {
     let (our_cost, their_cost) = (cpu_us(&ours.highest), cpu_us(&theirs.highest));
     println!("processor time a relay at the highest: {our_cost:.1} us, {their_cost:.1} us");
     println!("  {:.2} of Kamailio's", our_cost / their_cost);
+    let (our_system, their_system) = (system_us(&ours.highest), system_us(&theirs.highest));
+    println!("  of it the system's: {our_system:.1} us, {their_system:.1} us");
+    println!("  that alone: {:.2} of all of Kamailio's", our_system / their_cost);
     Ok(())
 }
 
@@ -72,6 +75,11 @@ struct Measured {
 /// Processor time of one relay, which is one passage of a message.
 fn cpu_us(report: &Report) -> f64 {
     report.server.as_ref().map_or(0.0, |server| server.cpu_us_per_message)
+}
+
+/// What of it the system took to read and write.
+fn system_us(report: &Report) -> f64 {
+    report.server.as_ref().map_or(0.0, |server| server.system_us_per_message)
 }
 
 fn measure_parlance(transport: Transport, quick: bool) -> Result<Measured> {

@@ -20,6 +20,8 @@ pub(crate) struct Processes {
 pub(crate) struct Usage {
     /// User and system time of all threads.
     pub(crate) cpu: Duration,
+    /// The system's part of it.
+    pub(crate) system: Duration,
     /// Resident memory; pages that processes share count once for each.
     pub(crate) rss_bytes: u64,
 }
@@ -39,7 +41,9 @@ struct Stat {
     pid: i32,
     parent: i32,
     group: i32,
+    /// Of user and system time.
     ticks: u64,
+    system_ticks: u64,
     rss_pages: u64,
 }
 
@@ -67,11 +71,13 @@ impl Processes {
 
     /// What they have used until now; one that has ended counts nothing.
     pub(crate) fn usage(&self) -> Usage {
+        let time = |ticks| Duration::from_micros(ticks * 1_000_000 / self.ticks_per_second.max(1));
         let stats = self.pids.iter().filter_map(|pid| stat(*pid));
-        let (ticks, pages) =
-            stats.fold((0, 0), |(ticks, pages), stat| (ticks + stat.ticks, pages + stat.rss_pages));
-        let micros = ticks * 1_000_000 / self.ticks_per_second.max(1);
-        Usage { cpu: Duration::from_micros(micros), rss_bytes: pages * self.page_bytes }
+        stats.fold(Usage::default(), |all, stat| Usage {
+            cpu: all.cpu + time(stat.ticks),
+            system: all.system + time(stat.system_ticks),
+            rss_bytes: all.rss_bytes + stat.rss_pages * self.page_bytes,
+        })
     }
 
     /// What memory they hold now; one that has ended counts nothing.
@@ -108,11 +114,13 @@ fn parse(line: &str) -> Option<Stat> {
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     // Field 3, the state, is the first after the name.
     let field = |number: usize| fields.get(number - 3);
+    let system_ticks = field(15)?.parse().ok()?;
     Some(Stat {
         pid: pid.parse().ok()?,
         parent: field(4)?.parse().ok()?,
         group: field(5)?.parse().ok()?,
-        ticks: field(14)?.parse::<u64>().ok()? + field(15)?.parse::<u64>().ok()?,
+        ticks: field(14)?.parse::<u64>().ok()? + system_ticks,
+        system_ticks,
         rss_pages: field(24)?.parse().ok()?,
     })
 }
@@ -163,7 +171,8 @@ mod tests {
     fn stat_lines() {
         let line = "812 (kama (1) io) S 811 800 800 0 -1 4194560 9 0 0 0 \
                     150 50 7 7 20 0 1 0 1000 223 345 18446744073709551615 1 1";
-        let expect = Stat { pid: 812, parent: 811, group: 800, ticks: 200, rss_pages: 345 };
+        let (ticks, system_ticks, rss_pages) = (200, 50, 345);
+        let expect = Stat { pid: 812, parent: 811, group: 800, ticks, system_ticks, rss_pages };
         assert_eq!(parse(line), Some(expect));
         for broken in ["", "812", "812 (x", "812 (x) S 1", "x (y) S 811 800"] {
             assert_eq!(parse(broken), None, "{broken}");
@@ -172,7 +181,14 @@ mod tests {
 
     #[test]
     fn descendants_belong() {
-        let stat = |pid, parent, group| Stat { pid, parent, group, ticks: 0, rss_pages: 0 };
+        let stat = |pid, parent, group| Stat {
+            pid,
+            parent,
+            group,
+            ticks: 0,
+            system_ticks: 0,
+            rss_pages: 0,
+        };
         let all = [stat(9, 5, 1), stat(5, 2, 1), stat(2, 1, 1), stat(7, 1, 7), stat(8, 7, 7)];
         assert_eq!(family(&all, &[2], None), BTreeSet::from([2, 5, 9]));
         assert_eq!(family(&all, &[], Some(7)), BTreeSet::from([7, 8]));

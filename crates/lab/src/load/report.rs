@@ -113,6 +113,8 @@ pub struct Server {
     pub cpu_share: f64,
     /// Processor time per completed passage, in microseconds.
     pub cpu_us_per_message: f64,
+    /// The system's part of it: what reading and writing cost.
+    pub system_us_per_message: f64,
     /// Resident memory at the start; shared pages count once per process.
     pub rss_before_bytes: u64,
     /// Resident memory at the end.
@@ -247,11 +249,13 @@ impl Report {
 fn server(outcome: &Outcome, processes: usize, passages: u64, seconds: f64) -> Option<Server> {
     let (before, after) = outcome.usage;
     let cpu_seconds = after.cpu.saturating_sub(before.cpu).as_secs_f64();
+    let system_seconds = after.system.saturating_sub(before.system).as_secs_f64();
     (processes > 0).then(|| Server {
         processes,
         cpu_seconds,
         cpu_share: ratio(cpu_seconds, seconds),
         cpu_us_per_message: ratio(cpu_seconds * 1e6, passages as f64),
+        system_us_per_message: ratio(system_seconds * 1e6, passages as f64),
         rss_before_bytes: before.rss_bytes,
         rss_after_bytes: after.rss_bytes,
     })
@@ -324,7 +328,8 @@ impl fmt::Display for Report {
         row("longest stall", format!("{:.1} ms", self.longest_stall_ms))?;
         if let Some(server) = &self.server {
             let share = server.cpu_share * 100.0;
-            row("server CPU", format!("{:.1} us/message", server.cpu_us_per_message))?;
+            let (all, system) = (server.cpu_us_per_message, server.system_us_per_message);
+            row("server CPU", format!("{all:.1} us/message, {system:.1} of it the system's"))?;
             row("server CPU share", format!("{share:.0} % of one processor"))?;
             let (before, after) = (server.rss_before_bytes >> 10, server.rss_after_bytes >> 10);
             row("server RSS", format!("{before} KiB before, {after} KiB after"))?;
@@ -371,7 +376,10 @@ mod tests {
         }
         change(&mut measure);
         measure.close_window(2 * SECOND, false);
-        let usage = |millis, rss_bytes| Usage { cpu: Duration::from_millis(millis), rss_bytes };
+        let usage = |millis, rss_bytes| {
+            let (cpu, system) = (Duration::from_millis(millis), Duration::from_millis(millis / 4));
+            Usage { cpu, system, rss_bytes }
+        };
         let usage = (usage(100, 1 << 20), usage(200, 2 << 20));
         let outcome = Outcome { measure, usage, own_cpu, failed: 0 };
         let around = Surroundings { processes: 1, server_drops: None, own_drops: 0 };
@@ -385,6 +393,7 @@ mod tests {
         assert_eq!((report.sent, report.passages, report.rate), (1000, 1000, 500.0));
         let server = report.server.unwrap();
         assert!((server.cpu_us_per_message - 100.0).abs() < 1e-6);
+        assert!((server.system_us_per_message - 25.0).abs() < 1e-6);
         assert!((server.cpu_share - 0.05).abs() < 1e-6);
         assert!((report.generator.cpu_us_per_transaction - 10.0).abs() < 1e-6);
         assert_eq!(report.generator.bottleneck, None);
