@@ -56,23 +56,27 @@ impl Class {
 
 /// Where the first such octet is, where it is expected soon: calling `memchr` would cost more than
 /// it saves.
-///
-/// Sixteen octets at a time: the lowest that becomes zero borrows from its highest bit.
-#[inline]
+#[inline(always)]
 pub fn find(octet: u8, text: &[u8]) -> Option<usize> {
-    const LOW: u128 = u128::from_ne_bytes([0x01; 16]);
-    const HIGH: u128 = u128::from_ne_bytes([0x80; 16]);
-    let wanted = u128::from_ne_bytes([octet; 16]);
-    let (chunks, rest) = text.as_chunks();
-    for (number, chunk) in chunks.iter().enumerate() {
-        let differences = u128::from_le_bytes(*chunk) ^ wanted;
-        let zeros = differences.wrapping_sub(LOW) & !differences & HIGH;
-        if zeros != 0 {
-            return Some(16 * number + zeros.trailing_zeros() as usize / 8);
+    let (words, rest) = text.as_chunks();
+    let mut at = 0;
+    for word in words {
+        if let Some(found) = find_in_word(octet, *word) {
+            return Some(at + found);
         }
+        at += word.len();
     }
-    let at = rest.iter().position(|other| *other == octet)?;
-    Some(text.len() - rest.len() + at)
+    rest.iter().position(|other| *other == octet).map(|found| at + found)
+}
+
+/// The lowest octet that becomes zero borrows from its highest bit.
+#[inline(always)]
+fn find_in_word(octet: u8, word: [u8; 8]) -> Option<usize> {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let differences = u64::from_le_bytes(word) ^ u64::from_ne_bytes([octet; 8]);
+    let zeros = differences.wrapping_sub(LOW) & !differences & HIGH;
+    if zeros == 0 { None } else { Some(zeros.trailing_zeros() as usize / 8) }
 }
 
 /// Cuts ASCII text before the first of the octets, which stays with the second part; the second

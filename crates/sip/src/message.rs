@@ -345,9 +345,9 @@ impl Request {
 
     /// The Request-URI, octet for octet.
     pub fn uri_text(&self) -> &[u8] {
-        match self.0.start_line() {
-            StartLine::Request { uri, .. } => uri,
-            StartLine::Status { .. } => b"",
+        match self.0.index.start {
+            Start::Request { uri, .. } => self.0.at(uri),
+            Start::Status { .. } => b"",
         }
     }
 

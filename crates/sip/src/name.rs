@@ -18,7 +18,6 @@ macro_rules! header_names {
             const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Reads a name, full or compact, whatever its case.
-            #[inline]
             pub fn parse(name: &[u8]) -> Self {
                 if let [letter] = name {
                     return match letter.to_ascii_lowercase() {
@@ -26,29 +25,59 @@ macro_rules! header_names {
                         _ => Self::Other,
                     };
                 }
-                let known = BUCKETS.at(name);
-                let text = known.as_str().as_bytes();
-                // Nearly always it is written as the RFCs write it.
-                if text == name || text.eq_ignore_ascii_case(name) { known } else { Self::Other }
+                let is_this = |known: &Self| known.as_str().as_bytes().eq_ignore_ascii_case(name);
+                TABLE.candidates(front(name)).find(is_this).unwrap_or(Self::Other)
             }
 
-            /// The full name as it is written; empty for [`HeaderName::Other`].
-            #[inline]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)*
-                    Self::Other => "",
-                }
+            /// The name as it stands before a value, with colon and space.
+            #[inline(always)]
+            #[expect(clippy::indexing_slicing, reason = "every variant has a text")]
+            pub(crate) const fn prefix(self) -> &'static str {
+                static TEXTS: [&str; HeaderName::ALL.len() + 1] =
+                    [$(concat!($text, ": "),)* ": "];
+                TEXTS[self as usize]
             }
         }
     };
 }
 
-/// A set of header names: one bit for each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HeaderNames(u128);
+impl HeaderName {
+    /// The full name as it is written; empty for [`HeaderName::Other`].
+    pub const fn as_str(self) -> &'static str {
+        let text = self.prefix();
+        text.split_at(text.len() - 2).0
+    }
 
-const _: () = assert!((HeaderName::Other as u32) < u128::BITS, "a bit for every name");
+    /// The known name that `line` begins with, written as the RFCs write it, with a colon and a
+    /// space behind it.
+    #[inline(always)]
+    pub(crate) fn at_front(line: &[u8]) -> Option<Self> {
+        let mut candidates = TABLE.candidates(*line.first_chunk()?);
+        candidates.find(|known| starts_with(line, known.prefix().as_bytes()))
+    }
+}
+
+/// Whether a line begins with a text of 4 to 32 octets. To compare both ends of it, which may
+/// overlap, costs less than a call.
+#[inline(always)]
+fn starts_with(line: &[u8], text: &[u8]) -> bool {
+    let Some(line) = line.get(..text.len()) else { return false };
+    match text.len() {
+        ..8 => ends::<4>(line) == ends(text),
+        8..16 => ends::<8>(line) == ends(text),
+        16.. => ends::<16>(line) == ends(text),
+    }
+}
+
+/// The first and the last `N` octets.
+#[inline(always)]
+fn ends<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+    text.first_chunk().zip(text.last_chunk())
+}
+
+/// A set of header names: one bit for each of the first 64; those behind are in none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HeaderNames(u64);
 
 impl HeaderNames {
     /// The given names.
@@ -61,54 +90,81 @@ impl HeaderNames {
         Self(set)
     }
 
+    /// The names of both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Adds a name; whether it was not there yet.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, name: HeaderName) -> bool {
         let before = self.0;
-        self.0 |= 1 << name as u32;
+        self.0 |= 1_u64.unbounded_shl(name as u32);
         self.0 != before
     }
 
     /// Whether the name is there.
+    #[inline(always)]
     pub(crate) const fn contains(self, name: HeaderName) -> bool {
-        self.0 & 1 << name as u32 != 0
+        let bit = name as u32;
+        bit < u64::BITS && self.0 & 1 << bit != 0
     }
 }
 
-/// A hash table over the names, made by the compiler: every line of every message asks it.
-struct Buckets([HeaderName; 256]);
+/// A hash table over the first four octets of a header line, made by the compiler: every line of
+/// every message asks it.
+struct Table {
+    /// The first candidate of each bucket; [`HeaderName::Other`] when there is none.
+    first: [HeaderName; 256],
+    /// The candidate behind each.
+    next: [HeaderName; HeaderName::ALL.len() + 1],
+}
 
-static BUCKETS: Buckets = Buckets::new(HeaderName::ALL);
+static TABLE: Table = Table::new(HeaderName::ALL);
 
-impl Buckets {
-    /// Spreads the names so that no two share a bucket, which the compiler checks. When a new name
-    /// does, look for another odd factor.
-    const FACTOR: u32 = 1_348_809;
-
+impl Table {
     #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would refuse")]
     const fn new(names: &[HeaderName]) -> Self {
-        let mut buckets = [HeaderName::Other; 256];
-        let mut at = 0;
-        while at < names.len() {
-            let bucket = Self::bucket(names[at].as_str().as_bytes()) as usize;
-            assert!(matches!(buckets[bucket], HeaderName::Other), "two names in one bucket");
-            buckets[bucket] = names[at];
-            at += 1;
+        let first = [HeaderName::Other; 256];
+        let mut table = Self { first, next: [HeaderName::Other; HeaderName::ALL.len() + 1] };
+        let mut at = names.len();
+        while at > 0 {
+            at -= 1;
+            let Some(front) = names[at].prefix().as_bytes().first_chunk() else { continue };
+            assert!(names[at].prefix().len() <= 32, "`starts_with` compares that many octets");
+            let bucket = Self::bucket(*front);
+            table.next[names[at] as usize] = table.first[bucket];
+            table.first[bucket] = names[at];
         }
-        Self(buckets)
+        table
     }
 
-    /// Length, first and last letter tell all names apart.
-    const fn bucket(name: &[u8]) -> u8 {
-        let [first, .., last] = name else { return 0 };
-        let letters = u32::from_le_bytes([*first | 0x20, *last | 0x20, name.len() as u8, 0]);
-        (letters.wrapping_mul(Self::FACTOR) >> 24) as u8
+    /// Letters count whatever their case. The factor spreads the names well.
+    const fn bucket(front: [u8; 4]) -> usize {
+        let letters = u32::from_le_bytes(front) | 0x2020_2020;
+        (letters.wrapping_mul(1_348_809) >> 24) as usize
     }
 
-    /// The only name that `name` can be.
-    #[expect(clippy::indexing_slicing, reason = "an octet is below 256")]
-    fn at(&self, name: &[u8]) -> HeaderName {
-        self.0[usize::from(Self::bucket(name))]
+    /// The names that may stand at the front of a line that begins so.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "a bucket is below 256, a name has a next")]
+    fn candidates(&self, front: [u8; 4]) -> impl Iterator<Item = HeaderName> {
+        let mut next = self.first[Self::bucket(front)];
+        std::iter::from_fn(move || {
+            let name = next;
+            next = self.next[name as usize];
+            (name != HeaderName::Other).then_some(name)
+        })
     }
+}
+
+/// The first four octets of the line that `name` begins.
+fn front(name: &[u8]) -> [u8; 4] {
+    let mut front = [b' '; 4];
+    for (octet, from) in front.iter_mut().zip(name.iter().chain(b": ")) {
+        *octet = *from;
+    }
+    front
 }
 
 header_names! {
@@ -228,6 +284,27 @@ mod tests {
         }
         for (text, name) in table {
             assert_eq!(HeaderName::parse(text.as_bytes()), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_begins_with_the_usual_spelling() {
+        let at_front = |line: &str| HeaderName::at_front(line.as_bytes());
+        for name in HeaderName::ALL {
+            let prefix = name.prefix();
+            assert_eq!(prefix, format!("{name}: "));
+            assert_eq!(at_front(&format!("{prefix}value")), Some(*name));
+            assert_eq!(at_front(prefix), Some(*name));
+            assert_eq!(at_front(&format!("X{prefix}")), None);
+            assert_eq!(at_front(&prefix.to_lowercase()), None);
+            for (at, _) in prefix.char_indices() {
+                assert_eq!(at_front(&prefix[..at]), None, "cut off");
+                let other = format!("{}#{}", &prefix[..at], &prefix[at + 1..]);
+                assert_eq!(at_front(&other), None, "{other}");
+            }
+        }
+        for line in ["", ": x", "Via:x", "Via : x", "Vias: x", "v: x", "Content-Types: x"] {
+            assert_eq!(at_front(line), None, "{line}");
         }
     }
 }

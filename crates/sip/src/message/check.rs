@@ -7,7 +7,7 @@ use super::{Fault, Message, Request, Response};
 use crate::HeaderName;
 use crate::grammar::split_list;
 use crate::header::{CSeq, CallId, Contact, From, Header, HeaderError, ListHeader};
-use crate::header::{MaxForwards, Route, To, Via};
+use crate::header::{MaxForwards, Route, Via};
 use crate::name::HeaderNames;
 use crate::uri::Uri;
 
@@ -28,6 +28,10 @@ const ONCE: HeaderNames = HeaderNames::of(&[
     HeaderName::SubscriptionState,
     HeaderName::To,
 ]);
+
+/// Header fields that are looked at here.
+const CHECKED: HeaderNames =
+    ONCE.with(HeaderNames::of(&[HeaderName::Contact, HeaderName::Route, HeaderName::Via]));
 
 /// Header fields of every message (RFC 3261 §8.1.1); of a response because it copies them.
 const REQUIRED: [HeaderName; 5] =
@@ -66,14 +70,20 @@ pub(crate) fn read_response(response: &Response) -> Result<(Via<'_>, CSeq<'_>), 
 }
 
 /// Checks the header fields; top `Via` and `CSeq` are what the caller has a use for. `top` is that
-/// `Via` when it was read before.
+/// `Via` when it was read before. One piece with its callers: what they do not keep is not made.
+#[inline(always)]
 fn check_fields<'a>(
     message: &'a Message,
     top: Option<Via<'a>>,
 ) -> Result<(Via<'a>, CSeq<'a>), Fault> {
     let mut seen = HeaderNames::default();
     let (mut via, mut cseq) = (None, None);
-    for (name, _, value) in message.fields() {
+    for field in &message.index.fields {
+        let name = field.name;
+        if !CHECKED.contains(name) {
+            continue;
+        }
+        let value = message.at(field.value);
         let again = !seen.insert(name);
         if again && ONCE.contains(name) {
             return Err(Fault::Repeated(name));
@@ -96,12 +106,15 @@ fn check_fields<'a>(
 /// Checks a value we act on, but for the two that are kept. What only others act on is not judged,
 /// but sent on as it came (RFC 3261 §16.3 item 1): the hops below the top `Via`, and the routes
 /// behind the first, of which whoever takes that one off looks at the next.
+#[inline(always)]
 fn check_value(name: HeaderName, value: &[u8]) -> Result<(), HeaderError> {
     match name {
         HeaderName::Route => each::<Route<'_>>(split_list(value).take(1)),
         HeaderName::Contact => each::<Contact<'_>>(split_list(value)),
-        HeaderName::From => From::parse(value).map(|_| ()),
-        HeaderName::To => To::parse(value).map(|_| ()),
+        // A To is written as a From is.
+        HeaderName::From | HeaderName::To => {
+            From::parse(value).map(|_| ()).map_err(|error| error.fault.at(name))
+        }
         HeaderName::CallId => CallId::parse(value).map(|_| ()),
         HeaderName::MaxForwards => MaxForwards::parse(value).map(|_| ()),
         _ => Ok(()),
