@@ -3,10 +3,10 @@
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::{Field, Message, Start};
+use super::{Message, Start};
 use crate::HeaderName;
 use crate::grammar::{split_list, trim_start};
 
@@ -17,9 +17,58 @@ use crate::grammar::{split_list, trim_start};
 #[derive(Clone, Default)]
 pub struct Edits {
     uri: Option<Part>,
+    /// In the order they are written.
     changes: SmallVec<[Change; 12]>,
-    text: SmallVec<[u8; 256]>,
+    text: Text,
     body: Option<Bytes>,
+}
+
+/// The text of a list of changes: near while it is short, which it nearly always is.
+#[derive(Clone)]
+struct Text {
+    near: [u8; 256],
+    len: usize,
+    /// All of it, when it is longer.
+    far: Vec<u8>,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { near: [0; 256], len: 0, far: Vec::new() }
+    }
+}
+
+impl Text {
+    #[inline(always)]
+    fn push(&mut self, text: &[u8]) {
+        let len = self.len + text.len();
+        match self.near.get_mut(self.len..len) {
+            Some(room) => room.copy_from_slice(text),
+            None => self.push_far(text),
+        }
+        self.len = len;
+    }
+
+    #[cold]
+    fn push_far(&mut self, text: &[u8]) {
+        if self.far.is_empty() {
+            self.far.extend_from_slice(self.near.get(..self.len).unwrap_or_default());
+        }
+        self.far.extend_from_slice(text);
+    }
+
+    #[inline]
+    fn get(&self, part: Part) -> &[u8] {
+        let whole = if self.far.is_empty() { &self.near[..] } else { &self.far };
+        whole.get(part.range()).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// Stands for "behind the last field".
@@ -30,13 +79,15 @@ const END: u16 = u16::MAX;
 struct Change {
     /// The field concerned, or [`END`]; a head has no room for so many.
     field: u16,
+    /// The name of that field, or of the new line.
+    name: HeaderName,
     kind: Kind,
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
     /// A new line before the field: name, value and line end.
-    Insert { name: HeaderName, line: Part },
+    Insert { line: Part },
     /// The line goes.
     Remove,
     /// The line keeps its name and gets this value.
@@ -45,14 +96,16 @@ enum Kind {
     Trim { octets: u16 },
 }
 
-impl Kind {
-    /// Which changes of one field come first.
-    fn turn(self) -> u8 {
-        match self {
-            Self::Insert { .. } => 0,
-            Self::Remove => 1,
-            Self::Value { .. } | Self::Trim { .. } => 2,
-        }
+impl Change {
+    /// What comes first in the message. New lines come before what happens to the field they
+    /// precede, and a line that goes before what else happens to it.
+    fn turn(&self) -> u32 {
+        let turn = match self.kind {
+            Kind::Insert { .. } => 0,
+            Kind::Remove => 1,
+            Kind::Value { .. } | Kind::Trim { .. } => 2,
+        };
+        u32::from(self.field) << 2 | turn
     }
 }
 
@@ -82,14 +135,14 @@ impl Edits {
 
     /// Removes every field called `name`, also what earlier changes made of it.
     pub fn remove(&mut self, message: &Message, name: HeaderName) {
-        self.forget(message, name);
+        self.forget(name);
         self.remove_from(message, name, 0);
     }
 
     /// Removes the fields called `name` from field `first` on.
     fn remove_from(&mut self, message: &Message, name: HeaderName, mut first: usize) {
         while let Some(index) = message.index_from(name, first) {
-            self.changes.push(Change { field: index as u16, kind: Kind::Remove });
+            self.change(index as u16, name, Kind::Remove);
             first = index + 1;
         }
     }
@@ -98,7 +151,7 @@ impl Edits {
     /// is of what came, also in a further call; of what [`Edits::set`] gave nothing stays.
     pub fn remove_values(&mut self, message: &Message, name: HeaderName, count: usize) {
         let (mut left, mut from) = (count, 0);
-        if left > 0 && self.is_set(message, name) {
+        if left > 0 && self.is_set(name) {
             return self.remove(message, name);
         }
         while left > 0
@@ -113,7 +166,7 @@ impl Edits {
                 Some(rest) => Kind::Trim { octets: (value.len() - trim_start(rest).len()) as u16 },
                 None => Kind::Remove,
             };
-            self.changes.push(Change { field: index as u16, kind });
+            self.change(index as u16, name, kind);
         }
     }
 
@@ -124,14 +177,13 @@ impl Edits {
 
     /// [`Edits::prepend`] of a value in pieces, which spares the machinery of `format_args!`.
     pub(crate) fn prepend_pieces(&mut self, message: &Message, name: HeaderName, value: &[&str]) {
-        let start = self.text.len();
-        let (before, after) = ([name.as_str(), ": "], ["\r\n"]);
-        for piece in before.iter().chain(value).chain(&after) {
-            self.text.extend_from_slice(piece.as_bytes());
+        let start = self.text.len;
+        for piece in [name.prefix()].iter().chain(value).chain(&["\r\n"]) {
+            self.text.push(piece.as_bytes());
         }
         let line = self.part_from(start);
         let field = first_called(message, name).unwrap_or(0);
-        self.changes.push(Change { field, kind: Kind::Insert { name, line } });
+        self.change(field, name, Kind::Insert { line });
     }
 
     /// Puts a line behind the last field.
@@ -142,34 +194,25 @@ impl Edits {
     /// Gives the header `name` one value: the first field takes it, others go, a missing one is
     /// appended. Earlier changes of it do not count any more.
     pub fn set(&mut self, message: &Message, name: HeaderName, value: impl fmt::Display) {
-        self.forget(message, name);
+        self.forget(name);
         let Some(first) = first_called(message, name) else {
             return self.insert(END, name, value);
         };
         let text = self.keep(value);
-        self.changes.push(Change { field: first, kind: Kind::Value { text } });
+        self.change(first, name, Kind::Value { text });
         self.remove_from(message, name, usize::from(first) + 1);
     }
 
     /// Whether a field called `name` got another value.
-    fn is_set(&self, message: &Message, name: HeaderName) -> bool {
-        self.changes.iter().any(|change| {
-            matches!(change.kind, Kind::Value { .. })
-                && field_of(message, change).is_some_and(|field| field.name == name)
-        })
+    fn is_set(&self, name: HeaderName) -> bool {
+        self.changes.iter().any(|set| set.name == name && matches!(set.kind, Kind::Value { .. }))
     }
 
     /// Drops the earlier changes of the header `name`.
-    fn forget(&mut self, message: &Message, name: HeaderName) {
-        if self.changes.is_empty() {
-            return;
+    fn forget(&mut self, name: HeaderName) {
+        if self.changes.iter().any(|change| change.name == name) {
+            self.changes.retain(|change| change.name != name);
         }
-        self.changes.retain(|change| match &change.kind {
-            Kind::Insert { name: inserted, .. } => *inserted != name,
-            Kind::Remove | Kind::Value { .. } | Kind::Trim { .. } => {
-                field_of(message, change).is_none_or(|field| field.name != name)
-            }
-        });
     }
 
     /// Replaces the first value of the list header `name`, leaving the others.
@@ -192,7 +235,7 @@ impl Edits {
     /// How many octets the changes add, at most.
     pub fn octets_added(&self) -> usize {
         let lines = self.changes.iter().map(|change| match &change.kind {
-            Kind::Insert { line: text, .. } | Kind::Value { text } => text.len as usize,
+            Kind::Insert { line: text } | Kind::Value { text } => text.len as usize,
             Kind::Remove | Kind::Trim { .. } => 0,
         });
         let body = self.body.as_ref().map_or(0, Bytes::len);
@@ -209,42 +252,39 @@ impl Edits {
     /// The changes must have been made for this message.
     pub fn write(&self, message: &Message, out: &mut BytesMut) {
         let bytes = &message.bytes[..];
-        out.reserve(bytes.len() + self.text.len() + 32 * (self.changes.len() + 1));
-        let mut order: SmallVec<[&Change; 12]> = self.changes.iter().collect();
-        // New lines come before what happens to the field they precede, and a line that goes before
-        // what else happens to it; otherwise the order of the calls is kept.
-        order.sort_by_key(|change| (change.field, change.kind.turn()));
+        out.reserve(bytes.len() + self.text.len + 32 * (self.changes.len() + 1));
         let mut at = self.write_start(message, out);
-        for change in order {
-            let line = message.line_at(usize::from(change.field));
-            out.put_slice(bytes.get(at..line).unwrap_or_default());
-            at = at.max(line);
-            let value = field_of(message, change).map(|field| field.value);
-            match (change.kind, value) {
-                (Kind::Insert { line, .. }, _) => out.put_slice(self.kept(line)),
+        let fields = &message.index.fields[..];
+        for change in &self.changes {
+            let field = fields.get(usize::from(change.field));
+            let line = field.map_or(message.index.head_end, |field| field.at);
+            let value = field.map_or(line, |field| field.value.at);
+            let end = match change.kind {
+                Kind::Insert { .. } | Kind::Remove => usize::from(line),
+                Kind::Value { .. } | Kind::Trim { .. } => usize::from(value),
+            };
+            out.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+            at = at.max(end);
+            match (change.kind, field) {
+                (Kind::Insert { line }, _) => out.extend_from_slice(self.text.get(line)),
                 (Kind::Remove, _) => at = message.line_at(usize::from(change.field) + 1),
-                (Kind::Value { text }, Some(value)) => {
-                    out.put_slice(bytes.get(at..usize::from(value.at)).unwrap_or_default());
-                    out.put_slice(self.kept(text));
-                    at = value.end();
+                (Kind::Value { text }, Some(field)) => {
+                    out.extend_from_slice(self.text.get(text));
+                    at = field.value.end();
                 }
-                (Kind::Trim { octets }, Some(value)) => {
-                    let value_at = usize::from(value.at);
-                    out.put_slice(bytes.get(at..value_at).unwrap_or_default());
-                    at = at.max(value_at + usize::from(octets));
-                }
-                (Kind::Value { .. } | Kind::Trim { .. }, None) => {}
+                (Kind::Trim { octets }, _) => at = at.max(end + usize::from(octets)),
+                (Kind::Value { .. }, None) => {}
             }
         }
         let head_end = usize::from(message.index.head_end);
         let body_at = message.index.body_at as usize;
         if self.body.is_none() && bytes.get(head_end..body_at) == Some(b"\r\n") {
-            out.put_slice(bytes.get(at..message.body_end as usize).unwrap_or_default());
+            out.extend_from_slice(bytes.get(at..message.body_end as usize).unwrap_or_default());
             return;
         }
-        out.put_slice(bytes.get(at..head_end).unwrap_or_default());
-        out.put_slice(b"\r\n");
-        out.put_slice(self.body.as_deref().unwrap_or(message.body()));
+        out.extend_from_slice(bytes.get(at..head_end).unwrap_or_default());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(self.body.as_deref().unwrap_or(message.body()));
     }
 
     /// Writes the start line as far as it changes; where in the message to go on.
@@ -252,52 +292,51 @@ impl Edits {
         let (Start::Request { uri, .. }, Some(text)) = (message.index.start, self.uri) else {
             return 0;
         };
-        out.put_slice(message.bytes.get(..usize::from(uri.at)).unwrap_or_default());
-        out.put_slice(self.kept(text));
+        out.extend_from_slice(message.bytes.get(..usize::from(uri.at)).unwrap_or_default());
+        out.extend_from_slice(self.text.get(text));
         uri.end()
     }
 
     fn insert(&mut self, field: u16, name: HeaderName, value: impl fmt::Display) {
-        let start = self.text.len();
-        self.text.extend_from_slice(name.as_str().as_bytes());
-        self.text.extend_from_slice(b": ");
+        let start = self.text.len;
+        self.text.push(name.prefix().as_bytes());
         self.keep(value);
-        self.text.extend_from_slice(b"\r\n");
+        self.text.push(b"\r\n");
         let line = self.part_from(start);
-        self.changes.push(Change { field, kind: Kind::Insert { name, line } });
+        self.change(field, name, Kind::Insert { line });
+    }
+
+    /// Takes a change in behind those whose turn comes before, or is the same.
+    #[inline]
+    fn change(&mut self, field: u16, name: HeaderName, kind: Kind) {
+        let change = Change { field, name, kind };
+        match self.changes.last() {
+            Some(last) if last.turn() > change.turn() => self.change_earlier(change),
+            _ => self.changes.push(change),
+        }
+    }
+
+    #[cold]
+    fn change_earlier(&mut self, change: Change) {
+        let later = self.changes.iter().position(|other| other.turn() > change.turn());
+        self.changes.insert(later.unwrap_or(self.changes.len()), change);
     }
 
     fn keep(&mut self, text: impl fmt::Display) -> Part {
-        struct Text<'a>(&'a mut SmallVec<[u8; 256]>);
-        impl fmt::Write for Text<'_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0.extend_from_slice(text.as_bytes());
-                Ok(())
-            }
-        }
-        let start = self.text.len();
-        // Writing into a vector does not fail.
-        let _ = write!(Text(&mut self.text), "{text}");
+        let start = self.text.len;
+        // Writing into a growing text does not fail.
+        let _ = write!(self.text, "{text}");
         self.part_from(start)
     }
 
     /// What was written from `start` on. No header and no head reaches 4 GiB.
     fn part_from(&self, start: usize) -> Part {
-        Part { at: start as u32, len: (self.text.len() - start) as u32 }
-    }
-
-    fn kept(&self, text: Part) -> &[u8] {
-        self.text.get(text.range()).unwrap_or_default()
+        Part { at: start as u32, len: (self.text.len - start) as u32 }
     }
 }
 
 fn first_called(message: &Message, name: HeaderName) -> Option<u16> {
     message.index_of(name).map(|index| index as u16)
-}
-
-/// The field a change concerns; `None` behind the last.
-fn field_of<'a>(message: &'a Message, change: &Change) -> Option<&'a Field> {
-    message.index.fields.get(usize::from(change.field))
 }
 
 impl fmt::Debug for Edits {
@@ -423,6 +462,27 @@ mod tests {
              Max-Forwards:68|X-Odd:B|Content-Length: 2||hi",
         );
     }
+
+    #[test]
+    fn a_long_text_is_kept_whole() {
+        let [short, long] = [100, 300].map(|len| "x".repeat(len));
+        check(
+            |message, edits| {
+                edits.set(message, HeaderName::MaxForwards, 67);
+                for value in [&short, &long, &short] {
+                    edits.prepend(message, HeaderName::RecordRoute, value);
+                }
+                edits.append(HeaderName::Subject, "y");
+            },
+            &UNCHANGED
+                .replace("Forwards:68", "Forwards:67")
+                .replace("2||hi", "2|Subject: y||hi")
+                .replace("Record", &format!("Record-Route: {short}|Record"))
+                .replacen("Record", &format!("Record-Route: {long}|Record"), 1)
+                .replacen("Record", &format!("Record-Route: {short}|Record"), 1),
+        );
+    }
+
     // Covers: CORE-067
     #[test]
     fn the_last_change_of_a_header_counts() {
