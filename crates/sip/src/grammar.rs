@@ -108,7 +108,16 @@ pub fn trim_start(mut value: &[u8]) -> &[u8] {
 }
 
 /// Takes linear white space off both ends.
+#[inline]
 pub fn trim(value: &[u8]) -> &[u8] {
+    match value {
+        // Nearly always there is none.
+        [first, .., last] if *first > b' ' && *last > b' ' => value,
+        _ => trim_ends(value),
+    }
+}
+
+fn trim_ends(value: &[u8]) -> &[u8] {
     let mut value = trim_start(value);
     while let [rest @ .., last] = value
         && is_lws(*last)
@@ -122,6 +131,9 @@ pub fn trim(value: &[u8]) -> &[u8] {
 /// follows it.
 #[inline]
 pub fn skip_lws(mut value: &[u8]) -> &[u8] {
+    if value.first().is_some_and(|octet| *octet > b' ') {
+        return value;
+    }
     while let [b' ' | b'\t', rest @ ..] | [b'\r', b'\n', b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }
@@ -130,13 +142,16 @@ pub fn skip_lws(mut value: &[u8]) -> &[u8] {
 
 /// Reads `1*DIGIT`; `None` for anything else. Values over 64 bits become [`u64::MAX`].
 pub fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    digits.iter().try_fold(0u64, |sum, &octet| {
-        octet
-            .is_ascii_digit()
-            .then(|| sum.saturating_mul(10).saturating_add(u64::from(octet - b'0')))
+    let value = |octet: &u8| u64::from(octet & 15);
+    Some(match digits.len() {
+        // Nineteen digits have room in 64 bits.
+        ..20 => digits.iter().fold(0, |sum: u64, octet| sum.wrapping_mul(10) + value(octet)),
+        _ => digits
+            .iter()
+            .fold(0, |sum: u64, octet| sum.saturating_mul(10).saturating_add(value(octet))),
     })
 }
 
@@ -190,6 +205,7 @@ impl<'a> List<'a> {
 impl<'a> Iterator for List<'a> {
     type Item = &'a [u8];
 
+    #[inline(always)]
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest.take()?;
         let Some(comma) = top_level_comma(rest) else {
@@ -316,6 +332,21 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// What is not consumed yet, as far as it is UTF-8.
+    #[inline]
+    pub(crate) fn text_ahead(&self) -> &'a str {
+        match self.text {
+            Some(text) => text.get(text.len() - self.rest.len()..).unwrap_or_default(),
+            None => self.rest.utf8_chunks().next().map_or("", |chunk| chunk.valid()),
+        }
+    }
+
+    /// Takes that many octets.
+    #[inline]
+    pub(crate) fn skip(&mut self, octets: usize) {
+        self.rest = self.rest.get(octets..).unwrap_or_default();
+    }
+
     /// Takes what stands before `octet`, which must follow.
     #[inline]
     pub fn take_before(&mut self, octet: u8) -> Option<&'a [u8]> {
@@ -348,6 +379,20 @@ impl<'a> Scanner<'a> {
     /// A `token`.
     pub fn token(&mut self) -> Option<&'a str> {
         self.run(&Class::TOKEN)
+    }
+
+    /// Takes the longest run, possibly empty, of octets of a class, where it is expected to be long:
+    /// eight octets are asked about at once.
+    #[inline(always)]
+    pub(crate) fn take_run(&mut self, class: &Class) -> &'a [u8] {
+        let whole = self.rest;
+        while let Some((eight, tail)) = self.rest.split_first_chunk::<8>()
+            && eight.iter().fold(true, |all, octet| all & class.contains(*octet))
+        {
+            self.rest = tail;
+        }
+        self.take_while(|octet| class.contains(octet));
+        whole.get(..whole.len() - self.rest.len()).unwrap_or_default()
     }
 
     /// One or more octets of a class.

@@ -84,10 +84,14 @@ impl<'a> Uri<'a> {
 
     /// [`Uri::parse`] of what is known to be UTF-8.
     pub(crate) fn parse_text(text: &'a str) -> Result<Self, UriError> {
-        // Nearly always it is written like this.
-        if let Some(rest) = text.strip_prefix("sip:") {
-            return SipUri::parse_rest(false, rest).map(Self::Sip);
+        match text.strip_prefix("sip:") {
+            // Nearly always it is written like this.
+            Some(rest) => SipUri::parse_rest(false, rest).map(Self::Sip),
+            None => Self::parse_any(text),
         }
+    }
+
+    fn parse_any(text: &'a str) -> Result<Self, UriError> {
         let (scheme, rest) = cut_before(text, |octet| octet == b':');
         let rest = rest.strip_prefix(':').ok_or(UriError::Scheme)?;
         let secure = scheme.eq_ignore_ascii_case("sips");

@@ -1,36 +1,37 @@
 //! `Call-ID` (RFC 3261 §20.8).
 
 use super::{Encode, Fault, Sink};
-use crate::grammar::{self, Class, Scanner};
+use crate::grammar::{self, Class};
 
 /// Groups the messages of one dialog or of one client's registrations. Compared octet by octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CallId<'a>(&'a str);
+pub struct CallId<'a>(&'a [u8]);
 
 impl<'a> CallId<'a> {
     /// The value, `word [ "@" word ]`.
     pub fn as_str(&self) -> &'a str {
-        self.0
+        // A word is ASCII.
+        str::from_utf8(self.0).unwrap_or_default()
     }
 
     pub(super) fn read(value: &'a [u8]) -> Result<Self, Fault> {
         let value = grammar::trim(value);
-        let mut scanner = Scanner::new(value);
         if value.is_empty() {
             return Err(Fault::Empty);
         }
-        scanner.run(&Class::WORD).ok_or(Fault::Syntax)?;
-        if scanner.eat(b'@') {
-            scanner.run(&Class::WORD).ok_or(Fault::Syntax)?;
-        }
-        let whole = scanner.text_since(value).filter(|_| scanner.is_empty());
-        whole.map(Self).ok_or(Fault::Syntax)
+        let end = value.iter().position(|octet| !Class::WORD.contains(*octet));
+        let is_good = match value.split_at_checked(end.unwrap_or(value.len())) {
+            Some(([_, ..], [])) => true,
+            Some(([_, ..], [b'@', rest @ ..])) => Class::WORD.covers(rest),
+            _ => false,
+        };
+        if is_good { Ok(Self(value)) } else { Err(Fault::Syntax) }
     }
 }
 
 impl Encode for CallId<'_> {
     fn write_to<S: Sink>(&self, out: &mut S) {
-        out.text(self.0);
+        out.octets(self.0);
     }
 }
 

@@ -92,6 +92,8 @@ macro_rules! header {
         impl<$a> $crate::header::Header<$a> for $type<$a> {
             const NAME: $crate::HeaderName = $crate::HeaderName::$type;
 
+            // Of a value that is only judged nothing is kept, which the caller alone can know.
+            #[inline(always)]
             fn parse(value: &$a [u8]) -> Result<Self, $crate::header::HeaderError> {
                 let name = <Self as $crate::header::Header<$a>>::NAME;
                 Self::read(value).map_err(|fault| fault.at(name))
@@ -133,6 +135,7 @@ macro_rules! wrap {
             pub struct $name<'a>(pub $inner<'a>);
 
             impl<'a> $name<'a> {
+                #[inline]
                 fn read(value: &'a [u8]) -> Result<Self, $crate::header::Fault> {
                     $read(value).map(Self)
                 }

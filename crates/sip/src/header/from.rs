@@ -30,6 +30,7 @@ macro_rules! tagged {
                     self.address
                 }
 
+                #[inline(always)]
                 fn read(value: &'a [u8]) -> Result<Self, Fault> {
                     let (address, tag) = read(value)?;
                     Ok(Self { address, tag })
@@ -55,6 +56,7 @@ tagged! {
 }
 
 /// Reads an address and its one `tag`, which is a token (RFC 3261 §19.3).
+#[inline(always)]
 fn read(value: &[u8]) -> Result<(NameAddr<'_>, Option<&str>), Fault> {
     let mut tag = None;
     let address = NameAddr::read_each(value, |param| {

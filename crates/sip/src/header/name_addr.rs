@@ -32,12 +32,13 @@ impl<'a> NameAddr<'a> {
         Self::read(value)
     }
 
+    #[inline(always)]
     pub(super) fn read(value: &'a [u8]) -> Result<Self, Fault> {
         Self::read_each(value, |_| Ok(()))
     }
 
     /// Reads one address, showing each parameter to `check`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read_each(
         value: &'a [u8],
         check: impl FnMut(Param<'a>) -> Result<(), Fault>,
@@ -51,6 +52,7 @@ impl<'a> NameAddr<'a> {
     ///
     /// Deviation: without them (RFC 4028 §9 prints such hops) everything belongs to the URI, for
     /// `lr` has no meaning anywhere else (RFC 3261 §20.34).
+    #[inline(always)]
     pub(super) fn read_hop(value: &'a [u8]) -> Result<Self, Fault> {
         let address = Self::read(value)?;
         let spec = grammar::trim(value);
@@ -68,7 +70,7 @@ impl<'a> NameAddr<'a> {
 }
 
 /// Cuts a value into display name and text of the URI; the scanner stands before the parameters.
-#[inline]
+#[inline(always)]
 pub(super) fn split(value: &[u8]) -> Result<(Option<&[u8]>, &str, Scanner<'_>), Fault> {
     let value = grammar::trim(value);
     let mut scanner = Scanner::new(value);

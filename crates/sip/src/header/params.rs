@@ -35,7 +35,7 @@ impl<'a> Value<'a> {
             return scanner.quoted_string().map(Form::Quoted).map(Self);
         }
         let start = scanner.rest();
-        scanner.take_while(|octet| Class::TOKEN.contains(octet));
+        scanner.take_run(&Class::TOKEN);
         let more = scanner.take_while(|octet| VALUE.contains(octet));
         let text = scanner.text_since(start).filter(|text| !text.is_empty())?;
         Some(Self(if more.is_empty() { Form::Token(text) } else { Form::Plain(text) }))
@@ -122,8 +122,10 @@ impl<'a> Param<'a> {
     }
 
     /// Whether the parameter has this name.
+    #[inline]
     pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+        // Nearly always it is written as the RFCs write it.
+        self.name == name || self.name.eq_ignore_ascii_case(name)
     }
 }
 
@@ -151,10 +153,14 @@ impl<'a> Params<'a> {
     }
 
     /// Like [`Params::parse_each`], for what is left of a value that was trimmed.
+    #[inline(always)]
     pub(super) fn scan_rest(
         mut scanner: Scanner<'a>,
         check: impl FnMut(Param<'a>) -> Result<(), Fault>,
     ) -> Result<Self, Fault> {
+        if scanner.is_empty() {
+            return Ok(Self::default());
+        }
         scanner.take_while(grammar::is_lws);
         Self::scan_each(scanner, false, check)
     }

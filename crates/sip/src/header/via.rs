@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::params::{Param, Params, Value};
+use super::params::{Params, Value};
 use super::{Encode, Fault, Sink};
 use crate::Transport;
 use crate::grammar::{self, Scanner};
@@ -54,25 +54,22 @@ impl<'a> Via<'a> {
         }
         let sent_by = sent_by(&mut scanner)?;
         let (mut branch, mut received, mut rport) = (None, None, None);
-        let mut seen = [false; KNOWN.len()];
+        let (mut maddr, mut ttl) = (None, None);
         let params = Params::scan_rest(scanner, |param| {
-            let mut known = KNOWN.iter().zip(&mut seen);
-            let Some(((name, check), seen)) = known.find(|(known, _)| param.is(known.0)) else {
-                return Ok(());
-            };
-            if std::mem::replace(seen, true) {
-                return Err(Fault::Repeated);
+            let value = param.value;
+            if param.is("branch") {
+                once(&mut branch, value.and_then(|value| value.token()))
+            } else if param.is("received") {
+                once(&mut received, value.and_then(address))
+            } else if param.is("rport") {
+                once(&mut rport, value.map_or(Some(None), |value| number(value).map(Some)))
+            } else if param.is("maddr") {
+                once(&mut maddr, value.and_then(host))
+            } else if param.is("ttl") {
+                once(&mut ttl, value.and_then(number::<u8>))
+            } else {
+                Ok(())
             }
-            if !check(param) {
-                return Err(Fault::Parameter);
-            }
-            match *name {
-                BRANCH => branch = param.value.and_then(|value| value.token()),
-                RECEIVED => received = param.value.and_then(address),
-                RPORT => rport = Some(param.value.and_then(number)),
-                _ => {}
-            }
-            Ok(())
         })?;
         Ok(Self { protocol, version, transport_token, sent_by, params, branch, received, rport })
     }
@@ -119,18 +116,14 @@ impl<'a> Via<'a> {
     }
 }
 
-/// The parameters with a meaning, and what their values must be.
-type Check = fn(Param<'_>) -> bool;
-const BRANCH: &str = "branch";
-const RECEIVED: &str = "received";
-const RPORT: &str = "rport";
-const KNOWN: [(&str, Check); 5] = [
-    (BRANCH, |param| param.value.is_some_and(|value| value.token().is_some())),
-    (RECEIVED, |param| param.value.and_then(address).is_some()),
-    (RPORT, |param| param.value.is_none_or(|value| number::<u16>(value).is_some())),
-    ("maddr", |param| param.value.and_then(host).is_some()),
-    ("ttl", |param| param.value.is_some_and(|value| number::<u8>(value).is_some())),
-];
+/// Keeps the value of a parameter that may stand once; `None` when it must not have that value.
+fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), Fault> {
+    if place.is_some() {
+        return Err(Fault::Repeated);
+    }
+    *place = Some(value.ok_or(Fault::Parameter)?);
+    Ok(())
+}
 
 fn slash_token<'a>(scanner: &mut Scanner<'a>) -> Result<&'a str, Fault> {
     if !scanner.separator(b'/') {
@@ -141,14 +134,9 @@ fn slash_token<'a>(scanner: &mut Scanner<'a>) -> Result<&'a str, Fault> {
 
 /// `host [ COLON port ]`, white space around the colon allowed.
 fn sent_by<'a>(scanner: &mut Scanner<'a>) -> Result<HostPort<'a>, Fault> {
-    let start = scanner.rest();
-    if scanner.eat(b'[') {
-        scanner.take_while(|octet| octet != b']');
-        scanner.eat(b']');
-    } else {
-        scanner.take_while(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.'));
-    }
-    let host = Host::parse(scanner.text_since(start).ok_or(UriError::Host)?)?;
+    let ahead = scanner.text_ahead();
+    let (host, rest) = Host::scan(ahead)?;
+    scanner.skip(ahead.len() - rest.len());
     let port = if scanner.separator(b':') {
         let port = scanner.number().and_then(|port| u16::try_from(port).ok());
         Some(port.ok_or(UriError::Port)?)

@@ -30,16 +30,16 @@ impl Unit {
 /// Cuts `text` behind its longest front of octets of `class` and complete escapes.
 #[inline]
 pub(super) fn cut_escaped<'a>(text: &'a str, class: &Class) -> (&'a str, &'a str) {
-    let mut rest = text.as_bytes();
-    loop {
-        let plain = rest.iter().position(|octet| !class.contains(*octet)).unwrap_or(rest.len());
-        rest = match rest.get(plain..).unwrap_or_default() {
-            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                tail
-            }
-            tail => return text.split_at_checked(text.len() - tail.len()).unwrap_or((text, "")),
-        };
+    let plain = |rest: &[u8]| rest.iter().position(|octet| !class.contains(*octet));
+    let octets = text.as_bytes();
+    let mut end = plain(octets).unwrap_or(octets.len());
+    while let Some([b'%', high, low, tail @ ..]) = octets.get(end..)
+        && high.is_ascii_hexdigit()
+        && low.is_ascii_hexdigit()
+    {
+        end = octets.len() - tail.len() + plain(tail).unwrap_or(tail.len());
     }
+    text.split_at_checked(end).unwrap_or((text, ""))
 }
 
 /// Whether `text` holds only octets of `class` and complete escapes. Empty text does.

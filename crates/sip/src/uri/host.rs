@@ -30,15 +30,17 @@ impl<'a> Host<'a> {
     }
 
     /// Takes a host off the front of `text`.
-    #[inline]
-    fn scan(text: &'a str) -> Result<(Self, &'a str), UriError> {
+    #[inline(always)]
+    pub(crate) fn scan(text: &'a str) -> Result<(Self, &'a str), UriError> {
         if let Some(inner) = text.strip_prefix('[') {
             let (inner, rest) = inner.split_once(']').ok_or(UriError::Host)?;
             let ip = parse_ipv6(inner).ok_or(UriError::Host)?;
             let (text, rest) = text.split_at_checked(text.len() - rest.len()).unwrap_or((text, ""));
             return Ok((Self { text, ip: Some(IpAddr::V6(ip)) }, rest));
         }
-        if let Some((ip, end)) = ipv4_before(text.as_bytes()) {
+        if text.starts_with(|first: char| first.is_ascii_digit())
+            && let Some((ip, end)) = ipv4_before(text.as_bytes())
+        {
             let (text, rest) = text.split_at_checked(end).ok_or(UriError::Host)?;
             return Ok((Self { text, ip: Some(IpAddr::V4(ip)) }, rest));
         }
@@ -93,7 +95,7 @@ impl<'a> HostPort<'a> {
 
     /// Takes `host [ ":" port ]` off the front of `text`, up to its end or one of the octets
     /// `stops`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn scan(text: &'a str, stops: &[u8]) -> Result<(Self, &'a str), UriError> {
         let (host, rest) = Host::scan(text)?;
         let (port, rest) = match rest.strip_prefix(':') {
@@ -127,23 +129,26 @@ pub(crate) fn parse_port(digits: &[u8]) -> Option<u16> {
 /// Reads an `IPv4address` at the front of `text`, four numbers below 256 without leading zeros, and
 /// where it ends; `None` when what stands there is, or goes on as, something else.
 fn ipv4_before(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
+    let value = |octet: &u8| u32::from(octet & 15);
     let mut address = 0_u32;
     let mut rest = text;
     for place in 0..4 {
         if place > 0 {
             rest = rest.strip_prefix(b".")?;
         }
-        let [first @ b'0'..=b'9', tail @ ..] = rest else { return None };
-        let mut number = u32::from(first - b'0');
-        rest = tail;
-        while let [digit @ b'0'..=b'9', tail @ ..] = rest {
-            number = number * 10 + u32::from(digit - b'0');
-            if !(10..=255).contains(&number) {
-                return None;
+        let (number, tail) = match rest {
+            [a @ b'1'..=b'2', b @ b'0'..=b'9', c @ b'0'..=b'9', tail @ ..] => {
+                (100 * value(a) + 10 * value(b) + value(c), tail)
             }
-            rest = tail;
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', tail @ ..] => (10 * value(a) + value(b), tail),
+            [a @ b'0'..=b'9', tail @ ..] => (value(a), tail),
+            _ => return None,
+        };
+        if number > 255 {
+            return None;
         }
         address = address << 8 | number;
+        rest = tail;
     }
     let goes_on = |octet: u8| Class::ALPHANUM.contains(octet) || matches!(octet, b'-' | b'.');
     match rest.first() {

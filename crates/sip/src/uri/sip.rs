@@ -5,7 +5,7 @@ use std::fmt;
 use super::escape::{USER, cut_escaped, is_escaped, same, same_ignoring_case};
 use super::{Host, HostPort, UriError, UriHeaders, UriParams};
 use crate::Transport;
-use crate::grammar::{Class, cut_before};
+use crate::grammar::Class;
 
 /// What a password may hold unescaped.
 const PASSWORD: Class = Class::UNRESERVED.with(b"&=+$,");
@@ -39,13 +39,24 @@ pub struct SipUri<'a> {
 
 impl<'a> SipUri<'a> {
     /// Reads what follows the scheme and its colon.
-    #[inline]
+    #[inline(always)]
     pub(super) fn parse_rest(secure: bool, rest: &'a str) -> Result<Self, UriError> {
         let (user, password, rest) = userinfo(rest)?;
         let (HostPort { host, port }, rest) = HostPort::scan(rest, b";?")?;
-        let (params, headers) = UriParams::scan(rest, b"?")?;
-        let headers = UriHeaders::parse(headers)?;
-        Ok(Self { secure, user, password, host, port, params, headers })
+        let mut uri = Self {
+            secure,
+            user,
+            password,
+            host,
+            port,
+            params: UriParams::default(),
+            headers: UriHeaders::default(),
+        };
+        if !rest.is_empty() {
+            let (params, headers) = UriParams::scan(rest, b"?")?;
+            (uri.params, uri.headers) = (params, UriHeaders::parse(headers)?);
+        }
+        Ok(uri)
     }
 
     /// What it addresses: user, host, port, and the parameters that are not in `left_out`; no
@@ -111,18 +122,24 @@ impl<'a> SipUri<'a> {
 ///
 /// Neither host, parameters nor headers may hold an "@", so the first one, if any, ends the user
 /// part, which may itself hold ";" and "?" (RFC 4475 §3.1.1.9).
+#[inline(always)]
 fn userinfo(text: &str) -> Result<(Option<&str>, Option<&str>, &str), UriError> {
     let (user, tail) = cut_escaped(text, &USER);
-    let (password, tail) = cut_before(tail, |octet| octet == b'@');
-    let Some(rest) = tail.strip_prefix('@') else {
-        return Ok((None, None, text));
-    };
-    let password = match password.strip_prefix(':') {
-        Some(password) if is_escaped(password, &PASSWORD) => Some(password),
-        None if password.is_empty() => None,
-        Some(_) | None => return Err(UriError::Userinfo),
+    let (password, rest) = match tail.strip_prefix('@') {
+        // Nearly always it is written like this.
+        Some(rest) => (None, rest),
+        None => match tail.split_once('@') {
+            Some((password, rest)) => (Some(read_password(password)?), rest),
+            None => return Ok((None, None, text)),
+        },
     };
     if user.is_empty() { Err(UriError::Userinfo) } else { Ok((Some(user), password, rest)) }
+}
+
+/// Reads a password behind its colon.
+fn read_password(text: &str) -> Result<&str, UriError> {
+    let password = text.strip_prefix(':').filter(|password| is_escaped(password, &PASSWORD));
+    password.ok_or(UriError::Userinfo)
 }
 
 fn same_option(one: Option<&str>, two: Option<&str>) -> bool {
