@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::{Limits, Message, Request};
 use crate::HeaderName;
@@ -89,16 +89,15 @@ impl ResponseBuilder {
     pub fn with_reason(request: &Message, status: u16, reason: &str, to_tag: &str) -> Self {
         // What is copied is part of the request's head; some room for lines of our own.
         let mut out = BytesMut::with_capacity(usize::from(request.index.head_end) + 256);
-        // Writing into a growing buffer does not fail.
-        let _ = write!(out, "SIP/2.0 {status} {reason}\r\n");
+        out.extend_from_slice(b"SIP/2.0 ");
+        number(&mut out, usize::from(status));
+        pieces(&mut out, &[b" ", reason.as_bytes(), b"\r\n"]);
         for via in request.values(HeaderName::Via) {
             line(&mut out, HeaderName::Via, via);
         }
         if status > 100 && to_tag_is_wanted(request) {
             let value = request.field(HeaderName::To).unwrap_or_default();
-            out.put_slice(b"To: ");
-            out.put_slice(value);
-            let _ = write!(out, ";tag={to_tag}\r\n");
+            pieces(&mut out, &[b"To: ", value, b";tag=", to_tag.as_bytes(), b"\r\n"]);
         } else if let Some(value) = request.field(HeaderName::To) {
             line(&mut out, HeaderName::To, value);
         }
@@ -124,7 +123,7 @@ impl ResponseBuilder {
     /// Adds a header field.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl fmt::Display) -> Self {
-        let _ = write!(self.out, "{name}: {value}\r\n");
+        field(&mut self.out, name, value);
         self
     }
 
@@ -140,9 +139,7 @@ impl ResponseBuilder {
     /// Adds a header field octet for octet.
     #[must_use]
     pub fn octets(mut self, name: &[u8], value: &[u8]) -> Self {
-        for part in [name, b": ", value, b"\r\n"] {
-            self.out.put_slice(part);
-        }
+        pieces(&mut self.out, &[name, b": ", value, b"\r\n"]);
         self
     }
 
@@ -167,15 +164,42 @@ fn to_tag_is_wanted(request: &Message) -> bool {
 }
 
 fn line(out: &mut BytesMut, name: HeaderName, value: &[u8]) {
-    out.put_slice(name.as_str().as_bytes());
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+    pieces(out, &[name.prefix().as_bytes(), value, b"\r\n"]);
+}
+
+#[inline(always)]
+fn pieces(out: &mut BytesMut, pieces: &[&[u8]]) {
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+}
+
+/// Writes a number, which spares the machinery of `format_args!`.
+fn number(out: &mut BytesMut, number: usize) {
+    let mut digits = [0; 20];
+    let (mut rest, mut unused) = (number, digits.len());
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        (rest, unused) = (rest / 10, unused - 1);
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(unused..).unwrap_or_default());
+}
+
+/// Writes a header field of our own.
+fn field(out: &mut BytesMut, name: HeaderName, value: impl fmt::Display) {
+    out.extend_from_slice(name.prefix().as_bytes());
+    // Writing into a growing buffer does not fail.
+    let _ = write!(out, "{value}");
+    out.extend_from_slice(b"\r\n");
 }
 
 fn finish(out: &mut BytesMut, body: &[u8]) {
-    let _ = write!(out, "Content-Length: {}\r\n\r\n", body.len());
-    out.put_slice(body);
+    out.extend_from_slice(b"Content-Length: ");
+    number(out, body.len());
+    pieces(out, &[b"\r\n\r\n", body]);
 }
 
 /// Builds a request of our own (RFC 3261 §8.1.1), without `Via`: the transaction layer adds it
@@ -196,16 +220,14 @@ impl RequestBuilder {
     /// Adds a header field.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl fmt::Display) -> Self {
-        let _ = write!(self.out, "{name}: {value}\r\n");
+        field(&mut self.out, name, value);
         self
     }
 
     /// Adds a header field octet for octet.
     #[must_use]
     pub fn octets(mut self, name: &[u8], value: &[u8]) -> Self {
-        for part in [name, b": ", value, b"\r\n"] {
-            self.out.put_slice(part);
-        }
+        pieces(&mut self.out, &[name, b": ", value, b"\r\n"]);
         self
     }
 
