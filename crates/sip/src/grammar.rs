@@ -381,8 +381,8 @@ impl<'a> Scanner<'a> {
         self.run(&Class::TOKEN)
     }
 
-    /// Takes the longest run, possibly empty, of octets of a class, where it is expected to be long:
-    /// eight octets are asked about at once.
+    /// Takes the longest run, possibly empty, of octets of a class, where it is expected to be
+    /// long: eight octets are asked about at once.
     #[inline(always)]
     pub(crate) fn take_run(&mut self, class: &Class) -> &'a [u8] {
         let whole = self.rest;
