@@ -22,6 +22,7 @@ mod fixture;
 mod gate;
 mod heard;
 mod held;
+mod lent;
 mod pair;
 mod room;
 mod session;
@@ -229,6 +230,10 @@ impl Told {
         Self { path: uris.join(" ").into_bytes().into(), agreement: agreement.clone() }
     }
 
+    fn path(&self) -> parlance_msrp::Path<'_> {
+        parlance_msrp::Path::new(&self.path)
+    }
+
     /// Holds `session` to the path of the peer, and connects when that is for us to do. A session
     /// that goes on with the URIs it had stays as it is while it has a connection (RFC 4975 §8.4).
     fn tell(&self, at: &mut AtCore<'_>, session: parlance_msrp::SessionKey, again: bool) {
@@ -236,7 +241,7 @@ impl Told {
             return;
         }
         let Agreement { from_rule, hop, .. } = &self.agreement;
-        at.node.set_peer(at.now, session, parlance_msrp::Path::new(&self.path), *from_rule);
+        at.node.set_peer(at.now, session, self.path(), *from_rule);
         if let Some(hop) = hop {
             at.node.connect(at.now, session, hop.clone());
         }

@@ -29,6 +29,8 @@ mod frame;
 mod head;
 pub mod header;
 mod hold;
+mod lead;
+mod lent;
 pub mod negotiate;
 pub mod node;
 mod outbound;
@@ -49,9 +51,11 @@ pub use end_line::Continuation;
 pub use frame::{FrameError, Framer, Limits, Piece};
 pub use head::{Head, HeadError, Line, Lines, MalformedHead, Method, Start};
 pub use hold::HoldLimits;
+pub use lead::{LEAD_OCTETS_MAX, Lead, lead};
+pub use lent::{LendError, LentUris};
 pub use node::{
     CloseReason, ConnectError, ConnectionId, Counts, Event, Hop, Input, Lost, Node, NodeConfig,
-    Output, Peer, REFUSAL_CODES, Standing, Tls,
+    Output, Peer, Places, REFUSAL_CODES, Standing, Tls,
 };
 pub use outbound::{Marks, Outbound, SHARED_OCTETS_MIN};
 pub use path::Path;

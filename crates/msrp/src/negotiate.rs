@@ -20,17 +20,20 @@ mod anchor;
 mod files;
 mod form;
 mod refusal;
+mod unseen;
 
 use parlance_sip::sdp::{
     Chatroom, Direction, FileTransfer, Fingerprint, MediaLine, MediaRanges, MessageMedia,
     MsrpProto, Sdp, Setup,
 };
 
+use self::agreement::Way;
 pub use self::agreement::{Agreement, Role};
-pub use self::anchor::{Anchor, anchor_unseen};
+pub use self::anchor::Anchor;
 pub use self::files::{FileTransfers, FileVerdict, answer_file};
 pub use self::form::Form;
 pub use self::refusal::Refusal;
+pub use self::unseen::{anchor_unseen, between, lendable};
 use crate::uri::{MsrpUri, Scheme};
 
 /// The port that stands where nobody listens (RFC 4145 §4.1): `discard`.
@@ -206,7 +209,8 @@ pub fn answer_line(
         let mut media = terms.media(setup, msrp_cema);
         media.direction = meet(offered.direction, terms.direction);
         media.file = offered.file.as_ref().map(|file| answer_file(file, media.direction));
-        let agreement = Agreement::new(line, &offered, path, role, msrp_cema, terms)?;
+        let way = if msrp_cema { Way::SHOWN } else { Way::PATH };
+        let agreement = Agreement::new(line, &offered, path, role, way, terms)?;
         Ok((media, agreement))
     }))
 }
@@ -236,13 +240,16 @@ pub fn conclude(
         Some(Setup::Passive | Setup::ActPass | Setup::HoldConn) | None => Role::Active,
     };
     let msrp_cema = offered.msrp_cema && answered.msrp_cema;
+    let mut way = if msrp_cema { Way::SHOWN } else { Way::PATH };
     if offered.msrp_cema && !msrp_cema && !agreement::shows_path(&line, &path, same_host) {
         let behind_relay = terms.has_relay() || path.len() > 1;
         if role == Role::Passive || behind_relay {
             return Ok(Outcome::OfferWithoutCema);
         }
+        // Who waits for a connection need not know of it (§4.2, its last paragraph).
+        way.to_shown = true;
     }
-    let agreement = Agreement::new(&line, &answered, path, role, msrp_cema, terms)?;
+    let agreement = Agreement::new(&line, &answered, path, role, way, terms)?;
     Ok(Outcome::Agreed(agreement))
 }
 

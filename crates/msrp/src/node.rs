@@ -69,6 +69,10 @@ impl Default for NodeConfig {
     }
 }
 
+/// Which core has the session that a URI names, when it has one of ours, or one that was lent
+/// ([`LentUris`](crate::LentUris)).
+pub type Places = Box<dyn Fn(&[u8]) -> Option<u8> + Send>;
+
 /// All MSRP of one core.
 pub struct Node {
     /// By the place of the connection.
@@ -90,6 +94,11 @@ impl Node {
         let relay = Relay::new(now, RelayConfig::default(), cx.entropy());
         let roles = Roles { cx, endpoints: Endpoints::default(), relay, switch: Switch::default() };
         Self { framers: Vec::new(), roles }
+    }
+
+    /// How sessions of other cores are found from now on; by the session-id alone before.
+    pub fn set_places(&mut self, places: Places) {
+        self.roles.cx.places = places;
     }
 
     /// A connection was accepted.

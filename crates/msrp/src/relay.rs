@@ -11,6 +11,7 @@
 //! | pairs (B2BUA) | `pair` | RFC 6714 §6.2 |
 //! | what waits for a side of one | `waiting` | |
 //! | pairs whose peers change | `renew` | |
+//! | sessions whose URI a peer is just told of | `beside` | RFC 6714 §6.2 |
 //! | the client of relays | [`RelayClient`] | RFC 4976 §5.1 |
 //!
 //! A grant is a URI that stands in front of a client: what comes from the client goes on to the
@@ -25,6 +26,7 @@
 
 mod auth;
 mod back;
+mod beside;
 mod client;
 mod config;
 mod forward;
@@ -56,6 +58,7 @@ use crate::session::{SessionKey, Usage};
 use crate::{CloseReason, Head, Lost, Method, Node, Start};
 
 pub use self::auth::{AuthKey, UserVerdict};
+pub use self::beside::Name;
 pub use self::client::{
     RELAY_PORT, RelayAccount, RelayClient, RelayClientError, RelayClientOutput, RelayLookup,
 };
@@ -241,7 +244,9 @@ impl Relay {
 
     /// The session is bound to a connection.
     pub(crate) fn bound(&mut self, cx: &mut Cx, key: SessionKey) {
-        if let Some(Usage::Pair(number)) = cx.sessions.get(key).map(|session| session.usage) {
+        if let Some(Usage::Pair(number)) = cx.sessions.get(key).map(|session| session.usage)
+            && !self.is_beside(number, key)
+        {
             self.pair_bound(cx, number);
         }
     }
@@ -251,6 +256,9 @@ impl Relay {
         match cx.sessions.get(key).map(|session| session.usage) {
             Some(Usage::Grant(place)) => {
                 self.grants.try_remove(place as usize);
+            }
+            Some(Usage::Pair(number)) if self.is_beside(number, key) => {
+                self.end_beside(cx, number);
             }
             Some(Usage::Pair(number)) => self.pair_lost(cx, number),
             Some(Usage::Endpoint(_) | Usage::Leg(_)) | None => {}

@@ -1,9 +1,9 @@
 //! MSRP: the sockets under the machines of `parlance-msrp`, one thread for each core.
 //!
 //! Every core has an event queue, a [`Node`] and connections of its own; nothing is locked on the
-//! way of a message. A session belongs to the core whose number its session-id has, so a
-//! connection goes to the core that its first To-Path names; what comes on it for sessions of
-//! other cores is passed on to them.
+//! way of a message. A session belongs to the core whose number its session-id has, unless it goes
+//! by a URI that was [lent](Msrp::lend), so a connection goes to the core that its first To-Path
+//! names; what comes on it for sessions of other cores is passed on to them.
 //!
 //! Start with [`Msrp::start`]; [`Msrp::run`] does something with the node of a core.
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use parlance_msrp::{Node, SessionKey};
+use parlance_msrp::{LendError, MsrpUri, Node, SessionKey};
 use parlance_sip::sdp::Fingerprint;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use self::common::{Bound, Common};
 use self::config::CORES_MAX;
 use self::core::{Core, WAKE, clock};
+use self::lent::Lent;
 use self::letter::Letter;
 use self::mailbox::{Mailbox, Returned};
 use self::meter::{ListenerMeter, Meter};
@@ -42,7 +43,7 @@ mod core;
 mod counted;
 mod events;
 mod frames;
-mod lead;
+mod lent;
 mod letter;
 mod link;
 mod mailbox;
@@ -159,8 +160,10 @@ impl Msrp {
             burst: per_second,
             sources_max: limits.sources_max,
         });
+        let lent = Lent::new(limits.lent_max, entropy()?());
         let common = Arc::new(Common {
             bound,
+            lent: Arc::new(lent),
             limits,
             trusted: config.trusted,
             others: config.others,
@@ -179,8 +182,9 @@ impl Msrp {
             threads: Mutex::default(),
         };
         for (number, poll) in (0..).zip(polls) {
-            let entropy = entropy()?;
-            let node = Node::new(number, cores, clock(), config.node, entropy);
+            let mut node = Node::new(number, cores, clock(), config.node, entropy()?);
+            let lent = Arc::clone(&common.lent);
+            node.set_places(Box::new(move |uri| lent.core_of(uri)));
             let listeners = sockets.iter().map(|socket| {
                 let socket = socket.try_clone()?;
                 Ok(TcpListener::from_std(socket))
@@ -271,6 +275,20 @@ impl Msrp {
         if let Some(mailbox) = self.common.mailbox(core) {
             mailbox.send_always(Letter::Run(Box::new(command)));
         }
+    }
+
+    /// A session at `core` goes by the URI of a peer from now on: what comes for it belongs there.
+    ///
+    /// # Errors
+    /// [`LendError`]: above all, a session goes by it already, or
+    /// [`MsrpLimits::lent_max`] do by one.
+    pub fn lend(&self, uri: &MsrpUri, core: u8) -> Result<(), LendError> {
+        self.common.lent.lend(uri, core)
+    }
+
+    /// No session goes by `uri` any more.
+    pub fn give_back(&self, uri: &MsrpUri) {
+        self.common.lent.give_back(uri);
     }
 
     /// Reads certificates, keys and roots again, from the same files. Connections that are open

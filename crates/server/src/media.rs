@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use parlance_isc::Media;
 use parlance_isc::media::{self, Command, CoreError, MediaCores, Sink, TlsRules};
-use parlance_msrp::{LocalAddress, SessionKey};
+use parlance_msrp::{LocalAddress, MsrpUri, SessionKey};
 use parlance_net::msrp::{AtCore, Msrp, MsrpError, Sinks};
 use parlance_sip::sdp::Fingerprint;
 
@@ -61,6 +61,16 @@ impl MediaCores for Cores {
             MsrpError::Busy => CoreError::Busy,
             MsrpError::Gone => CoreError::Gone,
         })
+    }
+
+    fn lend(&self, uri: &MsrpUri, core: u8) -> bool {
+        self.msrp.upgrade().is_some_and(|msrp| msrp.lend(uri, core).is_ok())
+    }
+
+    fn give_back(&self, uri: &MsrpUri) {
+        if let Some(msrp) = self.msrp.upgrade() {
+            msrp.give_back(uri);
+        }
     }
 
     fn run_always(&self, core: u8, command: Command) {

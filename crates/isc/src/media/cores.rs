@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use parlance_msrp::{Event, LocalAddress, Node, SessionKey};
+use parlance_msrp::{Event, LocalAddress, MsrpUri, Node, SessionKey};
 use parlance_sip::sdp::Fingerprint;
 use tokio::sync::mpsc;
 
@@ -37,6 +37,15 @@ pub trait MediaCores: Send + Sync + fmt::Debug {
     /// The same for a command that ends something, which is taken whether there is room or not:
     /// everything that was opened ends once, so what was opened is the bound.
     fn run_always(&self, core: u8, command: Command);
+
+    /// What comes for a session by the URI of a peer belongs to `core` from now on; `false`: a
+    /// session goes by it already, or too many do by one. Default: none may.
+    fn lend(&self, _uri: &MsrpUri, _core: u8) -> bool {
+        false
+    }
+
+    /// No session goes by `uri` any more.
+    fn give_back(&self, _uri: &MsrpUri) {}
 }
 
 /// Why a core does not take a command.

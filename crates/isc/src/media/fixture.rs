@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use bytes::{Buf as _, Bytes};
 use parlance_msrp::negotiate::{Agreement, Role};
 use parlance_msrp::{
-    ConnectionId, FromRule, Hop, Input, LocalAddress, MsrpUri, Node, NodeConfig, Output, Peer,
-    Scheme, SessionKey,
+    ConnectionId, FromRule, Hop, Input, LentUris, LocalAddress, MsrpUri, Node, NodeConfig, Output,
+    Peer, Scheme, SessionKey,
 };
 use tokio::time::Instant;
 
@@ -16,6 +16,9 @@ use super::{AtCore, Command, CoreError, Media, MediaCores, Sink, Sinks, TlsRules
 
 /// Commands that wait at a core at most.
 const MAILBOX_MAX: usize = 4;
+
+/// URIs of peers that sessions go by at most.
+pub(super) const LENT_MAX: usize = 3;
 
 /// The cores and what they do.
 #[derive(Clone, Debug)]
@@ -25,6 +28,7 @@ pub(super) struct Bench {
 }
 
 struct Cores {
+    lent: Mutex<LentUris>,
     mailboxes: [Mutex<Vec<Command>>; 2],
     cores: [Mutex<Option<Core>>; 2],
 }
@@ -74,6 +78,14 @@ impl MediaCores for Cores {
         Ok(())
     }
 
+    fn lend(&self, uri: &MsrpUri, core: u8) -> bool {
+        self.lent.lock().unwrap().lend(uri, core).is_ok()
+    }
+
+    fn give_back(&self, uri: &MsrpUri) {
+        self.lent.lock().unwrap().give_back(uri);
+    }
+
     fn run_always(&self, core: u8, command: Command) {
         self.mailboxes[usize::from(core)].lock().unwrap().push(command);
     }
@@ -98,6 +110,7 @@ impl Bench {
             Mutex::new(Some(Core { node, sinks: Subscribed::default(), connects: Vec::new() }))
         };
         let cores = Arc::new(Cores {
+            lent: Mutex::new(LentUris::new(LENT_MAX, 7)),
             mailboxes: [Mutex::default(), Mutex::default()],
             cores: [core(0), core(1)],
         });
@@ -145,6 +158,11 @@ impl Bench {
         let load = |core: usize| self.at(core, |core, _| (core.node.load().1, core.sinks.0.len()));
         let (one, two) = (load(0), load(1));
         (one.0 + two.0, one.1 + two.1)
+    }
+
+    /// How many sessions go by the URI of a peer.
+    pub(super) fn lent(&self) -> usize {
+        self.cores.lent.lock().unwrap().len()
     }
 
     /// How many sessions each core has.

@@ -37,10 +37,11 @@ impl What {
 
 /// Ends a pair with the sessions that it has by now; what has passed.
 pub(super) fn end_pair(at: &mut AtCore<'_>, pair: PairKey) -> Option<PairCounts> {
-    let sides = [PairSide::Offerer, PairSide::Answerer];
-    let sessions = sides.map(|side| at.node.pair_session(pair, side));
-    for session in sessions.into_iter().flatten() {
-        at.sinks.unsubscribe(session);
+    for side in [PairSide::Offerer, PairSide::Answerer] {
+        let sessions = [at.node.pair_session(pair, side), at.node.beside(pair, side)];
+        for session in sessions.into_iter().flatten() {
+            at.sinks.unsubscribe(session);
+        }
     }
     at.node.end_pair(at.now, pair)
 }

@@ -1,4 +1,6 @@
 //! Two sessions of a B2BUA, between which messages pass (RFC 6714 §6.2).
+//!
+//! Each goes by a URI of ours, or by that of the peer on the other side, see [`super::lent`].
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::gate::{Gate, To};
 use super::held::{Held, What, end_pair};
+use super::lent::{Beside, LentUri};
 use super::{AtCore, EVENTS_MAX, MediaError, Place, Told, Towards, at_once};
 
 /// How long a side may take to answer what was passed on to it once the other has left, and how
@@ -21,13 +24,20 @@ const SETTLE_LOOK: Duration = Duration::from_millis(10);
 /// One pair. Dropped: both sessions end.
 #[derive(Debug)]
 pub struct Pair {
-    held: Held,
-    key: PairKey,
+    // The first to be dropped: a URI is given back once its session has been told to end.
+    pub(super) held: Held,
+    pub(super) key: PairKey,
     /// The sessions whose events count; `None` where nobody is.
-    sessions: Towards<Option<SessionKey>>,
+    pub(super) sessions: Towards<Option<SessionKey>>,
     /// Where they come from; held by the core alone, whose end so is noticed.
-    sink: mpsc::WeakSender<Event>,
-    uris: Towards<MsrpUri>,
+    pub(super) sink: mpsc::WeakSender<Event>,
+    pub(super) uris: Towards<MsrpUri>,
+    /// Where they are lent.
+    pub(super) lent: Towards<Option<LentUri>>,
+    /// The sessions that may take the place of those.
+    pub(super) beside: Towards<Option<Beside>>,
+    /// Whether URIs of ours are with TLS.
+    pub(super) secure: Towards<bool>,
     max_size: Option<u64>,
     events: mpsc::Receiver<Event>,
     over: bool,
@@ -57,6 +67,7 @@ impl Pair {
         let (sink, events) = mpsc::channel(EVENTS_MAX);
         let (at_place, max_size) = (place.clone(), config.max_size);
         let own_sink = sink.downgrade();
+        let secure = addresses.as_ref().map(|address| address.scheme == Scheme::Msrps);
         let opened = place.run(move |at| {
             let Towards { offerer, answerer } = &addresses;
             let key = at.node.open_pair(at.now, offerer, answerer, config);
@@ -83,6 +94,9 @@ impl Pair {
             },
             sink: own_sink,
             uris,
+            lent: Towards::default(),
+            beside: Towards::default(),
+            secure,
             max_size,
             events,
             over: false,
@@ -100,12 +114,18 @@ impl Pair {
         self.uris.of(side)
     }
 
+    /// The same for what is described next.
+    fn next_uri(&self, side: PairSide) -> &MsrpUri {
+        self.beside.of(side).as_ref().map_or(self.uri(side), |beside| &beside.uri)
+    }
+
     /// What replaces the peer in a description that goes to `side`.
     pub fn anchor(&self, side: PairSide, media: &super::Media) -> Anchor {
-        let own = self.uri(side).clone();
+        let own = self.next_uri(side).clone();
         let secure = own.parts().scheme == Scheme::Msrps;
         let fingerprints = if secure { media.fingerprints() } else { Vec::new() };
-        Anchor { own, fingerprints, max_size: self.max_size }
+        let here = self.next_is_lent(side).then(|| media.address(false)).flatten();
+        Anchor { own, here, fingerprints, max_size: self.max_size }
     }
 
     /// What we say towards `side` for [`negotiate`](parlance_msrp::negotiate): anything may pass,
@@ -113,7 +133,7 @@ impl Pair {
     pub fn terms(&self, side: PairSide) -> Terms {
         let anything = || "*".parse().unwrap_or_default();
         Terms {
-            path: vec![self.uri(side).clone()],
+            path: vec![self.next_uri(side).clone()],
             accept_types: anything(),
             accept_wrapped_types: MediaRanges::default(),
             sends: Vec::new(),
@@ -132,13 +152,23 @@ impl Pair {
     /// # Errors
     /// [`MediaError`]; nothing has changed then.
     pub async fn agree(&mut self, side: PairSide, agreement: &Agreement) -> Result<(), MediaError> {
-        let session = self.sessions.of(side).ok_or(MediaError::Gone)?;
         let told = Told::new(agreement);
-        let before = self.agreed.of(side).as_ref();
-        let again = before.is_some_and(|before| agreement.continues(before));
-        self.held.place().run(move |at| told.tell(at, session, again)).await?;
+        match self.beside.of_mut(side).take() {
+            Some(beside) => self.take(side, beside, told).await?,
+            None => {
+                let session = self.sessions.of(side).ok_or(MediaError::Gone)?;
+                let before = self.agreed.of(side).as_ref();
+                let again = before.is_some_and(|before| agreement.continues(before));
+                self.held.place().run(move |at| told.tell(at, session, again)).await?;
+            }
+        }
         *self.agreed.of_mut(side) = Some(agreement.clone());
         Ok(())
+    }
+
+    /// Whether the peer on `side` is agreed to be the one with this path.
+    pub fn is_with(&self, side: PairSide, path: &[MsrpUri]) -> bool {
+        self.agreed.of(side).as_ref().is_some_and(|agreed| agreed.peer_path == path)
     }
 
     /// Ready when `side` has answered what was passed on to it
@@ -200,6 +230,7 @@ impl Pair {
         let (session, uri) = renewed.await?.ok_or(MediaError::Gone)?;
         *self.sessions.of_mut(side) = Some(session);
         *self.uris.of_mut(side) = uri;
+        *self.secure.of_mut(side) = secure;
         Ok(())
     }
 
@@ -264,6 +295,16 @@ impl Pair {
 }
 
 impl<T> Towards<T> {
+    /// A reference to each.
+    pub fn as_ref(&self) -> Towards<&T> {
+        Towards { offerer: &self.offerer, answerer: &self.answerer }
+    }
+
+    /// What `of` makes of each.
+    pub fn map<U>(self, of: impl Fn(T) -> U) -> Towards<U> {
+        Towards { offerer: of(self.offerer), answerer: of(self.answerer) }
+    }
+
     /// That of `side`.
     pub fn of(&self, side: PairSide) -> &T {
         match side {

@@ -25,6 +25,11 @@ impl Security {
         }
     }
 
+    /// Whether a session without TLS may be with a peer.
+    pub fn allows_plain(self) -> bool {
+        self != Self::Require
+    }
+
     /// What is offered, one after the other until something is taken: with TLS (`true`) or
     /// without. `has_tls` says whether anybody listens with TLS here. Empty: nothing can be.
     pub fn offers(self, has_tls: bool) -> &'static [bool] {
@@ -80,6 +85,7 @@ mod tests {
             assert_eq!(security.answers(MsrpProto::Tcp), tcp, "{domain}");
             assert_eq!(security.answers(MsrpProto::Tls), tls, "{domain}");
             assert_eq!(security.offers(true), offers, "{domain}");
+            assert_eq!(security.allows_plain(), offers.contains(&false), "{domain}");
         }
         assert_eq!(Security::Off.offers(false), [false]);
         assert_eq!(Security::Prefer.offers(false), [false]);

@@ -47,6 +47,21 @@ pub struct Agreement {
     pub file: Option<FileTransfer>,
 }
 
+/// What `msrp-cema` changes about a session (RFC 6714 §4).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// Whether `c=` and the port are connected to, and not the path.
+    pub(super) to_shown: bool,
+    pub(super) from_rule: FromRule,
+}
+
+impl Way {
+    /// Nothing.
+    pub(super) const PATH: Self = Self { to_shown: false, from_rule: FromRule::Whole };
+    /// Both sides have it.
+    pub(super) const SHOWN: Self = Self { to_shown: true, from_rule: FromRule::Rightmost };
+}
+
 impl Agreement {
     /// What `media` of the peer, on `line`, comes to.
     pub(super) fn new(
@@ -54,7 +69,7 @@ impl Agreement {
         media: &MessageMedia,
         path: Vec<MsrpUri>,
         role: Role,
-        msrp_cema: bool,
+        way: Way,
         terms: &Terms,
     ) -> Result<Self, Refusal> {
         let accepts = Accepts {
@@ -69,7 +84,7 @@ impl Agreement {
         let hop = match role {
             // Behind relays this side connects to its own one only.
             Role::Active if terms.has_relay() => None,
-            Role::Active => Some(hop(line, media, &path, msrp_cema)?),
+            Role::Active => Some(hop(line, media, &path, way.to_shown)?),
             Role::Passive => None,
         };
         Ok(Self {
@@ -77,7 +92,7 @@ impl Agreement {
             hop,
             own_path: terms.path.clone(),
             peer_path: path,
-            from_rule: if msrp_cema { FromRule::Rightmost } else { FromRule::Whole },
+            from_rule: way.from_rule,
             accepts,
             sends: terms.direction.sends() && media.direction.receives(),
             receives: terms.direction.receives() && media.direction.sends(),
@@ -132,10 +147,10 @@ fn hop(
     line: &MediaLine<'_>,
     media: &MessageMedia,
     path: &[MsrpUri],
-    msrp_cema: bool,
+    to_shown: bool,
 ) -> Result<Hop, Refusal> {
     let first = path.first().ok_or(Refusal::NoPort)?.parts();
-    let shown = line.connection().filter(|_| msrp_cema);
+    let shown = line.connection().filter(|_| to_shown);
     let through = shown.map(|host| (Box::from(host), line.port()));
     let port = through.as_ref().map_or(first.port, |(_, port)| Some(*port));
     if port == Some(PORT_DISCARD) || !first.transport.eq_ignore_ascii_case("tcp") {

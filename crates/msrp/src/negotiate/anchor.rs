@@ -5,6 +5,7 @@
 use parlance_sip::sdp::{Fingerprint, MsrpProto, Sdp, Setup};
 
 use super::{PORT_DISCARD, Role, bare};
+use crate::session::LocalAddress;
 use crate::uri::{MsrpUri, Scheme};
 
 /// What stands in the place of a peer.
@@ -12,6 +13,8 @@ use crate::uri::{MsrpUri, Scheme};
 pub struct Anchor {
     /// The session URI towards whom the description goes to.
     pub own: MsrpUri,
+    /// Where we listen, when the URI does not say it: it is that of the other peer.
+    pub here: Option<LocalAddress>,
     /// The certificates presented there, when no authority vouches for them.
     pub fingerprints: Vec<Fingerprint>,
     /// The largest message that passes, in octets; the smaller of it and the peer's is written.
@@ -42,15 +45,19 @@ impl Anchor {
         let peers = line.attribute("max-size").and_then(|value| value.trim().parse().ok());
         let max_size = [self.max_size, peers].into_iter().flatten().min();
         let parts = self.own.parts();
+        let (host, port) = match &self.here {
+            Some(here) => (&*here.host, Some(here.port)),
+            None => (parts.host, parts.port),
+        };
         let proto = match parts.scheme {
             Scheme::Msrp => MsrpProto::Tcp,
             Scheme::Msrps => MsrpProto::Tls,
         };
         let mut replaced = sdp.clone();
         let mut edit = replaced.edit(index)?;
-        edit.set_port(parts.port.unwrap_or(PORT_DISCARD))
+        edit.set_port(port.unwrap_or(PORT_DISCARD))
             .set_proto(proto.as_str())
-            .set_connection(bare(parts.host))
+            .set_connection(bare(host))
             .set_attribute("path", self.own.as_str())
             .set_attribute("setup", setup.as_str())
             .remove_attribute("connection")
@@ -66,21 +73,6 @@ impl Anchor {
     }
 }
 
-/// The description of a peer with `msrp-cema`, its line `index` leading here and nothing else
-/// changed (RFC 6714 §6.1): who gets it connects to `host` and `port`.
-///
-/// A line whose writer connects, and has port 9, stays so. `None`: there is no such line, or it has
-/// no `msrp-cema`.
-pub fn anchor_unseen(sdp: &Sdp, index: usize, host: &str, port: u16) -> Option<Sdp> {
-    let line = sdp.media().nth(index)?;
-    line.attribute("msrp-cema")?;
-    let mut replaced = sdp.clone();
-    if !line.is_refused() {
-        replaced.edit(index)?.set_port(port).set_connection(host);
-    }
-    Some(replaced)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +84,7 @@ mod tests {
 
     fn anchor(own: &str, max_size: Option<u64>) -> Anchor {
         let fingerprints = vec!["x 02".parse().unwrap(), "x 03".parse().unwrap()];
-        Anchor { own: own.parse().unwrap(), fingerprints, max_size }
+        Anchor { own: own.parse().unwrap(), here: None, fingerprints, max_size }
     }
 
     // Covers: MSRP-048
@@ -115,20 +107,14 @@ mod tests {
             let media = passed.media().nth(1).unwrap().message().unwrap().unwrap();
             assert_eq!((media.setup, media.max_size), (Some(setup), Some(500)));
         }
+        let (scheme, host) = (Scheme::Msrp, "[2001:db8::9]".into());
+        let here = Some(LocalAddress { scheme, host, port: 2855, transport: "tcp" });
+        let lent = Anchor { here, ..anchor("msrp://alice.example:7777/a;tcp", None) };
+        let passed = lent.answer(&offer, 1, Role::Passive).unwrap();
+        let line = passed.media().nth(1).unwrap();
+        assert_eq!((line.port(), line.connection()), (2855, Some("2001:db8::9")));
+        assert_eq!(line.attribute("path"), Some("msrp://alice.example:7777/a;tcp"));
         let refused = Sdp::parse(OFFER.replace("message 9", "message 0").as_bytes()).unwrap();
         assert_eq!(anchor(own, None).answer(&refused, 1, Role::Passive), Some(refused));
-    }
-
-    // Covers: MSRP-048
-    #[test]
-    fn with_cema_only_the_addresses_are_replaced() {
-        let offer = Sdp::parse(OFFER.as_bytes()).unwrap();
-        let passed = anchor_unseen(&offer, 1, "192.0.2.50", 2855).unwrap();
-        let expect = OFFER.replace(
-            "message 9 TCP/MSRP *\r\n",
-            "message 2855 TCP/MSRP *\r\nc=IN IP4 192.0.2.50\r\n",
-        );
-        assert_eq!(passed.to_string(), expect);
-        assert!(anchor_unseen(&offer, 0, "192.0.2.50", 2855).is_none(), "no msrp-cema");
     }
 }

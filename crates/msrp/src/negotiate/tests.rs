@@ -203,7 +203,7 @@ fn an_answer_that_comes_says_who_connects() {
         // RFC 6714 §4.2: no cema in the answer, addresses changed
         ("192.0.2.99", "1234", "PATH|setup:active".to_owned(),             Err(Outcome::OfferWithoutCema)),
         ("192.0.2.99", "1234", format!("{relay}|setup:passive"),           Err(Outcome::OfferWithoutCema)),
-        ("192.0.2.99", "1234", "PATH|setup:passive".to_owned(),            agreed(Active, "192.0.2.10:7654")),
+        ("192.0.2.99", "1234", "PATH|setup:passive".to_owned(),            agreed(Active, "192.0.2.99:1234")),
         ("192.0.2.10", "7654", format!("{relay}|setup:passive"),           agreed(Active, "192.0.2.9:1")),
         ("192.0.2.10", "0",    "PATH".to_owned(),                          Err(Outcome::Refused)),
     ];

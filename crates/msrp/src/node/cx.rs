@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use crate::node::connection::{Answers, Connection, Connections, Fate, Receiving, State};
 use crate::node::timers::{Timer, Timers};
-use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost, NodeConfig, Output};
+use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost, NodeConfig, Output, Places};
+use crate::path::session_id;
 use crate::pending::Waiting;
-use crate::session::{Session, SessionKey, Sessions};
+use crate::session::{Session, SessionKey, Sessions, core_of};
 use crate::uri::UriRef;
 use crate::{Continuation, Head, Method, Outbound, Path, Start, write};
 
@@ -27,6 +28,8 @@ pub(crate) struct Cx {
     pub(crate) cores: u8,
     /// When what is handled now happened.
     pub(crate) now: Instant,
+    /// Which core has a session.
+    pub(super) places: Places,
     /// Limits and periods.
     pub(crate) config: NodeConfig,
     /// All connections.
@@ -93,6 +96,7 @@ impl Cx {
             core,
             cores,
             now,
+            places: Box::new(|uri| core_of(session_id(uri)?)),
             connections: Connections::new(config.marks, entropy()),
             sessions: Sessions::new(core, entropy()),
             timers: Timers::default(),

@@ -6,10 +6,9 @@ use crate::endpoint::Endpoints;
 use crate::node::connection::{Answers, Fate, Receiving, State};
 use crate::node::cx::{Cx, EMPTY, Later, Verdict};
 use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost, Peer};
-use crate::path::session_id;
 use crate::pending::Waiting;
 use crate::relay::Relay;
-use crate::session::{Session, SessionKey, Usage, core_of};
+use crate::session::{Session, SessionKey, Usage};
 use crate::switch::Switch;
 use crate::{Continuation, Head, MalformedHead, Method, Path, Piece, Start};
 
@@ -308,7 +307,7 @@ impl Roles {
 
     /// The core that has the session, when it is another one.
     fn foreign(&self, path: Path<'_>) -> Option<u8> {
-        let core = core_of(session_id(path.first())?)?;
+        let core = (self.cx.places)(path.first())?;
         (core != self.cx.core && core < self.cx.cores).then_some(core)
     }
 

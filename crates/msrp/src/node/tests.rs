@@ -282,6 +282,22 @@ fn what_belongs_to_another_core_goes_there_as_it_came() {
     }
 }
 
+// Covers: MSRP-048
+#[test]
+fn a_session_that_goes_by_a_uri_that_was_lent_is_found_at_its_core() {
+    let request = wire(&format!(
+        "MSRP aaaa SEND\nTo-Path: {PEER}\nFrom-Path: {PEER}\nMessage-ID: 1\n-------aaaa$\n"
+    ));
+    for (core, is_passed) in [(None, false), (Some(0), false), (Some(1), true), (Some(2), false)] {
+        let mut bench = Bench::new(1);
+        bench.node.set_places(Box::new(move |uri| core.filter(|_| uri == PEER.as_bytes())));
+        let connection = bench.accept();
+        bench.octets(connection, &request);
+        let passed = |output: &Output| matches!(output, Output::Foreign { core: 1, .. });
+        assert_eq!(bench.outputs.iter().any(passed), is_passed, "{core:?}");
+    }
+}
+
 /// What a quiet connection and a quiet session take, next to their URIs and the peer: together
 /// about 1.5 KiB, so that the driver has more than 2 KiB of the 4 KiB that a session may take.
 #[test]

@@ -5,7 +5,8 @@
 //! An empty request without body is for us: it only binds its session (RFC 4975 §5.4).
 //!
 //! With `msrp-cema` in both descriptions a pair may stand between without being seen: then the
-//! session towards each peer has the URI of the other (§6.1), and `c=` and port lead here.
+//! session towards each peer goes by the URI of the other (§6.2), and `c=` and port lead here. It
+//! is given that URI [beside](super::beside) the one that it was opened with.
 
 use bytes::Bytes;
 
@@ -20,7 +21,7 @@ use crate::relay::renew::Begun;
 use crate::relay::waiting::Waiting;
 use crate::relay::{Event, Relay};
 use crate::session::{LocalAddress, SessionKey, Usage};
-use crate::{Continuation, Head, Method, MsrpUri, Node, Start};
+use crate::{Continuation, Head, Method, Node, Start};
 
 /// One pair of a node; unique while the node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -149,6 +150,8 @@ pub(super) struct Pair {
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) session: SessionKey,
+    /// The one that may take its place.
+    pub(super) beside: Option<SessionKey>,
     /// What was passed on to this side, and is not answered yet.
     pub(super) forwarded: Fifo<Forwarded>,
     counts: SideCounts,
@@ -174,25 +177,6 @@ impl Node {
             let sessions = [
                 roles.cx.open(offerer, Usage::Pair(number)),
                 roles.cx.open(answerer, Usage::Pair(number + 1)),
-            ];
-            roles.relay.insert_pair(sessions, config)
-        })
-    }
-
-    /// Opens a pair that is not seen (RFC 6714 §6.1): the session towards each side has the URI of
-    /// the other, as its description says it, one URI each.
-    pub fn open_unseen_pair(
-        &mut self,
-        now: std::time::Instant,
-        offerer: MsrpUri,
-        answerer: MsrpUri,
-        config: PairConfig,
-    ) -> PairKey {
-        self.command(now, |roles| {
-            let number = roles.relay.next_pair();
-            let sessions = [
-                roles.cx.sessions.open_as(answerer, Usage::Pair(number)),
-                roles.cx.sessions.open_as(offerer, Usage::Pair(number + 1)),
             ];
             roles.relay.insert_pair(sessions, config)
         })
@@ -228,6 +212,7 @@ impl Node {
             let Some(pair) = roles.relay.pairs.try_remove(pair.place as usize) else { return };
             for side in pair.sides {
                 roles.cx.end(side.session);
+                side.beside.inspect(|session| roles.cx.end(*session));
             }
         });
         Some(counts)
@@ -250,6 +235,7 @@ impl Relay {
         let generation = self.generation;
         let sides = sessions.map(|session| Side {
             session,
+            beside: None,
             forwarded: Fifo::default(),
             counts: SideCounts::default(),
             waiting: Waiting::default(),

@@ -14,6 +14,7 @@ use crate::node::receive::{Chunk, More};
 use crate::relay::Relay;
 use crate::relay::back::{Forwarded, Passed};
 use crate::relay::forward::{Leaving, Memory, Route, accepted, remembered};
+use crate::session::SessionKey;
 use crate::{Continuation, Head, Method, Start};
 
 /// Octets of a chunk that is not the last, at least (RFC 4975 §7.1: SHOULD NOT be shorter).
@@ -259,6 +260,14 @@ impl Relay {
     pub(super) fn abort_before(&mut self, cx: &mut Cx, chunk: &Chunk<'_>, route: Route, pair: u32) {
         if let Some(mut passing) = Passing::new(chunk, route, Some(pair)) {
             self.abort(cx, &mut passing);
+        }
+    }
+
+    /// What is under way to side `number` of a pair leaves from another session.
+    pub(super) fn lead_to(&mut self, number: u32, session: SessionKey) {
+        let to = |passing: &&mut Box<Passing>| passing.pair == Some(number ^ 1);
+        for passing in self.passing.values_mut().filter(to) {
+            passing.route.key = session;
         }
     }
 }

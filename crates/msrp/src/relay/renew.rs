@@ -81,6 +81,13 @@ impl Relay {
     fn vacate(&mut self, cx: &mut Cx, pair: PairKey, side: PairSide) -> Option<u32> {
         self.pair(pair)?;
         let number = pair.number(side);
+        self.end_beside(cx, number);
+        self.empty(cx, number)?;
+        Some(number)
+    }
+
+    /// Ends the session of a side; what its peer had not answered has failed with 481.
+    pub(super) fn empty(&mut self, cx: &mut Cx, number: u32) -> Option<()> {
         let side = self.pair_side_mut(number)?;
         let session = side.session;
         side.begun = Some(Begun::default());
@@ -93,7 +100,7 @@ impl Relay {
         }
         self.pair_lost(cx, number);
         cx.end(session);
-        Some(number)
+        Some(())
     }
 
     /// Whether another peer may come to this side.

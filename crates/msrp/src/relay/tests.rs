@@ -1,6 +1,7 @@
 //! A node with a relay, its connections in memory, and time that is made up.
 
 mod auth;
+mod beside;
 mod examples;
 
 mod forward;

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::config::{MsrpLimits, MsrpListener, Others};
+use super::lent::Lent;
 use super::letter::Letter;
 use super::mailbox::Mailbox;
 use super::meter::{ListenerMeter, Meter};
@@ -29,6 +30,7 @@ pub(crate) struct Bound {
 /// What the cores share.
 pub(crate) struct Common {
     pub(crate) bound: Vec<Bound>,
+    pub(crate) lent: Arc<Lent>,
     pub(crate) limits: MsrpLimits,
     pub(crate) trusted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
     pub(crate) others: Others,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parlance_msrp::LendError;
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{ask, at, connect, limited, response, send, session_of, settle, start};
@@ -28,6 +29,39 @@ async fn a_connection_goes_to_the_core_of_its_first_session() {
         let mut peer = connect(&msrp).await;
         ask(&mut peer, "cccc1234", &session).await;
     }
+}
+
+// Covers: MSRP-048
+#[tokio::test]
+async fn a_connection_goes_where_the_uri_of_a_peer_was_lent() {
+    let msrp = limited(|limits| limits.lent_max = 2);
+    // One that no server of ours has handed out, and one of another server of this kind.
+    let uri = |session: &str| format!("msrp://127.0.0.1:2855/{session};tcp").parse().unwrap();
+    for session in ["iau39soe2843z".to_owned(), session_of(0)] {
+        for core in [1, 0, 1] {
+            msrp.lend(&uri(&session), core).unwrap();
+            assert_eq!(msrp.lend(&uri(&session), 0), Err(LendError::Taken));
+            let before = at(&msrp, core).await;
+            let mut peer = connect(&msrp).await;
+            ask(&mut peer, "aaaa1234", &session).await;
+            assert_eq!(at(&msrp, core).await, before + 1, "core {core}");
+            // A connection that is there already carries it as well.
+            ask(&mut peer, "bbbb1234", &session_of(1 - core)).await;
+            ask(&mut peer, "cccc1234", &session).await;
+            let mut other = connect(&msrp).await;
+            ask(&mut other, "dddd1234", &session_of(1 - core)).await;
+            ask(&mut other, "eeee1234", &session).await;
+            assert_eq!(at(&msrp, core).await, before + 2, "it is shared");
+            drop((peer, other));
+            settle(&msrp, 0).await;
+            msrp.give_back(&uri(&session));
+        }
+    }
+    msrp.lend(&uri("one"), 0).unwrap();
+    msrp.lend(&uri("two"), 1).unwrap();
+    assert_eq!(msrp.lend(&uri("three"), 1), Err(LendError::Full));
+    msrp.give_back(&uri("one"));
+    msrp.lend(&uri("three"), 1).unwrap();
 }
 
 // Covers: MSRP-011

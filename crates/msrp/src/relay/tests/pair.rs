@@ -418,36 +418,6 @@ fn what_passes_is_counted_filtered_and_given_out() {
     assert_eq!(message.content_type.as_deref(), Some(&b"text/plain"[..]));
 }
 
-// Covers: MSRP-048
-#[test]
-fn an_unseen_pair_has_the_uris_of_its_peers() {
-    let mut world = World::new();
-    let pair = world.node.open_unseen_pair(
-        world.now,
-        ALICE.parse().unwrap(),
-        BOB.parse().unwrap(),
-        PairConfig::default(),
-    );
-    for (side, path) in [(PairSide::Offerer, ALICE), (PairSide::Answerer, BOB)] {
-        let session = world.node.pair_session(pair, side).unwrap();
-        world.node.set_peer(world.now, session, Path::new(path.as_bytes()), FromRule::Whole);
-        assert_eq!(world.node.pair_of(session), Some((pair, side)));
-    }
-    let [alice, bob] = [(); 2].map(|()| world.accept(None));
-    let send = |id: &str, to: &str, from: &str, body: &str| {
-        let lines =
-            format!("To-Path: {to}\nFrom-Path: {from}\nMessage-ID: m1\nContent-Type: text/plain");
-        request(id, "SEND", &lines, Some(body))
-    };
-    // Each writes to the other's URI, and reads what the other wrote.
-    world.text(bob, &send("b001", ALICE, BOB, "first"));
-    world.text(alice, &send("a001", BOB, ALICE, "second"));
-    let read = world.read(alice);
-    assert!(read.contains(&response("a001", "200 OK", ALICE, BOB)), "{read}");
-    assert!(read.contains(&send("~", ALICE, BOB, "first")), "{read}");
-    assert!(world.read(bob).contains(&send("~", BOB, ALICE, "second")));
-}
-
 impl Two {
     /// Another peer takes Bob's side.
     fn renew(&mut self, path: &str) -> ConnectionId {

@@ -7,13 +7,12 @@ use std::net::SocketAddr;
 use bytes::BytesMut;
 use mio::Interest;
 use mio::net::TcpStream;
-use parlance_msrp::{Input, Peer};
+use parlance_msrp::{Input, LEAD_OCTETS_MAX, Lead, Peer, lead};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{Backlog, Core};
 use crate::admission::Full;
 use crate::msrp::counted::group;
-use crate::msrp::lead::{LEAD_OCTETS_MAX, Lead, lead};
 use crate::msrp::letter::{Letter, Moved};
 use crate::msrp::link::{Link, Way};
 use crate::msrp::mailbox::Returned;
@@ -163,12 +162,16 @@ impl Core {
         let Some(link) = self.links.get(key) else { return };
         let Way::Fresh(_, carry) = &mut link.way else { return };
         carry.extend_from_slice(octets);
-        match lead(carry) {
-            Lead::Unknown if carry.len() <= LEAD_OCTETS_MAX => {}
-            Lead::Core(core) if core != self.number && usize::from(core) < cores => {
+        let core = match lead(carry) {
+            Lead::Unknown if carry.len() <= LEAD_OCTETS_MAX => return,
+            Lead::To(uri) => self.common.lent.core_of(uri),
+            Lead::Unknown | Lead::Any => None,
+        };
+        match core {
+            Some(core) if core != self.number && usize::from(core) < cores => {
                 self.hand_over(key, core);
             }
-            Lead::Unknown | Lead::Core(_) | Lead::Any => self.open(key),
+            Some(_) | None => self.open(key),
         }
     }
 

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use parlance_msrp::ConnectError;
+use parlance_msrp::{ConnectError, LEAD_OCTETS_MAX};
 
 use super::{Backlog, Core};
 use crate::MsrpLimits;
 use crate::msrp::counted::group;
-use crate::msrp::lead::LEAD_OCTETS_MAX;
 use crate::msrp::link::Way;
 use crate::msrp::meter::Ended;
 

@@ -1,0 +1,47 @@
+//! Which core has a session, for all cores and whoever opens sessions there.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use parlance_msrp::path::session_id;
+use parlance_msrp::{LendError, LentUris, MsrpUri, core_of};
+
+/// [`LentUris`] that cores share. They look only at a new connection, and at a request for a
+/// session that they do not have; nothing is locked while nothing is lent.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    count: AtomicUsize,
+    uris: RwLock<LentUris>,
+}
+
+impl Lent {
+    pub(crate) fn new(max: usize, seed: u64) -> Self {
+        Self { count: AtomicUsize::new(0), uris: RwLock::new(LentUris::new(max, seed)) }
+    }
+
+    /// See [`LentUris::lend`].
+    pub(crate) fn lend(&self, uri: &MsrpUri, core: u8) -> Result<(), LendError> {
+        self.change(|uris| uris.lend(uri, core))
+    }
+
+    /// See [`LentUris::give_back`].
+    pub(crate) fn give_back(&self, uri: &MsrpUri) {
+        self.change(|uris| uris.give_back(uri));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut LentUris) -> T) -> T {
+        // One operation is complete in itself, so what a panic left behind is still usable.
+        let mut uris = self.uris.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut uris);
+        self.count.store(uris.len(), Ordering::Release);
+        changed
+    }
+
+    /// The core of the session that `uri` names.
+    pub(crate) fn core_of(&self, uri: &[u8]) -> Option<u8> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return core_of(session_id(uri)?);
+        }
+        self.uris.read().unwrap_or_else(PoisonError::into_inner).core_of(uri)
+    }
+}
