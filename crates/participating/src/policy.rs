@@ -52,6 +52,8 @@ pub enum SessionMedia {
     Proxy,
     /// As a back-to-back user agent through which the messages pass.
     Anchor,
+    /// The same, and clients with `msrp-cema` (RFC 6714) do not see it.
+    Cema,
 }
 
 /// How sessions are treated.

@@ -13,6 +13,7 @@ mod publishing;
 mod services;
 mod sessions;
 mod terminating;
+mod unseen;
 mod welcoming;
 mod world;
 

@@ -2,18 +2,20 @@
 //! (RFC 7092 §3.2; RFC 6714 §6.2).
 //!
 //! The description of either side goes on with our URI in the place of the peer's, wherever it
-//! stands in the body; what is around it goes on octet for octet. The Contact of a focus stays as
+//! stands in the body, or with the peer's own when the operator wants that and the clients can do
+//! it, see `exchange`; what is around it goes on octet for octet. The Contact of a focus stays as
 //! it is, and Record-Route leads the requests of its peer here.
 
 mod bridge;
 mod call;
 mod calling;
+mod exchange;
 mod offerless;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance_isc::media::{MediaError, Pair, Towards};
+use parlance_isc::media::{MediaError, Pair, Security, Towards};
 use parlance_isc::session::{Invite, Leg, Lost, Reason};
 use parlance_isc::{Cause, Cx, SessionCase};
 use parlance_msrp::relay::{PairConfig, PairSide};
@@ -33,6 +35,7 @@ use crate::policy::{Policy, SessionMedia};
 use crate::refusal::{Fate, Refusal, defers, fate, refusal};
 use crate::role::Functions;
 use call::{Call, Offered};
+use exchange::Manner;
 
 pub(crate) use call::is_focus;
 
@@ -48,7 +51,7 @@ pub(crate) fn is_wanted(passage: &Passage<'_>) -> bool {
     };
     listens
         && call::is_anchorable(request)
-        && (passage.policy.session.media == SessionMedia::Anchor
+        && (passage.policy.session.media != SessionMedia::Proxy
             || passage.functions.keeps(&passage.profile, passage.decision().mode, passage.received)
             || asks())
 }
@@ -118,16 +121,30 @@ impl Serving<'_> {
         }
     }
 
-    /// Opens the pair, with the security of either side (SEC-010): `side` has made the offer, of
-    /// MSRP carried by `proto`.
+    /// Whether clients that know `msrp-cema` see nothing of us. What passes to and fro is not
+    /// protected then, so neither may insist on TLS. An immediate message has a largest size that
+    /// both are to be told.
+    fn manner(&self, call: &Call) -> Manner {
+        let rules = [self.rule(&call.caller), self.rule(&call.called)];
+        let is_wanted = self.policy.session.media == SessionMedia::Cema;
+        match is_wanted && !self.is_large && rules.iter().all(|rule| rule.allows_plain()) {
+            true => Manner::Unseen,
+            false => Manner::Seen,
+        }
+    }
+
+    /// The security of a side (SEC-010).
+    fn rule(&self, identity: &Option<Aor>) -> Security {
+        let domain = identity.as_ref().and_then(|identity| identity.domain());
+        self.functions.media.tls().of(domain.unwrap_or_default())
+    }
+
+    /// Opens the pair, with the security of either side: `side` has made the offer, of MSRP carried
+    /// by `proto`.
     async fn open(&self, call: &Call, side: PairSide, proto: MsrpProto) -> Result<Pair, Refusal> {
         let media = &self.functions.media;
-        let rule = |identity: &Option<Aor>| {
-            let domain = identity.as_ref().and_then(|identity| identity.domain());
-            media.tls().of(domain.unwrap_or_default())
-        };
         let has_tls = media.address(true).is_some();
-        let (caller, called) = (rule(&call.caller), rule(&call.called));
+        let (caller, called) = (self.rule(&call.caller), self.rule(&call.called));
         let secure = match side {
             PairSide::Offerer => caller.answers(proto).zip(called.offers(has_tls).first().copied()),
             PairSide::Answerer => {

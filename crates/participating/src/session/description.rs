@@ -27,7 +27,7 @@ impl Described {
         let body = message.body_bytes();
         if media.is("application/sdp") {
             let sdp = Sdp::parse(&body).ok()?;
-            return Some(Self { sdp, content_type, before: Bytes::new(), after: Bytes::new() });
+            return Some(Self { content_type, ..Self::from(sdp) });
         }
         let parts = Multipart::parse(&media, &body, &Limits::default()).ok()?;
         let part = parts.parts().iter().find(|part| part.headers.is_type("application/sdp"))?;
@@ -41,12 +41,7 @@ impl Described {
 
     /// The description without what was around it.
     pub(crate) fn alone(&self) -> Self {
-        Self {
-            sdp: self.sdp.clone(),
-            content_type: "application/sdp".to_owned(),
-            before: Bytes::new(),
-            after: Bytes::new(),
-        }
+        Self::from(self.sdp.clone())
     }
 
     /// The body with `sdp` in the place of its own. What is around it stays, octet for octet.
@@ -54,6 +49,14 @@ impl Described {
         let sdp = sdp.to_string();
         let octets = [&self.before[..], sdp.as_bytes(), &self.after[..]].concat();
         Body::new(self.content_type.clone(), octets)
+    }
+}
+
+impl From<Sdp> for Described {
+    /// A body that is the description.
+    fn from(sdp: Sdp) -> Self {
+        let content_type = "application/sdp".to_owned();
+        Self { sdp, content_type, before: Bytes::new(), after: Bytes::new() }
     }
 }
 

@@ -9,9 +9,13 @@ use parlance_isc::media::{
     AtCore, Command, CoreError, Media, MediaCores, Security, Sink, Sinks, TlsRules,
 };
 use parlance_msrp::{
-    ConnectionId, Input, LocalAddress, Node, NodeConfig, Output, Peer, Scheme, SessionKey,
+    ConnectionId, Hop, Input, LentUris, LocalAddress, MsrpUri, Node, NodeConfig, Output, Peer,
+    Scheme, SessionKey,
 };
 use tokio::time::Instant;
+
+/// Sessions that go by the URI of a peer at most.
+pub(super) const LENT_MAX: usize = 8;
 
 /// The core.
 #[derive(Clone)]
@@ -21,11 +25,13 @@ struct Shared {
     waiting: Mutex<Vec<Command>>,
     inside: Mutex<Inside>,
     busy: Mutex<bool>,
+    lent: Mutex<LentUris>,
 }
 
 struct Inside {
     node: Node,
     sinks: Subscribed,
+    connects: Vec<(ConnectionId, Hop)>,
 }
 
 #[derive(Default)]
@@ -56,6 +62,14 @@ impl MediaCores for Shared {
         })
     }
 
+    fn lend(&self, uri: &MsrpUri, core: u8) -> bool {
+        self.lent.lock().unwrap().lend(uri, core).is_ok()
+    }
+
+    fn give_back(&self, uri: &MsrpUri) {
+        self.lent.lock().unwrap().give_back(uri);
+    }
+
     fn run(&self, _: u8, command: Command) -> Result<(), CoreError> {
         if *self.busy.lock().unwrap() {
             return Err(CoreError::Busy);
@@ -70,7 +84,7 @@ impl MediaCores for Shared {
         let Ok(mut inside) = self.inside.try_lock() else { return };
         loop {
             let Some(command) = self.waiting.lock().unwrap().pop() else { return };
-            let Inside { node, sinks } = &mut *inside;
+            let Inside { node, sinks, .. } = &mut *inside;
             command(&mut AtCore { node, now: Instant::now().into_std(), sinks });
             inside.drain();
         }
@@ -87,6 +101,7 @@ impl Inside {
                         sink.try_send(event).unwrap();
                     }
                 }
+                Output::Connect { connection, to } => self.connects.push((connection, *to)),
                 Output::Close(connection, _) => {
                     let now = Instant::now().into_std();
                     self.node.handle_input(now, Input::Lost { connection });
@@ -111,13 +126,27 @@ impl Core {
             seed.wrapping_mul(0xBF58_476D_1CE4_E5B9)
         });
         let node = Node::new(0, 1, Instant::now().into_std(), NodeConfig::default(), entropy);
-        let inside = Mutex::new(Inside { node, sinks: Subscribed::default() });
-        Self(Arc::new(Shared { waiting: Mutex::default(), inside, busy: Mutex::default() }))
+        let sinks = Subscribed::default();
+        let inside = Mutex::new(Inside { node, sinks, connects: Vec::new() });
+        let lent = Mutex::new(LentUris::new(LENT_MAX, 7));
+        Self(Arc::new(Shared { waiting: Mutex::default(), inside, busy: Mutex::default(), lent }))
     }
 
     pub(super) fn media(&self) -> Media {
         let rules = TlsRules { default: Security::Off, domains: Vec::new() };
         Media::new(Arc::clone(&self.0) as Arc<dyn MediaCores>, rules)
+    }
+
+    /// The same, where who is at `domain` is spoken to over TLS only.
+    pub(super) fn media_with_tls_to(&self, domain: &str) -> Media {
+        let domains = vec![(domain.into(), Security::Require)];
+        let rules = TlsRules { default: Security::Off, domains };
+        Media::new(Arc::clone(&self.0) as Arc<dyn MediaCores>, rules)
+    }
+
+    /// How many sessions go by the URI of a peer.
+    pub(super) fn lent(&self) -> usize {
+        self.0.lent.lock().unwrap().len()
     }
 
     pub(super) fn set_busy(&self) {
@@ -178,6 +207,23 @@ pub(super) struct Client {
 }
 
 impl Core {
+    /// The connections that we want to make stand; with whom, and where they lead.
+    pub(super) fn connected(&self) -> Vec<(Client, Hop)> {
+        let mut inside = self.0.inside.lock().unwrap();
+        let connects = std::mem::take(&mut inside.connects);
+        let ends = ["192.0.2.10:7654", "127.0.0.20:2855"].map(|text| text.parse().unwrap());
+        let [remote, local] = ends;
+        let mut clients = Vec::new();
+        for (connection, hop) in connects {
+            let peer = Peer { remote, local, tls: None, websocket: false };
+            let now = Instant::now().into_std();
+            inside.node.handle_input(now, Input::Connected { connection, peer });
+            inside.drain();
+            clients.push((Client { core: self.clone(), connection }, hop));
+        }
+        clients
+    }
+
     pub(super) fn client(&self) -> Client {
         let ends = ["192.0.2.10:7654", "127.0.0.20:2855"].map(|text| text.parse().unwrap());
         let [remote, local] = ends;

@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use parlance_isc::media::{Heard, Pair, PairEvent};
 use parlance_isc::session::{Body, Ended as LegEnded, Event, Inbox, Leg, LegId, Offer, Reason};
-use parlance_isc::{Incoming, Media, Outcome};
-use parlance_msrp::negotiate::{self, Agreement, Outcome as Concluded};
+use parlance_isc::{Incoming, Outcome};
 use parlance_msrp::relay::PairSide;
 use parlance_sip::sdp::Sdp;
 use parlance_sip::{Method, Request};
 use tokio::sync::Notify;
 
 use super::call::carried;
+use super::exchange::{Concluded, Exchange, Manner, opposite};
 use super::{Serving, if_his};
 use crate::event::{Ended, Step, Traffic};
 use crate::session::control::{Asks, Control};
@@ -29,6 +29,7 @@ pub(super) struct Bridge<'a> {
     shown: [Sdp; 2],
     /// Which line of the descriptions is the session.
     line: usize,
+    manner: Manner,
     /// What happened while something else was waited for.
     waiting: VecDeque<Happened>,
 }
@@ -39,6 +40,17 @@ enum Happened {
     Pair(PairEvent),
     /// An immediate message was misused.
     Misused,
+}
+
+/// How a side has answered.
+struct Answered {
+    /// The offer as it was shown.
+    passed: Sdp,
+    /// The answer as it came, without what is asked for.
+    answer: Described,
+    asks: Asks,
+    /// As it goes back.
+    shown: Sdp,
 }
 
 /// Why both legs end: what they are told, and the status code that says the same.
@@ -62,9 +74,10 @@ impl<'a> Bridge<'a> {
         pair: Pair,
         legs: [Rc<Leg>; 2],
         shown: [Sdp; 2],
-        line: usize,
+        (line, manner): (usize, Manner),
     ) -> Self {
-        Self { serving, control, pair, legs, shown, line, waiting: VecDeque::new() }
+        let waiting = VecDeque::new();
+        Self { serving, control, pair, legs, shown, line, manner, waiting }
     }
 
     /// Passes on what one leg says to the other until one of them or the pair ends; then all end.
@@ -159,9 +172,9 @@ impl<'a> Bridge<'a> {
         }
     }
 
-    /// One side offers a new description (OMA-TS-SIMPLE_IM §7.2.3.7): the other is asked, with the
-    /// pair's URI in the place of the peer's; what it refuses is refused. What the user asks for
-    /// (§7.2.3.14) holds with the answer, and is repeated there. `None`: nothing has changed.
+    /// One side offers a new description (OMA-TS-SIMPLE_IM §7.2.3.7): the other is asked, as
+    /// [`Exchange`] passes it; what it refuses is refused. What the user asks for (§7.2.3.14) holds
+    /// with the answer, and is repeated there. `None`: nothing has changed.
     async fn offered(&mut self, from: usize, offer: Offer, inbox: &mut Inbox) -> Option<()> {
         if offer.request().body().is_empty() {
             // A refresh that wants our description: it stands as it is.
@@ -173,37 +186,72 @@ impl<'a> Bridge<'a> {
         let mut described = Described::of(offer.request())?;
         let his = side(from) == self.serving.side();
         let asks = if_his(his, Asks::take(&mut described.sdp));
-        let other = 1 - from;
-        let media = &self.serving.functions.media;
-        let passed = self.pair.anchor(side(other), media).offer(&described.sdp, self.line)?;
-        let (leg, headers) = (self.leg(other), carried(offer.request()));
-        let body = described.with(&passed);
-        let response = match self.meanwhile(leg.offer(body, &headers), inbox).await? {
-            Outcome::Final(response) if response.is_success() => response,
-            Outcome::Final(response) => {
-                let refusal = offer.response(refusal_of(response.status()));
+        let answered = self.asked(from, &offer, &described, inbox).await;
+        for side in [PairSide::Offerer, PairSide::Answerer] {
+            // What was agreed has been taken.
+            self.pair.withdraw(side);
+        }
+        let Answered { passed, answer, asks: theirs, mut shown } = match answered? {
+            Ok(answered) => answered,
+            Err(status) => {
+                let refusal = offer.response(refusal_of(status));
                 offer.refuse(refusal);
                 return None;
             }
-            Outcome::Relayed(_) | Outcome::Timeout | Outcome::Unreachable | Outcome::Cancelled => {
-                return None;
-            }
         };
-        let mut answer = Described::of(&response)?;
-        let theirs = if_his(!his, Asks::take(&mut answer.sdp));
-        let offers = (&described.sdp, &passed);
-        let media = &self.serving.functions.media;
-        let shown = agree(media, &mut self.pair, side(from), offers, &answer.sdp, self.line).await;
-        *self.shown_to(other) = passed;
-        let mut shown = shown?;
+        *self.shown_to(1 - from) = passed;
         *self.shown_to(from) = shown.clone();
         if self.control.ask(asks).is_ok() {
             asks.tell(&mut shown);
         }
-        let _ = self.control.ask(theirs);
+        let _ = self.control.ask(if_his(!his, theirs));
         let ok = offer.response(200);
         offer.accept(ok, answer.with(&shown));
         Some(())
+    }
+
+    /// Asks the other side, a second time when it is to have our URI after all. The status when it
+    /// refuses; `None`: there is no answer, or none that holds.
+    async fn asked(
+        &mut self,
+        from: usize,
+        offer: &Offer,
+        described: &Described,
+        inbox: &mut Inbox,
+    ) -> Option<Result<Answered, u16>> {
+        let (other, before) = (1 - from, self.shown_to(1 - from).clone());
+        let media = &self.serving.functions.media;
+        let (sdp, manner) = ((&described.sdp, self.line), self.manner);
+        let begun =
+            Exchange::begin(media, &mut self.pair, side(from), sdp, manner, Some(&before)).await;
+        let mut exchange = begun?;
+        let (leg, headers) = (self.leg(other), carried(offer.request()));
+        let mut body = described.with(&exchange.passed);
+        loop {
+            let response = match self.meanwhile(leg.offer(body, &headers), inbox).await? {
+                Outcome::Final(response) if response.is_success() => response,
+                Outcome::Final(response) => return Some(Err(response.status())),
+                Outcome::Relayed(_) | Outcome::Timeout => return None,
+                Outcome::Unreachable | Outcome::Cancelled => return None,
+            };
+            let mut answer = Described::of(&response)?;
+            let asks = Asks::take(&mut answer.sdp);
+            match exchange.conclude(&mut self.pair, &answer.sdp).await {
+                Concluded::Shown(shown) => {
+                    let passed = exchange.passed;
+                    return Some(Ok(Answered { passed, answer, asks, shown }));
+                }
+                Concluded::Refused => {
+                    *self.shown_to(other) = exchange.passed;
+                    return None;
+                }
+                Concluded::Again => {
+                    exchange.again(&mut self.pair).await?;
+                    self.manner = exchange.manner;
+                    body = Body::sdp(exchange.passed.to_string());
+                }
+            }
+        }
     }
 
     /// Waits for `asking`, keeping what happens meanwhile; messages pass. `None` when the session
@@ -258,52 +306,6 @@ fn refusal_of(status: u16) -> u16 {
 /// The side of the pair that a leg is on.
 fn side(index: usize) -> PairSide {
     if index == 0 { PairSide::Offerer } else { PairSide::Answerer }
-}
-
-fn opposite(side: PairSide) -> PairSide {
-    match side {
-        PairSide::Offerer => PairSide::Answerer,
-        PairSide::Answerer => PairSide::Offerer,
-    }
-}
-
-/// Tells the pair what an offer of `side` and its answer come to: the offer as it came and as it
-/// went on, and the answer as it came. Gives the answer as it goes back.
-pub(super) async fn agree(
-    media: &Media,
-    pair: &mut Pair,
-    side: PairSide,
-    (offer, passed): (&Sdp, &Sdp),
-    answer: &Sdp,
-    line: usize,
-) -> Option<Sdp> {
-    let answerer = opposite(side);
-    let concluded = negotiate::conclude(passed, answer, &pair.terms(answerer), &same_host).ok()?;
-    let Concluded::Agreed(with_answerer) = concluded else { return None };
-    let (shown, with_offerer) = shown(media, pair, side, offer, answer, line)?;
-    pair.agree(side, &with_offerer).await.ok()?;
-    pair.agree(answerer, &with_answerer).await.ok()?;
-    Some(shown)
-}
-
-/// The answer to an offer of `side` as it goes back there, and what is agreed with it then.
-pub(super) fn shown(
-    media: &Media,
-    pair: &Pair,
-    side: PairSide,
-    offer: &Sdp,
-    answer: &Sdp,
-    line: usize,
-) -> Option<(Sdp, Agreement)> {
-    let offered = offer.media().nth(line)?;
-    let (_, agreement) = negotiate::answer_line(&offered, &pair.terms(side), &same_host)?.ok()?;
-    let shown = pair.anchor(side, media).answer(answer, line, agreement.role)?;
-    Some((shown, agreement))
-}
-
-/// Names are not resolved here: those that differ are not the same host.
-fn same_host(_: &str, _: &str) -> bool {
-    false
 }
 
 /// Sends a request of one leg on the other, and its answer back.

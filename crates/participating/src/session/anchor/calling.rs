@@ -9,11 +9,11 @@ use parlance_isc::session::{Body, Inbox, Invite, Outgoing, Progress, Reason};
 use parlance_msrp::relay::{Filter, PairSide};
 use parlance_sip::Response;
 use parlance_sip::header::To;
-use parlance_sip::sdp::Sdp;
 use tokio::sync::Notify;
 
-use super::bridge::{self, Bridge};
+use super::bridge::Bridge;
 use super::call::{Call, Offered};
+use super::exchange::{Exchange, joined};
 use super::{Answered, Serving, if_his, reason_of};
 use crate::event::Step;
 use crate::refusal::Refusal;
@@ -29,9 +29,9 @@ const EARLY_MAX: usize = 16;
 
 /// An offer as it came and as it goes on.
 pub(super) struct Passed<'a> {
-    pub(super) offer: &'a Offered,
-    pub(super) passed: Sdp,
-    pub(super) pair: Pair,
+    offer: &'a Offered,
+    exchange: Exchange<'a>,
+    pair: Pair,
     /// The answers in provisional responses, by the tag of who gave them: the 2xx may have none
     /// then (RFC 3261 §13.2.1).
     early: Vec<(String, Described)>,
@@ -42,15 +42,16 @@ impl Serving<'_> {
     pub(super) async fn call_with_offer(self, invite: Invite, call: Call, wait: Option<Duration>) {
         let Some(offer) = &call.offer else { return };
         let media = &self.functions.media;
-        let pair = match self.open(&call, PairSide::Offerer, offer.proto).await {
+        let mut pair = match self.open(&call, PairSide::Offerer, offer.proto).await {
             Ok(pair) => pair,
             Err(refused) => return self.refuse(invite, &refused),
         };
-        let passed = pair.anchor(PairSide::Answerer, media).offer(&offer.described.sdp, offer.line);
-        let request = passed.and_then(|passed| {
-            Some((call.request(self.cx, &offer.described.with(&passed))?, passed))
+        let (sdp, manner) = ((&offer.described.sdp, offer.line), self.manner(&call));
+        let begun = Exchange::begin(media, &mut pair, PairSide::Offerer, sdp, manner, None).await;
+        let request = begun.and_then(|exchange| {
+            Some((call.request(self.cx, &offer.described.with(&exchange.passed))?, exchange))
         });
-        let Some((request, passed)) = request else {
+        let Some((request, exchange)) = request else {
             return self.refuse(invite, &Refusal::Description);
         };
         let mut inbox = Inbox::new(self.cx);
@@ -58,17 +59,17 @@ impl Serving<'_> {
         let outgoing = self.cx.invite(request, call.hop.clone(), terms, &inbox.address());
         self.note(Step::Forwarded);
         self.functions.meter.forwarded.increment(1);
-        let mut passed = Passed { offer, passed, pair, early: Vec::new() };
+        let mut passed = Passed { offer, exchange, pair, early: Vec::new() };
         let answered = self.answered(&invite, &call, Some(&mut passed), outgoing, wait).await;
         if let Answered::Leg(..) = answered {
-            return self.joined(invite, &call, passed, answered, &mut inbox).await;
+            return self.join(invite, &call, passed, answered, &mut inbox).await;
         }
         drop((passed, inbox));
         self.failed(invite, &call, answered).await;
     }
 
     /// Joins the two legs, until the session ends.
-    async fn joined(
+    async fn join(
         self,
         invite: Invite,
         call: &Call,
@@ -78,18 +79,15 @@ impl Serving<'_> {
     ) {
         let Answered::Leg(leg, response) = answered else { return };
         let his = |side| self.side() == side;
-        let Passed { offer, passed: offered, mut pair, early } = passed;
+        let Passed { offer, mut exchange, mut pair, early } = passed;
         let answer = Described::of(&response).or_else(|| found(&early, &response));
-        let joined = match answer {
-            Some(mut answer) => {
-                let theirs = Asks::take(&mut answer.sdp);
-                let (media, offers) = (&self.functions.media, (&offer.described.sdp, &offered));
-                let side = PairSide::Offerer;
-                let shown =
-                    bridge::agree(media, &mut pair, side, offers, &answer.sdp, offer.line).await;
-                shown.map(|shown| (answer, theirs, shown))
+        let joined = tokio::select! {
+            biased;
+            lost = invite.cancelled() => {
+                leg.end(reason_of(&lost));
+                return self.note(Step::Answered(487));
             }
-            None => None,
+            joined = joined(&mut exchange, &mut pair, &leg, answer, inbox) => joined,
         };
         let Some((answer, theirs, mut shown)) = joined else {
             leg.end(Some(Reason::sip(488, "session description")));
@@ -117,7 +115,8 @@ impl Serving<'_> {
         match invite.accept(ok, body, terms, &inbox.address()) {
             Ok(caller) => {
                 let legs = [caller, leg].map(Rc::new);
-                let (shown, line) = ([shown, offered], offer.line);
+                let line = (offer.line, exchange.manner);
+                let shown = [shown, exchange.passed];
                 Bridge::new(self, control, pair, legs, shown, line).run(inbox).await;
             }
             // Cancelled in this very moment.
@@ -182,10 +181,7 @@ impl Serving<'_> {
     /// An answer in a provisional response, as it goes to the inviter. The pair is told with the
     /// 2xx, of one fork.
     fn preview(&self, passed: &Passed<'_>, answer: &Described) -> Option<Body> {
-        let Passed { offer, pair, .. } = passed;
-        let (media, offered) = (&self.functions.media, &offer.described.sdp);
-        let shown = bridge::shown(media, pair, PairSide::Offerer, offered, &answer.sdp, offer.line);
-        Some(answer.with(&shown?.0))
+        Some(answer.with(&passed.exchange.preview(&passed.pair, &answer.sdp)?))
     }
 }
 

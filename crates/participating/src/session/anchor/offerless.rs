@@ -10,12 +10,13 @@ use parlance_msrp::relay::PairSide;
 use parlance_sip::Response;
 use parlance_sip::sdp::Sdp;
 
-use super::bridge::{self, Bridge};
+use super::bridge::Bridge;
 use super::call::{Call, Offered};
+use super::exchange::{Exchange, joined};
 use super::{Answered, Serving, if_his, reason_of};
 use crate::event::Step;
 use crate::refusal::Refusal;
-use crate::session::control::Asks;
+use crate::session::description::Described;
 
 impl Serving<'_> {
     /// Calls the other side, and joins the two when both have described themselves.
@@ -71,41 +72,36 @@ impl Serving<'_> {
             Ok(control) => control,
             Err(why) => return refused(&why, invite),
         };
-        let passed = pair.anchor(PairSide::Offerer, media).offer(&offer.described.sdp, offer.line);
-        let Some(passed) = passed else { return refused(&Refusal::Description, invite) };
+        let (sdp, manner) = ((&offer.described.sdp, offer.line), self.manner(call));
+        let begun = Exchange::begin(media, &mut pair, PairSide::Answerer, sdp, manner, None).await;
+        let Some(mut exchange) = begun else { return refused(&Refusal::Description, invite) };
         for message in [&*self.request, response] {
             self.keep_identity(message);
         }
         self.note(Step::Answered(response.status()));
         let terms = call.terms(&self.policy, response);
-        let (ok, body) = (call.answer(&invite, response), offer.described.with(&passed));
+        let (ok, body) = (call.answer(&invite, response), offer.described.with(&exchange.passed));
         let caller = match invite.accept(ok, body, terms, &inbox.address()) {
             Ok(caller) => caller,
             Err(lost) => return leg.end(reason_of(&lost)),
         };
         // Dropped, both legs end; the invited side's is acknowledged then.
         let Some(answer) = answer(&caller, inbox).await else { return };
-        let offers = (&offer.described.sdp, &passed);
-        let shown = match Sdp::parse(&answer) {
-            Ok(mut answer) => {
-                let his = if_his(self.side() == PairSide::Offerer, Asks::take(&mut answer));
-                let _ = control.ask(his);
-                let (side, line) = (PairSide::Answerer, offer.line);
-                bridge::agree(media, &mut pair, side, offers, &answer, line).await
-            }
-            Err(_) => None,
-        };
-        let Some(mut shown) = shown else {
+        let answer = Sdp::parse(&answer).ok().map(Described::from);
+        let joined = joined(&mut exchange, &mut pair, &caller, answer, inbox).await;
+        let Some((_, theirs, mut shown)) = joined else {
             caller.end(bad.clone());
             return leg.end(bad);
         };
+        let _ = control.ask(if_his(self.side() == PairSide::Offerer, theirs));
         let asks = if_his(self.side() == PairSide::Answerer, offer.asks);
         if control.ask(asks).is_ok() {
             asks.tell(&mut shown);
         }
         leg.acknowledge(Body::sdp(shown.to_string()));
-        let (legs, line) = ([caller, leg].map(Rc::new), offer.line);
-        Bridge::new(self, control, pair, legs, [passed, shown], line).run(inbox).await;
+        let (legs, line) = ([caller, leg].map(Rc::new), (offer.line, exchange.manner));
+        let shown = [exchange.passed, shown];
+        Bridge::new(self, control, pair, legs, shown, line).run(inbox).await;
     }
 }
 
