@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "this is all tests")]
 
+#[path = "scenario/cema.rs"]
+mod cema;
 #[path = "scenario/chaos.rs"]
 mod chaos;
 #[path = "scenario/chat.rs"]

@@ -106,14 +106,17 @@ async fn what_is_said_in_a_conference_of_the_same_server_is_kept() {
     .await;
 }
 
-// Covers: PF-023, PF-050
+// Covers: PF-023, PF-050, MSRP-048
 #[tokio::test(start_paused = true)]
 async fn a_session_of_two_is_kept_for_both_whether_it_is_a_conference_or_not() {
-    for peer_to_peer in [false, true] {
+    for (peer_to_peer, media) in [(false, "proxy"), (true, "proxy"), (true, "cema")] {
         story(async || {
-            let more = format!("peer_to_peer = {peer_to_peer}\n");
+            let more = format!("peer_to_peer = {peer_to_peer}\nsession_media = {media:?}\n");
             let (histories, people) = Histories::of(people(), &more);
             let world = active(people, &["alice", "bob"]).await;
+            for name in ["alice", "bob"] {
+                world.ue(name).set_cema(true);
+            }
             let alice = world.ue("alice").invite(BOB).await.chat.expect("a session");
             world.settle(seconds(1)).await;
             assert_eq!(alice.is_focus(), !peer_to_peer);
@@ -122,7 +125,7 @@ async fn a_session_of_two_is_kept_for_both_whether_it_is_a_conference_or_not() {
             assert_eq!(alice.leave().await.status, 200);
             world.settle(seconds(5)).await;
             let expected = ["alice session sent: hello", "bob session received: hello"];
-            assert_eq!(histories.lines(2), expected, "{peer_to_peer}");
+            assert_eq!(histories.lines(2), expected, "{peer_to_peer} {media}");
         })
         .await;
     }

@@ -242,6 +242,17 @@ impl Ue {
         answer_of(outcome).await
     }
 
+    /// Whether it has `msrp-cema` in its descriptions from now on (RFC 6714). Default: no.
+    pub fn set_cema(&self, cema: bool) {
+        self.0.borrow_mut().negotiation.cema = cema;
+    }
+
+    /// Whether it lets others connect when it answers, from now on. Default: no, it connects when
+    /// it may.
+    pub fn set_waiting(&self, waits: bool) {
+        self.0.borrow_mut().negotiation.waits = waits;
+    }
+
     /// What the UE does with requests from now on, beyond what is scripted.
     pub fn behave(&self, behaviour: Behaviour) {
         self.0.borrow_mut().behaviour = behaviour;

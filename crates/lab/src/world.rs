@@ -82,6 +82,7 @@ pub struct Builder {
     faults: Faults,
     isc: Transport,
     shards: u8,
+    media_cores: u8,
     core: CoreConfig,
     configuration: String,
     /// The configuration of the other server.
@@ -110,14 +111,16 @@ pub struct World {
 
 impl World {
     /// A world with seed 1, a perfect network, ISC over TCP as the shipped criteria say, one
-    /// shard, no users, and a server configuration that says only where it listens and whom it
-    /// trusts, that new users get no notice, and that nothing settles before it is pushed.
+    /// shard and one core of MSRP, no users, and a server configuration that says only where it
+    /// listens and whom it trusts, that new users get no notice, and that nothing settles before
+    /// it is pushed.
     pub fn builder() -> Builder {
         Builder {
             seed: 1,
             faults: Faults::default(),
             isc: Transport::Tcp,
             shards: 1,
+            media_cores: 1,
             core: CoreConfig::default(),
             configuration: String::new(),
             conferences: None,
@@ -279,6 +282,13 @@ impl Builder {
         self
     }
 
+    /// Sets how many cores of MSRP the server has.
+    #[must_use]
+    pub fn media_cores(mut self, cores: u8) -> Self {
+        self.media_cores = cores.max(1);
+        self
+    }
+
     /// Changes how the core is set up.
     #[must_use]
     pub fn core(mut self, change: impl FnOnce(&mut CoreConfig)) -> Self {
@@ -410,6 +420,7 @@ impl Builder {
             name,
             configuration: configuration.clone(),
             shards: self.shards,
+            media_cores: self.media_cores,
             store,
             seed: self.seed,
             run,

@@ -14,7 +14,7 @@ use rsip::{Header, Method};
 use sdp_rs::SessionDescription;
 
 use super::chat::{self, Chat, Invitation};
-use super::msrp::{Client, Session};
+use super::msrp::{Client, Session, address_of};
 use super::sdp::{self, Setup};
 use super::state::{Heard, Outcome, RINGING_MAX, State, answer_of, octets};
 use super::{ACCEPT_CONTACT, Answer, Draft, Ue};
@@ -300,12 +300,12 @@ impl State {
     fn description(&self, session: Option<&Session>, setup: Setup) -> Bytes {
         match (&self.msrp, session) {
             (Some(client), Some(session)) => {
-                sdp::description(client.address(), &session.own, setup)
+                sdp::description(client.address(), &session.own, setup, self.negotiation.cema)
             }
             _ => {
                 let address = SocketAddr::new(self.local.ip(), 9);
                 let uri = format!("msrp://{address}/lab;tcp");
-                sdp::description(address, &uri, setup)
+                sdp::description(address, &uri, setup, false)
             }
         }
     }
@@ -336,7 +336,10 @@ impl State {
             client.close(&session);
             return None;
         };
-        client.agree(&session, &described.path, described.setup != Some(Setup::Active));
+        let connects = described.setup != Some(Setup::Active);
+        // Who offered connects there whoever answered (RFC 6714 §4.2).
+        let to = target(&described, self.negotiation.cema).filter(|_| connects);
+        client.agree(&session, &described.path, to);
         let to = self.sent.get(id)?.request.to_header().ok()?.value().to_owned();
         let to = match dialog.focus {
             true => dialog.target.clone(),
@@ -352,21 +355,23 @@ impl State {
     pub(super) fn answer_offer(&mut self, request: &rsip::Request) -> Bytes {
         let call_id = request.call_id_header().map(|id| id.value().to_owned()).unwrap_or_default();
         let known = self.chats.iter().find(|chat| chat.call_id == call_id);
-        if let Some(chat) = known {
-            let session = Rc::clone(&chat.session);
-            return self.description(Some(&session), Setup::Active);
-        }
+        let known = known.map(|chat| Rc::clone(&chat.session));
         let kind = super::header(&request.headers, "Content-Type").unwrap_or_default();
         let offer = sdp::read(&sdp::part(&kind, &request.body));
         let (Some(client), Some(offer)) = (self.msrp.clone(), offer) else {
-            return self.description(None, Setup::Active);
+            return self.description(known.as_deref(), Setup::Active);
         };
-        let session = client.open();
-        // Whoever may connect does: a UE is behind a translator.
-        let connects = offer.setup != Some(Setup::Active);
-        client.agree(&session, &offer.path, connects);
+        let is_known = known.is_some();
+        let session = known.unwrap_or_else(|| client.open());
+        // Whoever may connect does, unless the script says otherwise: a UE is behind a translator.
+        let connects = offer.setup != Some(Setup::Active) && !self.negotiation.waits;
+        let to = target(&offer, self.negotiation.cema && offer.cema).filter(|_| connects);
+        client.agree(&session, &offer.path, to);
         let setup = if connects { Setup::Active } else { Setup::Passive };
         let answer = self.description(Some(&session), setup);
+        if is_known {
+            return answer;
+        }
         if let Some(leg) = self.legs.get(&call_id) {
             let dialog = leg.dialog(&call_id);
             let to = match dialog.focus {
@@ -524,6 +529,14 @@ impl State {
             self.give_up(Some(&chat.session));
         }
         self.respond(place, 200);
+    }
+}
+
+/// Where a session is connected to: what the addresses say, or the path.
+fn target(described: &sdp::Described, by_addresses: bool) -> Option<SocketAddr> {
+    match by_addresses {
+        true => described.shown,
+        false => address_of(described.path.split(' ').next()?),
     }
 }
 

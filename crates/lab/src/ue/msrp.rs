@@ -121,27 +121,43 @@ impl Client {
         session
     }
 
-    /// Ends a session; its connection with it.
+    /// Ends a session; its connection with it, unless another session is on that (RFC 4975 §5.4).
     pub(super) fn close(&self, session: &Session) {
         self.0.sessions.borrow_mut().retain(|_, known| known.own != session.own);
-        let mut state = session.state.borrow_mut();
-        state.over = true;
-        if let Some(connection) = state.connection.take() {
-            connection.close();
+        session.state.borrow_mut().over = true;
+        let connection = session.state.borrow_mut().connection.take();
+        if let Some(connection) = connection {
+            let is_on = |other: &Rc<Session>| {
+                let state = other.state.borrow();
+                state.connection.as_ref().is_some_and(|bound| Rc::ptr_eq(bound, &connection))
+            };
+            if !self.0.sessions.borrow().values().any(is_on) {
+                connection.close();
+            }
         }
         session.bound.notify_waiters();
     }
 
-    /// The path of the peer is known. With `connects` the connection is made now.
-    pub(super) fn agree(&self, session: &Rc<Session>, path: &str, connects: bool) {
-        session.state.borrow_mut().peer = path.to_owned();
-        let first = path.split(' ').next().and_then(address_of);
-        let Some(to) = first.filter(|_| connects && !session.is_bound()) else { return };
+    /// The path of the peer is known: another one than before is another session. With `to` the
+    /// connection is made now.
+    pub(super) fn agree(&self, session: &Rc<Session>, path: &str, to: Option<SocketAddr>) {
+        let before = std::mem::replace(&mut session.state.borrow_mut().peer, path.to_owned());
+        if before == path {
+            return;
+        }
+        if !before.is_empty() {
+            let connection = session.state.borrow_mut().connection.take();
+            connection.inspect(|connection| connection.close());
+        }
+        let Some(to) = to.filter(|_| !session.is_bound()) else { return };
         let (this, session) = (self.clone(), Rc::clone(session));
+        let path = path.to_owned();
         tokio::task::spawn_local(async move {
-            let Some(connection) = this.0.streams.connect(to).await else {
-                return this.close(&session);
-            };
+            let connection = this.0.streams.connect(to).await;
+            if session.state.borrow().peer != path {
+                return;
+            }
+            let Some(connection) = connection else { return this.close(&session) };
             let connection = Rc::new(connection);
             session.bind(&connection);
             tokio::task::spawn_local(this.clone().read(connection));
@@ -417,7 +433,7 @@ fn session_id(uri: &str) -> Option<&str> {
 }
 
 /// The address in a URI; the lab has no names for hosts of MSRP.
-fn address_of(uri: &str) -> Option<SocketAddr> {
+pub(super) fn address_of(uri: &str) -> Option<SocketAddr> {
     let (_, rest) = uri.split_once("://")?;
     rest.split(['/', ';']).next()?.rsplit('@').next()?.parse().ok()
 }

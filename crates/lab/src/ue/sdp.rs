@@ -33,16 +33,21 @@ pub(super) struct Described {
     pub(super) setup: Option<Setup>,
     /// Whether the line was refused.
     pub(super) refused: bool,
+    /// Whether it has `msrp-cema` (RFC 6714).
+    pub(super) cema: bool,
+    /// The address in `c=` and the port.
+    pub(super) shown: Option<SocketAddr>,
 }
 
-/// A description whose session is `uri`, at `address`.
-pub(super) fn description(address: SocketAddr, uri: &str, setup: Setup) -> Bytes {
+/// A description whose session is `uri`, at `address`, with `msrp-cema` or without.
+pub(super) fn description(address: SocketAddr, uri: &str, setup: Setup, cema: bool) -> Bytes {
+    let cema = if cema { "a=msrp-cema\r\n" } else { "" };
     let (ip, port) = (address.ip(), address.port());
     let text = format!(
         "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
          m=message {port} TCP/MSRP *\r\na=accept-types:message/cpim text/plain\r\n\
          a=accept-wrapped-types:*\r\na=path:{uri}\r\na=setup:{}\r\n\
-         a=chatroom:nickname private-messages\r\n",
+         {cema}a=chatroom:nickname private-messages\r\n",
         setup.as_str()
     );
     let described = SessionDescription::try_from(text).map(|description| description.to_string());
@@ -70,7 +75,15 @@ pub(super) fn read(body: &[u8]) -> Option<Described> {
         _ => None,
     });
     let path = attribute("path")?.trim().to_owned();
-    Some(Described { path, setup, refused: media.media.port == 0 })
+    let has_cema = |attribute: &Attribute| match attribute {
+        Attribute::Other(name, _) => name == "msrp-cema",
+        _ => false,
+    };
+    let cema = media.attributes.iter().any(has_cema);
+    let shown = media.connections.first().or(description.connection.as_ref());
+    let port = media.media.port;
+    let shown = shown.map(|shown| SocketAddr::new(shown.connection_address.base, port));
+    Some(Described { path, setup, refused: port == 0, cema, shown })
 }
 
 /// The description in a body that may have other parts beside it.
@@ -96,10 +109,13 @@ mod tests {
     #[test]
     fn a_description_can_be_read_again() {
         let uri = "msrp://10.0.0.1:2855/abc;tcp";
+        let address = "10.0.0.1:2855".parse().unwrap();
         for setup in [Setup::Active, Setup::Passive, Setup::ActPass] {
-            let octets = description("10.0.0.1:2855".parse().unwrap(), uri, setup);
-            let read = read(&octets).unwrap();
-            assert_eq!(read, Described { path: uri.into(), setup: Some(setup), refused: false });
+            for cema in [false, true] {
+                let read = read(&description(address, uri, setup, cema)).unwrap();
+                let (path, setup, shown) = (uri.into(), Some(setup), Some(address));
+                assert_eq!(read, Described { path, setup, refused: false, cema, shown });
+            }
         }
         assert_eq!(read(b"v=0\r\n"), None);
     }

@@ -59,6 +59,15 @@ pub(super) struct Sent {
     first: Option<u16>,
 }
 
+/// How a UE describes its sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Negotiation {
+    /// With `msrp-cema` (RFC 6714).
+    pub(super) cema: bool,
+    /// It lets others connect when it answers.
+    pub(super) waits: bool,
+}
+
 pub(super) struct State {
     pub(super) config: UeConfig,
     pub(super) local: SocketAddr,
@@ -75,6 +84,8 @@ pub(super) struct State {
     pub(super) legs: BTreeMap<String, Leg>,
     /// MSRP, when the UE has it.
     pub(super) msrp: Option<Client>,
+    /// How it describes its sessions.
+    pub(super) negotiation: Negotiation,
     /// The sessions it takes or took part in.
     pub(super) chats: Vec<Rc<chat::Inner>>,
     /// Answers that are due later.
@@ -104,6 +115,7 @@ impl State {
             contradictions: 0,
             legs: BTreeMap::new(),
             msrp: None,
+            negotiation: Negotiation::default(),
             chats: Vec::new(),
             later: BinaryHeap::new(),
             places: Vec::new(),

@@ -1,29 +1,34 @@
 //! The MSRP of the server under test: its machine, on the simulated network.
 //!
-//! What `net` does with sockets and a thread for each core, one task does here with the connections
-//! of [`crate::network`]; there is one core.
+//! What `net` does with sockets and a thread for each core, a task for each does here with the
+//! connections of [`crate::network`].
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod sort;
+mod takers;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use parlance_isc::Media;
-use parlance_isc::media::{AtCore, Command, CoreError, MediaCores, Sink, Sinks, TlsRules};
+use parlance_isc::media::{AtCore, Command, CoreError, MediaCores, TlsRules};
 use parlance_msrp::{
-    ConnectError, ConnectionId, Event, Hop, Input, LocalAddress, Node, NodeConfig, Output, Peer,
-    Scheme, SessionKey,
+    ConnectError, ConnectionId, Hop, Input, LentUris, LocalAddress, MsrpUri, Node, NodeConfig,
+    Output, Peer, Scheme, SessionKey,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::network::{Connection, Listener, Network};
+use self::sort::{Letter, Way};
+use self::takers::{Holds, Takers};
+use crate::network::{Connection, Network};
 use crate::transaction;
 
 /// The port of MSRP without TLS (RFC 4975 §15.4).
@@ -35,38 +40,101 @@ const MAILBOX_MAX: usize = 16_384;
 /// How long an event waits that its taker had no room for.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// The way to the core; what a role's handles have.
+/// URIs of peers by which sessions go at most, as `net` has it by default.
+const LENT_MAX: usize = 65_536;
+
+/// The URIs by which sessions go, for all cores.
+type Lent = Arc<Mutex<LentUris>>;
+
+/// The way to the cores; what a role's handles have.
 #[derive(Debug)]
 struct Cores {
     host: IpAddr,
-    mailbox: mpsc::UnboundedSender<Command>,
-    waiting: Arc<AtomicUsize>,
+    mailboxes: Vec<(mpsc::UnboundedSender<Command>, Arc<AtomicUsize>)>,
+    lent: Lent,
 }
 
-/// The receiving end, to be run.
-pub(super) struct Core {
+/// The receiving end of one, to be run.
+struct Core {
     host: IpAddr,
+    /// Which it is, and of how many.
+    number: (u8, u8),
     mailbox: mpsc::UnboundedReceiver<Command>,
     waiting: Arc<AtomicUsize>,
+    letters: mpsc::UnboundedReceiver<Letter>,
+    /// Those of all cores.
+    others: Vec<mpsc::UnboundedSender<Letter>>,
+    lent: Lent,
     load: Load,
 }
 
-/// Connections and sessions that a core has.
-pub(super) type Load = Rc<Cell<(usize, usize)>>;
+/// The cores of a server, to be run.
+pub(super) struct Machines(Vec<Core>);
 
-/// MSRP of a server whose URIs say `host` and [`PORT`], and its core.
-pub(super) fn core(host: IpAddr) -> (Media, Core, Load) {
-    let (sender, mailbox) = mpsc::unbounded_channel();
-    let waiting = Arc::new(AtomicUsize::new(0));
-    let cores = Cores { host, mailbox: sender, waiting: Arc::clone(&waiting) };
-    let load = Load::default();
-    let core = Core { host, mailbox, waiting, load: Rc::clone(&load) };
-    (Media::new(Arc::new(cores), TlsRules::default()), core, load)
+/// Connections and sessions that each core has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Load(Rc<RefCell<Vec<(usize, usize)>>>);
+
+impl Load {
+    /// What each core has.
+    pub(super) fn each(&self) -> Vec<(usize, usize)> {
+        self.0.borrow().clone()
+    }
+
+    /// What all have together.
+    pub(super) fn total(&self) -> (usize, usize) {
+        let add = |sum: (usize, usize), one: &(usize, usize)| (sum.0 + one.0, sum.1 + one.1);
+        self.0.borrow().iter().fold((0, 0), add)
+    }
+}
+
+/// MSRP of a server whose URIs say `host` and [`PORT`], and its cores.
+pub(super) fn cores(host: IpAddr, count: u8) -> (Media, Machines, Load) {
+    let count = count.max(1);
+    let lent = Arc::new(Mutex::new(LentUris::new(LENT_MAX, 1)));
+    let load = Load(Rc::new(RefCell::new(vec![(0, 0); usize::from(count)])));
+    let (others, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+    let (mut mailboxes, mut machines) = (Vec::new(), Vec::new());
+    for (number, letters) in (0..count).zip(inboxes) {
+        let (sender, mailbox) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        mailboxes.push((sender, Arc::clone(&waiting)));
+        machines.push(Core {
+            host,
+            number: (number, count),
+            mailbox,
+            waiting,
+            letters,
+            others: others.clone(),
+            lent: Arc::clone(&lent),
+            load: load.clone(),
+        });
+    }
+    let cores = Cores { host, mailboxes, lent };
+    (Media::new(Arc::new(cores), TlsRules::default()), Machines(machines), load)
+}
+
+impl Machines {
+    /// Runs the cores on `network`. Must be called on a `LocalSet`, which ends them.
+    pub(super) fn run(self, network: &Network, seed: u64) {
+        let Some(first) = self.0.first() else { return };
+        let listener = network.listen(SocketAddr::new(first.host, PORT));
+        let (others, lent) = (first.others.clone(), Arc::clone(&first.lent));
+        tokio::task::spawn_local(sort::sort(listener, others, lent));
+        for core in self.0 {
+            let seed = seed ^ (u64::from(core.number.0) << 48);
+            tokio::task::spawn_local(core.run(network.clone(), seed));
+        }
+    }
+}
+
+fn core_of(lent: &Lent, uri: &[u8]) -> Option<u8> {
+    lent.lock().unwrap_or_else(PoisonError::into_inner).core_of(uri)
 }
 
 impl MediaCores for Cores {
     fn cores(&self) -> u8 {
-        1
+        u8::try_from(self.mailboxes.len()).unwrap_or(u8::MAX)
     }
 
     fn address(&self, secure: bool) -> Option<LocalAddress> {
@@ -78,18 +146,28 @@ impl MediaCores for Cores {
         })
     }
 
-    fn run(&self, _: u8, command: Command) -> Result<(), CoreError> {
-        if self.waiting.load(Ordering::Relaxed) >= MAILBOX_MAX {
+    fn run(&self, core: u8, command: Command) -> Result<(), CoreError> {
+        let (mailbox, waiting) = self.mailboxes.get(usize::from(core)).ok_or(CoreError::Gone)?;
+        if waiting.load(Ordering::Relaxed) >= MAILBOX_MAX {
             return Err(CoreError::Busy);
         }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.mailbox.send(command).map_err(|_| CoreError::Gone)
+        waiting.fetch_add(1, Ordering::Relaxed);
+        mailbox.send(command).map_err(|_| CoreError::Gone)
     }
 
-    fn run_always(&self, _: u8, command: Command) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    fn run_always(&self, core: u8, command: Command) {
+        let Some((mailbox, waiting)) = self.mailboxes.get(usize::from(core)) else { return };
+        waiting.fetch_add(1, Ordering::Relaxed);
         // A core that has ended has nothing to end any more.
-        let _ = self.mailbox.send(command);
+        let _ = mailbox.send(command);
+    }
+
+    fn lend(&self, uri: &MsrpUri, core: u8) -> bool {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner).lend(uri, core).is_ok()
+    }
+
+    fn give_back(&self, uri: &MsrpUri) {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner).give_back(uri);
     }
 }
 
@@ -104,120 +182,51 @@ enum Happened {
 
 /// A connection of the core.
 struct Link {
-    connection: Rc<Connection>,
+    way: Way,
+    /// Other cores that have sessions on it.
+    guests: Vec<u8>,
     /// How many reasons there are not to read it.
     holds: Rc<Holds>,
     /// It is being waited for room.
     waits: bool,
 }
 
-#[derive(Default)]
-struct Holds {
-    count: Cell<usize>,
-    changed: Notify,
-}
-
-impl Holds {
-    fn add(&self) {
-        self.count.set(self.count.get() + 1);
-    }
-
-    fn take(&self) {
-        self.count.set(self.count.get().saturating_sub(1));
-        self.changed.notify_one();
-    }
-
-    async fn none(&self) {
-        while self.count.get() > 0 {
-            self.changed.notified().await;
-        }
-    }
-}
-
-/// Who takes events, and what waits for whom.
-#[derive(Default)]
-struct Takers {
-    by_session: HashMap<SessionKey, Sink>,
-    full: BTreeMap<SessionKey, VecDeque<Event>>,
-}
-
-impl Sinks for Takers {
-    fn subscribe(&mut self, session: SessionKey, sink: Sink) {
-        self.by_session.insert(session, sink);
-    }
-
-    fn unsubscribe(&mut self, session: SessionKey) {
-        self.by_session.remove(&session);
-        if let Some(waiting) = self.full.get_mut(&session) {
-            waiting.clear();
-        }
-    }
-}
-
-impl Takers {
-    /// Gives an event to whom it belongs; `false`: it waits from now on.
-    fn give(&mut self, event: Event) -> bool {
-        let Some(session) = event.session() else { return true };
-        let Some(sink) = self.by_session.get(&session) else { return true };
-        if let Some(waiting) = self.full.get_mut(&session) {
-            waiting.push_back(event);
-            return true;
-        }
-        match sink.try_send(event) {
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
-            Err(mpsc::error::TrySendError::Full(event)) => {
-                self.full.insert(session, VecDeque::from([event]));
-                false
-            }
-        }
-    }
-
-    /// Gives what waits; the sessions for which nothing waits any more.
-    fn give_again(&mut self) -> Vec<SessionKey> {
-        let mut freed = Vec::new();
-        for (session, waiting) in &mut self.full {
-            let sink = self.by_session.get(session);
-            while let Some(event) = waiting.pop_front() {
-                match sink.map(|sink| sink.try_send(event)) {
-                    Some(Err(mpsc::error::TrySendError::Full(event))) => {
-                        waiting.push_front(event);
-                        break;
-                    }
-                    Some(Ok(()) | Err(mpsc::error::TrySendError::Closed(_))) | None => {}
-                }
-            }
-            if waiting.is_empty() {
-                freed.push(*session);
-            }
-        }
-        self.full.retain(|_, waiting| !waiting.is_empty());
-        freed
-    }
-}
-
 struct Running {
+    number: u8,
     host: IpAddr,
     node: Node,
     network: Network,
     takers: Takers,
     links: BTreeMap<ConnectionId, Link>,
+    /// Those that another core has, by that core and how it calls them.
+    shared: BTreeMap<(u8, ConnectionId), ConnectionId>,
+    others: Vec<mpsc::UnboundedSender<Letter>>,
     /// Connections that are not read because nobody takes the events of a session.
     held: BTreeMap<SessionKey, ConnectionId>,
     happened: mpsc::UnboundedSender<(ConnectionId, Happened)>,
 }
 
 impl Core {
-    /// Runs the core on `network`. Must be called on a `LocalSet`.
-    pub(super) async fn run(mut self, network: Network, seed: u64) {
-        let mut listener = network.listen(SocketAddr::new(self.host, PORT));
+    async fn run(mut self, network: Network, seed: u64) {
         let mut random = StdRng::seed_from_u64(seed);
         let entropy = Box::new(move || random.random::<u64>());
-        let node = Node::new(0, 1, now(), NodeConfig::default(), entropy);
+        let (number, count) = self.number;
+        let mut node = Node::new(number, count, now(), NodeConfig::default(), entropy);
+        let lent = Arc::clone(&self.lent);
+        node.set_places(Box::new(move |uri| core_of(&lent, uri)));
         let (happened, mut happens) = mpsc::unbounded_channel();
-        let takers = Takers::default();
-        let (links, held) = (BTreeMap::new(), BTreeMap::new());
-        let host = self.host;
-        let mut running = Running { host, node, network, takers, links, held, happened };
+        let mut running = Running {
+            number,
+            host: self.host,
+            node,
+            network,
+            takers: Takers::default(),
+            links: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            others: std::mem::take(&mut self.others),
+            held: BTreeMap::new(),
+            happened,
+        };
         loop {
             let due = running.due();
             tokio::select! {
@@ -232,7 +241,10 @@ impl Core {
                     let Some((id, happened)) = happened else { return };
                     running.handle(id, happened);
                 }
-                accepted = accept(&mut listener) => running.accept(accepted),
+                letter = self.letters.recv() => {
+                    let Some(letter) = letter else { return };
+                    running.read(letter);
+                }
                 () = transaction::until(due) => {
                     running.node.handle_input(now(), Input::Timeout);
                     for session in running.takers.give_again() {
@@ -241,16 +253,10 @@ impl Core {
                 }
             }
             running.drain();
-            self.load.set(running.node.load());
+            if let Some(load) = self.load.0.borrow_mut().get_mut(usize::from(number)) {
+                *load = running.node.load();
+            }
         }
-    }
-}
-
-async fn accept(listener: &mut Listener) -> Connection {
-    match listener.accept().await {
-        Some(connection) => connection,
-        // The network has ended, and so will this.
-        None => std::future::pending().await,
     }
 }
 
@@ -260,21 +266,28 @@ fn now() -> std::time::Instant {
 
 impl Running {
     fn due(&self) -> Option<Instant> {
-        let retry = (!self.takers.full.is_empty()).then(|| Instant::now() + RETRY);
+        let retry = self.takers.is_waiting().then(|| Instant::now() + RETRY);
         let node = self.node.poll_timeout().map(Instant::from_std);
         [retry, node].into_iter().flatten().min()
     }
 
-    fn accept(&mut self, connection: Connection) {
+    fn accept(&mut self, connection: Connection, octets: &Bytes) {
         let id = self.node.accept(now(), peer(&connection));
         self.keep(id, connection);
+        if !octets.is_empty() {
+            self.node.handle_input(now(), Input::Octets { connection: id, octets });
+        }
     }
 
     fn keep(&mut self, id: ConnectionId, connection: Connection) {
         let (connection, holds) = (Rc::new(connection), Rc::new(Holds::default()));
         let read = read(id, Rc::clone(&connection), Rc::clone(&holds), self.happened.clone());
         tokio::task::spawn_local(read);
-        self.links.insert(id, Link { connection, holds, waits: false });
+        self.link(id, Way::Own(connection), holds);
+    }
+
+    fn link(&mut self, id: ConnectionId, way: Way, holds: Rc<Holds>) {
+        self.links.insert(id, Link { way, guests: Vec::new(), holds, waits: false });
     }
 
     fn handle(&mut self, id: ConnectionId, happened: Happened) {
@@ -305,9 +318,9 @@ impl Running {
     }
 
     fn lose(&mut self, id: ConnectionId) {
-        if self.links.remove(&id).is_some() {
-            self.node.handle_input(now(), Input::Lost { connection: id });
-        }
+        let Some(link) = self.links.remove(&id) else { return };
+        self.node.handle_input(now(), Input::Lost { connection: id });
+        self.leave(id, &link);
     }
 
     fn drain(&mut self) {
@@ -329,8 +342,9 @@ impl Running {
                     self.flush(id);
                     self.lose(id);
                 }
-                // There is one core.
-                Output::Foreign { .. } => {}
+                Output::Foreign { connection, core, octets } => {
+                    self.give(connection, core, octets);
+                }
                 Output::Event(event) => {
                     let session = event.session();
                     if !self.takers.give(event)
@@ -365,14 +379,15 @@ impl Running {
         let Some(link) = self.links.get_mut(&id) else { return };
         let Some(outbound) = self.node.outbound(id) else { return };
         let was_low = outbound.below_low();
-        let length = outbound.remaining().min(link.connection.room());
+        let Way::Own(connection) = &link.way else { return self.flush_shared(id) };
+        let length = outbound.remaining().min(connection.room());
         if length > 0 {
-            link.connection.send(outbound.copy_to_bytes(length));
+            connection.send(outbound.copy_to_bytes(length));
         }
         let (empty, low) = (outbound.is_empty(), outbound.below_low());
         if !empty && !link.waits {
             link.waits = true;
-            let (connection, happened) = (Rc::clone(&link.connection), self.happened.clone());
+            let (connection, happened) = (Rc::clone(connection), self.happened.clone());
             tokio::task::spawn_local(async move {
                 connection.writable().await;
                 // The core may have ended.

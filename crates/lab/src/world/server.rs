@@ -41,6 +41,8 @@ pub struct ServerSetup {
     pub configuration: String,
     /// How many shards.
     pub shards: u8,
+    /// How many cores of MSRP.
+    pub media_cores: u8,
     /// What survives.
     pub store: Store,
     /// The seed of branches, tags and secrets.
@@ -89,7 +91,7 @@ impl Served {
         secret[0] = u8::try_from(setup.seed % 251).unwrap_or(0);
         // Each node has a secret of its own.
         secret[1] ^= u8::from(setup.host == CONFERENCES);
-        let (msrp, core, load) = media::core(setup.host);
+        let (msrp, machines, load) = media::cores(setup.host, setup.media_cores);
         let parts = Parts {
             plans,
             locals,
@@ -112,15 +114,21 @@ impl Served {
         let alive = Rc::new(Cell::new(true));
         let wire = SimulatedWire { outlets, alive: Rc::clone(&alive) };
         let (store, run) = (setup.store.clone(), setup.run);
-        let core = core.run(network.clone(), setup.seed ^ (setup.run << 16) ^ (1 << 60));
-        let threads = threads(Arc::clone(&assembly), setup, wire, receivers, hosts, core);
+        let (network, seed) = (network.clone(), setup.seed ^ (setup.run << 16) ^ (1 << 60));
+        let msrp = move || machines.run(&network, seed);
+        let threads = threads(Arc::clone(&assembly), setup, wire, receivers, hosts, msrp);
         let task = tokio::task::spawn_local(threads);
         Ok(Self { assembly, store, run, load, alive, task })
     }
 
     /// MSRP connections and sessions that it has.
     pub fn msrp_load(&self) -> (usize, usize) {
-        self.load.get()
+        self.load.total()
+    }
+
+    /// The same for each core.
+    pub fn msrp_loads(&self) -> Vec<(usize, usize)> {
+        self.load.each()
     }
 
     /// Ends the server at once: nothing is finished, nothing is said.
@@ -186,11 +194,11 @@ async fn threads(
     wire: SimulatedWire,
     receivers: Vec<mpsc::Receiver<ShardInput>>,
     hosts: Vec<(Host, Link)>,
-    core: impl Future<Output = ()> + 'static,
+    msrp: impl FnOnce() + 'static,
 ) {
     let tasks = LocalSet::new();
     let everything = async move {
-        tokio::task::spawn_local(core);
+        msrp();
         for (host, link) in hosts {
             tokio::task::spawn_local(host.run(link));
         }
