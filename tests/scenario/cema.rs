@@ -2,10 +2,10 @@
 //! on one, Bob's on the other, each with several cores of MSRP, and no client reaches another.
 
 use bytes::Bytes;
-use parlance_lab::ue::{Call, Chat};
+use parlance_lab::ue::{Call, Chat, Invitation};
 use parlance_lab::world::{Builder, CONFERENCES, SERVER, World};
 
-use crate::{ALICE, BOB, people, seconds, story};
+use crate::{ALICE, BOB, CAROL, people, seconds, story};
 
 const CORES: usize = 3;
 
@@ -240,6 +240,45 @@ async fn whoever_calls_it_is_the_same() {
         world.settle(seconds(1)).await;
         assert_eq!((bob.texts(), alice.texts()), (vec!["to bob".into()], vec!["to alice".into()]));
         assert_eq!((one.texts(), other.texts()), (vec![], vec!["to carol".to_owned()]));
+    })
+    .await;
+}
+
+// Covers: MSRP-048, PF-050
+#[tokio::test(start_paused = true)]
+async fn a_conference_on_another_server_passes_unseen() {
+    story(async || {
+        let builder = people().configuration(CEMA).conferences("").media_cores(CORES as u8);
+        let world = world(builder, &["alice", "bob", "carol"]).await;
+        let invitation = Invitation::to("sip:im-conf-factory@ims.test").with(&[BOB, CAROL]);
+        let call = world.ue("alice").invite_as(invitation).await;
+        let alice = call.chat.expect("a session");
+        world.settle(seconds(1)).await;
+        let chat = |name: &str| world.ue(name).chats().pop().expect("a session");
+        let (bob, carol) = (chat("bob"), chat("carol"));
+        assert!([&alice, &bob, &carol].iter().all(|chat| chat.is_focus()));
+        for (from, others) in
+            [(&alice, [&bob, &carol]), (&bob, [&alice, &carol]), (&carol, [&alice, &bob])]
+        {
+            let text = format!("of {}", from.uri());
+            assert_eq!(from.say(&text).await, 200);
+            world.settle(seconds(1)).await;
+            assert!(others.iter().all(|other| other.texts().last() == Some(&text)));
+        }
+        // Nobody reaches the focus but by way of the server of the users.
+        let carried = world.network.carried();
+        let past = |one: &parlance_lab::network::Carried| {
+            let ends = [one.from.ip(), one.to.ip()];
+            ends.contains(&CONFERENCES) && !ends.contains(&SERVER)
+        };
+        assert!(!carried.is_empty() && !carried.iter().any(past));
+        assert_eq!(sessions(&world), [6, 3]);
+        for chat in [bob, carol] {
+            assert_eq!(chat.leave().await.status, 200);
+            world.settle(seconds(5)).await;
+        }
+        assert!(alice.is_over(), "one alone is no session");
+        assert_eq!(sessions(&world), [0, 0]);
     })
     .await;
 }

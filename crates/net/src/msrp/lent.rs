@@ -6,22 +6,32 @@ use std::sync::{PoisonError, RwLock};
 use parlance_msrp::path::session_id;
 use parlance_msrp::{LendError, LentUris, MsrpUri, core_of};
 
+use super::meter::LentMeter;
+
 /// [`LentUris`] that cores share. They look only at a new connection, and at a request for a
 /// session that they do not have; nothing is locked while nothing is lent.
 #[derive(Debug)]
 pub(crate) struct Lent {
     count: AtomicUsize,
     uris: RwLock<LentUris>,
+    meter: LentMeter,
 }
 
 impl Lent {
     pub(crate) fn new(max: usize, seed: u64) -> Self {
-        Self { count: AtomicUsize::new(0), uris: RwLock::new(LentUris::new(max, seed)) }
+        let uris = RwLock::new(LentUris::new(max, seed));
+        Self { count: AtomicUsize::new(0), uris, meter: LentMeter::new() }
     }
 
     /// See [`LentUris::lend`].
     pub(crate) fn lend(&self, uri: &MsrpUri, core: u8) -> Result<(), LendError> {
-        self.change(|uris| uris.lend(uri, core))
+        let lent = self.change(|uris| uris.lend(uri, core));
+        match lent {
+            Err(LendError::Taken) => self.meter.taken.increment(1),
+            Err(LendError::Full) => self.meter.full.increment(1),
+            Err(LendError::NoSession) | Ok(()) => {}
+        }
+        lent
     }
 
     /// See [`LentUris::give_back`].
@@ -34,6 +44,7 @@ impl Lent {
         let mut uris = self.uris.write().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut uris);
         self.count.store(uris.len(), Ordering::Release);
+        self.meter.lent.set(uris.len() as f64);
         changed
     }
 

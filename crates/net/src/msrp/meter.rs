@@ -22,6 +22,8 @@ const PAUSED: &str = "parlance_msrp_reads_paused_total";
 const SHARED: &str = "parlance_msrp_octets_between_cores_total";
 const LOST: &str = "parlance_msrp_events_lost_total";
 const MAILBOX: &str = "parlance_msrp_mailbox";
+const LENT: &str = "parlance_msrp_lent_uris";
+const NOT_LENT: &str = "parlance_msrp_lent_uris_refused_total";
 
 /// Tells the recorder what each metric means. To be called once, after it is installed.
 pub(crate) fn describe_metrics() {
@@ -34,6 +36,7 @@ pub(crate) fn describe_metrics() {
         ),
         (MOVED, "MSRP connections handed to the core of their session, by result: moved, busy"),
         (PAUSED, "Times reading from an MSRP connection stopped, by reason: sink, rate, shared"),
+        (NOT_LENT, "MSRP sessions that could not go by the URI of a peer, by reason: taken, full"),
         (LOST, "Events of MSRP sessions that nobody could take"),
         (MESSAGES, "MSRP requests, by listener, direction and method: send, report, other"),
         (RESPONSES, "MSRP responses written, by listener and code; other is any other code"),
@@ -52,7 +55,23 @@ pub(crate) fn describe_metrics() {
     }
     describe_gauge!(CONNECTIONS, Unit::Count, "MSRP connections, by listener; connect is ours");
     describe_gauge!(QUEUED, Unit::Bytes, "Octets that wait to be written, by listener");
+    describe_gauge!(LENT, Unit::Count, "MSRP sessions that go by the URI of a peer");
     describe_gauge!(MAILBOX, Unit::Count, "Letters that wait for a core, by core");
+}
+
+/// What is counted of the URIs of peers.
+#[derive(Debug)]
+pub(crate) struct LentMeter {
+    pub(crate) lent: Gauge,
+    pub(crate) taken: Counter,
+    pub(crate) full: Counter,
+}
+
+impl LentMeter {
+    pub(crate) fn new() -> Self {
+        let refused = |reason: &'static str| counter!(NOT_LENT, "reason" => reason);
+        Self { lent: gauge!(LENT), taken: refused("taken"), full: refused("full") }
+    }
 }
 
 /// The counters of one listener, or of the connections we opened.
