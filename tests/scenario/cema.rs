@@ -167,26 +167,33 @@ async fn where_one_client_lacks_it_both_talk_all_the_same() {
     }
 }
 
-// Covers: MSRP-048
+// Covers: MSRP-048, MSRP-013
 #[tokio::test(start_paused = true)]
 async fn both_functions_may_be_in_one_server() {
-    for waits in [false, true] {
-        story(async || {
-            let builder = people().configuration(CEMA).media_cores(CORES as u8);
-            let world = world(builder, &["alice", "bob"]).await;
-            world.ue("bob").set_waiting(waits);
-            for _ in 0..CORES {
-                let (_, alice, bob) = call(&world).await;
-                talk(&world, &alice, &bob).await;
-                assert_eq!(world.server.msrp_load().1, 4, "two for each user");
-                assert!(!is_past_the_servers(&world));
-                assert_eq!(alice.leave().await.status, 200);
-                world.settle(seconds(5)).await;
-                assert!(bob.is_over());
-                assert_eq!(world.server.msrp_load().1, 0);
-            }
-        })
-        .await;
+    for (cores, waits) in [(1, false), (1, true), (CORES, false), (CORES, true)] {
+        for with_cema in [&["alice", "bob"][..], &["alice"], &["bob"]] {
+            story(async || {
+                let builder = people().configuration(CEMA).media_cores(cores as u8);
+                let world = world(builder, with_cema).await;
+                world.ue("bob").set_waiting(waits);
+                for _ in 0..CORES {
+                    let (call, alice, bob) = call(&world).await;
+                    let paths = [bob.uri().to_owned(), alice.uri().to_owned()];
+                    let is_unseen = shown(&world, &call) == paths;
+                    assert_eq!(is_unseen, with_cema.len() == 2, "{with_cema:?} {waits}");
+                    talk(&world, &alice, &bob).await;
+                    assert_eq!(world.server.msrp_load().1, 4, "two for each user");
+                    assert_eq!(alice.update(&[]).await.status, 200);
+                    talk(&world, &alice, &bob).await;
+                    assert!(!is_past_the_servers(&world));
+                    assert_eq!(alice.leave().await.status, 200);
+                    world.settle(seconds(5)).await;
+                    assert!(bob.is_over());
+                    assert_eq!(world.server.msrp_load().1, 0);
+                }
+            })
+            .await;
+        }
     }
 }
 

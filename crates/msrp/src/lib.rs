@@ -52,7 +52,7 @@ pub use frame::{FrameError, Framer, Limits, Piece};
 pub use head::{Head, HeadError, Line, Lines, MalformedHead, Method, Start};
 pub use hold::HoldLimits;
 pub use lead::{LEAD_OCTETS_MAX, Lead, lead};
-pub use lent::{LendError, LentUris};
+pub use lent::{LendError, LentUris, Refused, Ticket};
 pub use node::{
     CloseReason, ConnectError, ConnectionId, Counts, Event, Hop, Input, Lost, Node, NodeConfig,
     Output, Peer, Places, REFUSAL_CODES, Standing, Tls,

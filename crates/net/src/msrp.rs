@@ -2,7 +2,7 @@
 //!
 //! Every core has an event queue, a [`Node`] and connections of its own; nothing is locked on the
 //! way of a message. A session belongs to the core whose number its session-id has, unless it goes
-//! by a URI that was [lent](Msrp::lend), so a connection goes to the core that its first To-Path
+//! by a URI that was [lent](Msrp::lent), so a connection goes to the core that its first To-Path
 //! names; what comes on it for sessions of other cores is passed on to them.
 //!
 //! Start with [`Msrp::start`]; [`Msrp::run`] does something with the node of a core.
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use parlance_msrp::{LendError, MsrpUri, Node, SessionKey};
+use parlance_msrp::{LentUris, Node, SessionKey};
 use parlance_sip::sdp::Fingerprint;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -277,18 +277,10 @@ impl Msrp {
         }
     }
 
-    /// A session at `core` goes by the URI of a peer from now on: what comes for it belongs there.
-    ///
-    /// # Errors
-    /// [`LendError`]: above all, a session goes by it already, or
-    /// [`MsrpLimits::lent_max`] do by one.
-    pub fn lend(&self, uri: &MsrpUri, core: u8) -> Result<(), LendError> {
-        self.common.lent.lend(uri, core)
-    }
-
-    /// No session goes by `uri` any more.
-    pub fn give_back(&self, uri: &MsrpUri) {
-        self.common.lent.give_back(uri);
+    /// Does something with the URIs of peers by which sessions go: what comes for one belongs to
+    /// its core. There are at most [`MsrpLimits::lent_max`].
+    pub fn lent<T>(&self, act: impl FnOnce(&mut LentUris) -> T) -> T {
+        self.common.lent.change(act)
     }
 
     /// Reads certificates, keys and roots again, from the same files. Connections that are open

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use parlance_isc::Media;
 use parlance_isc::media::{self, Command, CoreError, MediaCores, Sink, TlsRules};
-use parlance_msrp::{LocalAddress, MsrpUri, SessionKey};
+use parlance_msrp::{LentUris, LocalAddress, SessionKey};
 use parlance_net::msrp::{AtCore, Msrp, MsrpError, Sinks};
 use parlance_sip::sdp::Fingerprint;
 
@@ -63,13 +63,9 @@ impl MediaCores for Cores {
         })
     }
 
-    fn lend(&self, uri: &MsrpUri, core: u8) -> bool {
-        self.msrp.upgrade().is_some_and(|msrp| msrp.lend(uri, core).is_ok())
-    }
-
-    fn give_back(&self, uri: &MsrpUri) {
+    fn lent(&self, act: &mut dyn FnMut(&mut LentUris)) {
         if let Some(msrp) = self.msrp.upgrade() {
-            msrp.give_back(uri);
+            msrp.lent(act);
         }
     }
 

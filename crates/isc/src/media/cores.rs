@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use parlance_msrp::{Event, LocalAddress, MsrpUri, Node, SessionKey};
+use parlance_msrp::{Event, LentUris, LocalAddress, Node, SessionKey};
 use parlance_sip::sdp::Fingerprint;
 use tokio::sync::mpsc;
 
@@ -38,14 +38,8 @@ pub trait MediaCores: Send + Sync + fmt::Debug {
     /// everything that was opened ends once, so what was opened is the bound.
     fn run_always(&self, core: u8, command: Command);
 
-    /// What comes for a session by the URI of a peer belongs to `core` from now on; `false`: a
-    /// session goes by it already, or too many do by one. Default: none may.
-    fn lend(&self, _uri: &MsrpUri, _core: u8) -> bool {
-        false
-    }
-
-    /// No session goes by `uri` any more.
-    fn give_back(&self, _uri: &MsrpUri) {}
+    /// Does something with the URIs of peers by which sessions go. Default: nothing, none may.
+    fn lent(&self, _act: &mut dyn FnMut(&mut LentUris)) {}
 }
 
 /// Why a core does not take a command.

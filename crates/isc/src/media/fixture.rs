@@ -78,12 +78,8 @@ impl MediaCores for Cores {
         Ok(())
     }
 
-    fn lend(&self, uri: &MsrpUri, core: u8) -> bool {
-        self.lent.lock().unwrap().lend(uri, core).is_ok()
-    }
-
-    fn give_back(&self, uri: &MsrpUri) {
-        self.lent.lock().unwrap().give_back(uri);
+    fn lent(&self, act: &mut dyn FnMut(&mut LentUris)) {
+        act(&mut self.lent.lock().unwrap());
     }
 
     fn run_always(&self, core: u8, command: Command) {

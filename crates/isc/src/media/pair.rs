@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::gate::{Gate, To};
 use super::held::{Held, What, end_pair};
-use super::lent::{Beside, LentUri};
+use super::lent::{Beside, Joint, LentUri};
 use super::{AtCore, EVENTS_MAX, MediaError, Place, Told, Towards, at_once};
 
 /// How long a side may take to answer what was passed on to it once the other has left, and how
@@ -34,8 +34,12 @@ pub struct Pair {
     pub(super) uris: Towards<MsrpUri>,
     /// Where they are lent.
     pub(super) lent: Towards<Option<LentUri>>,
-    /// The sessions that may take the place of those.
+    /// Where the peer is another pair of ours.
+    pub(super) joint: Towards<Option<Joint>>,
+    /// What may take the place of those.
     pub(super) beside: Towards<Option<Beside>>,
+    /// Where another pair of ours was met, by its URI.
+    pub(super) met: Towards<Option<MsrpUri>>,
     /// Whether URIs of ours are with TLS.
     pub(super) secure: Towards<bool>,
     max_size: Option<u64>,
@@ -95,7 +99,9 @@ impl Pair {
             sink: own_sink,
             uris,
             lent: Towards::default(),
+            joint: Towards::default(),
             beside: Towards::default(),
+            met: Towards::default(),
             secure,
             max_size,
             events,
@@ -112,11 +118,6 @@ impl Pair {
     /// Our URI towards a side.
     pub fn uri(&self, side: PairSide) -> &MsrpUri {
         self.uris.of(side)
-    }
-
-    /// The same for what is described next.
-    fn next_uri(&self, side: PairSide) -> &MsrpUri {
-        self.beside.of(side).as_ref().map_or(self.uri(side), |beside| &beside.uri)
     }
 
     /// What replaces the peer in a description that goes to `side`.
@@ -152,15 +153,14 @@ impl Pair {
     /// # Errors
     /// [`MediaError`]; nothing has changed then.
     pub async fn agree(&mut self, side: PairSide, agreement: &Agreement) -> Result<(), MediaError> {
-        let told = Told::new(agreement);
-        match self.beside.of_mut(side).take() {
-            Some(beside) => self.take(side, beside, told).await?,
-            None => {
-                let session = self.sessions.of(side).ok_or(MediaError::Gone)?;
-                let before = self.agreed.of(side).as_ref();
-                let again = before.is_some_and(|before| agreement.continues(before));
-                self.held.place().run(move |at| told.tell(at, session, again)).await?;
-            }
+        let before = self.agreed.of(side).as_ref();
+        let before = before.map(|before| self.between_pairs(side, before));
+        if !self.take(side, agreement).await? {
+            let session = self.sessions.of(side).ok_or(MediaError::Gone)?;
+            let agreement = self.between_pairs(side, agreement);
+            let again = before.is_some_and(|before| agreement.continues(&before));
+            let told = Told::new(&agreement);
+            self.held.place().run(move |at| told.tell(at, session, again)).await?;
         }
         *self.agreed.of_mut(side) = Some(agreement.clone());
         Ok(())

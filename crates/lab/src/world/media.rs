@@ -18,8 +18,8 @@ use bytes::{Buf as _, Bytes};
 use parlance_isc::Media;
 use parlance_isc::media::{AtCore, Command, CoreError, MediaCores, TlsRules};
 use parlance_msrp::{
-    ConnectError, ConnectionId, Hop, Input, LentUris, LocalAddress, MsrpUri, Node, NodeConfig,
-    Output, Peer, Scheme, SessionKey,
+    ConnectError, ConnectionId, Hop, Input, LentUris, LocalAddress, Node, NodeConfig, Output, Peer,
+    Scheme, SessionKey,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -162,12 +162,8 @@ impl MediaCores for Cores {
         let _ = mailbox.send(command);
     }
 
-    fn lend(&self, uri: &MsrpUri, core: u8) -> bool {
-        self.lent.lock().unwrap_or_else(PoisonError::into_inner).lend(uri, core).is_ok()
-    }
-
-    fn give_back(&self, uri: &MsrpUri) {
-        self.lent.lock().unwrap_or_else(PoisonError::into_inner).give_back(uri);
+    fn lent(&self, act: &mut dyn FnMut(&mut LentUris)) {
+        act(&mut self.lent.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

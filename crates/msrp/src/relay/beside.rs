@@ -28,7 +28,8 @@ pub enum Name {
 
 impl Node {
     /// Opens a session beside that of one side of a pair; one that was there before has ended.
-    /// `None`: there is no such pair, or a session of this node has the URI already.
+    /// `None`: there is no such pair, or a session of this node has the URI already. One that is
+    /// only beside another, and of which nobody has heard, gives way.
     pub fn open_beside(
         &mut self,
         now: Instant,
@@ -45,9 +46,7 @@ impl Node {
                 Name::Own(address) => cx.open(&address, Usage::Pair(number)),
                 Name::Lent(uri) => {
                     session_id(uri.as_bytes())?;
-                    if cx.sessions.find(uri.as_bytes()).is_some() {
-                        return None;
-                    }
+                    relay.make_way(cx, uri.as_bytes())?;
                     cx.sessions.open_as(uri, Usage::Pair(number))
                 }
             };
@@ -104,6 +103,19 @@ impl Relay {
     /// Whether a session of a side is the one beside.
     pub(super) fn is_beside(&mut self, number: u32, key: SessionKey) -> bool {
         self.pair_side_mut(number).is_some_and(|side| side.beside == Some(key))
+    }
+
+    /// Ends the session with this URI when it is beside another, and unbound. `None`: there is one
+    /// that does not give way.
+    fn make_way(&mut self, cx: &mut Cx, uri: &[u8]) -> Option<()> {
+        let Some(key) = cx.sessions.find(uri) else { return Some(()) };
+        let session = cx.sessions.get(key).filter(|session| session.connection.is_none())?;
+        let Usage::Pair(number) = session.usage else { return None };
+        if !self.is_beside(number, key) {
+            return None;
+        }
+        self.end_beside(cx, number);
+        Some(())
     }
 
     pub(super) fn end_beside(&mut self, cx: &mut Cx, number: u32) {

@@ -54,6 +54,14 @@ impl PairSide {
         }
     }
 
+    /// The one across.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Offerer => Self::Answerer,
+            Self::Answerer => Self::Offerer,
+        }
+    }
+
     fn of(number: u32) -> Self {
         if number & 1 == 0 { Self::Offerer } else { Self::Answerer }
     }

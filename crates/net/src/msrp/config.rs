@@ -111,7 +111,7 @@ pub struct MsrpLimits {
     /// Octets of one shared connection under way between two cores, each way. Default 1 MiB. At
     /// the bound the connection is not read, or not written, until the other core has caught up.
     pub shared_octets_max: usize,
-    /// Sessions of all cores that go by the URI of a peer ([`super::Msrp::lend`]). Default 65,536,
+    /// Sessions of all cores that go by the URI of a peer ([`super::Msrp::lent`]). Default 65,536,
     /// some 10 MB; one more has to go by a URI of ours.
     pub lent_max: usize,
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use parlance_msrp::path::session_id;
-use parlance_msrp::{LendError, LentUris, MsrpUri, core_of};
+use parlance_msrp::{LentUris, Refused, core_of};
 
 use super::meter::LentMeter;
 
@@ -23,28 +23,16 @@ impl Lent {
         Self { count: AtomicUsize::new(0), uris, meter: LentMeter::new() }
     }
 
-    /// See [`LentUris::lend`].
-    pub(crate) fn lend(&self, uri: &MsrpUri, core: u8) -> Result<(), LendError> {
-        let lent = self.change(|uris| uris.lend(uri, core));
-        match lent {
-            Err(LendError::Taken) => self.meter.taken.increment(1),
-            Err(LendError::Full) => self.meter.full.increment(1),
-            Err(LendError::NoSession) | Ok(()) => {}
-        }
-        lent
-    }
-
-    /// See [`LentUris::give_back`].
-    pub(crate) fn give_back(&self, uri: &MsrpUri) {
-        self.change(|uris| uris.give_back(uri));
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut LentUris) -> T) -> T {
+    /// Does something with them.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut LentUris) -> T) -> T {
         // One operation is complete in itself, so what a panic left behind is still usable.
         let mut uris = self.uris.write().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut uris);
         self.count.store(uris.len(), Ordering::Release);
         self.meter.lent.set(uris.len() as f64);
+        let Refused { taken, full } = uris.refused();
+        self.meter.taken.absolute(taken);
+        self.meter.full.absolute(full);
         changed
     }
 

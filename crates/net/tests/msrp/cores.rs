@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parlance_msrp::LendError;
+use parlance_msrp::{LendError, MsrpUri};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{ask, at, connect, limited, response, send, session_of, settle, start};
@@ -36,11 +36,14 @@ async fn a_connection_goes_to_the_core_of_its_first_session() {
 async fn a_connection_goes_where_the_uri_of_a_peer_was_lent() {
     let msrp = limited(|limits| limits.lent_max = 2);
     // One that no server of ours has handed out, and one of another server of this kind.
-    let uri = |session: &str| format!("msrp://127.0.0.1:2855/{session};tcp").parse().unwrap();
+    let uri = |session: &str| -> MsrpUri {
+        format!("msrp://127.0.0.1:2855/{session};tcp").parse().unwrap()
+    };
     for session in ["iau39soe2843z".to_owned(), session_of(0)] {
         for core in [1, 0, 1] {
-            msrp.lend(&uri(&session), core).unwrap();
-            assert_eq!(msrp.lend(&uri(&session), 0), Err(LendError::Taken));
+            let lend = |core| msrp.lent(|uris| uris.lend(&uri(&session), core, None));
+            let ticket = lend(core).unwrap();
+            assert_eq!(lend(0), Err(LendError::Taken));
             let before = at(&msrp, core).await;
             let mut peer = connect(&msrp).await;
             ask(&mut peer, "aaaa1234", &session).await;
@@ -54,14 +57,15 @@ async fn a_connection_goes_where_the_uri_of_a_peer_was_lent() {
             assert_eq!(at(&msrp, core).await, before + 2, "it is shared");
             drop((peer, other));
             settle(&msrp, 0).await;
-            msrp.give_back(&uri(&session));
+            msrp.lent(|uris| uris.give_back(&uri(&session), ticket));
         }
     }
-    msrp.lend(&uri("one"), 0).unwrap();
-    msrp.lend(&uri("two"), 1).unwrap();
-    assert_eq!(msrp.lend(&uri("three"), 1), Err(LendError::Full));
-    msrp.give_back(&uri("one"));
-    msrp.lend(&uri("three"), 1).unwrap();
+    let lend = |session, core| msrp.lent(|uris| uris.lend(&uri(session), core, None));
+    let one = lend("one", 0).unwrap();
+    lend("two", 1).unwrap();
+    assert_eq!(lend("three", 1), Err(LendError::Full));
+    msrp.lent(|uris| uris.give_back(&uri("one"), one));
+    lend("three", 1).unwrap();
 }
 
 // Covers: MSRP-011

@@ -9,8 +9,8 @@ use parlance_isc::media::{
     AtCore, Command, CoreError, Media, MediaCores, Security, Sink, Sinks, TlsRules,
 };
 use parlance_msrp::{
-    ConnectionId, Hop, Input, LentUris, LocalAddress, MsrpUri, Node, NodeConfig, Output, Peer,
-    Scheme, SessionKey,
+    ConnectionId, Hop, Input, LentUris, LocalAddress, Node, NodeConfig, Output, Peer, Scheme,
+    SessionKey,
 };
 use tokio::time::Instant;
 
@@ -62,12 +62,8 @@ impl MediaCores for Shared {
         })
     }
 
-    fn lend(&self, uri: &MsrpUri, core: u8) -> bool {
-        self.lent.lock().unwrap().lend(uri, core).is_ok()
-    }
-
-    fn give_back(&self, uri: &MsrpUri) {
-        self.lent.lock().unwrap().give_back(uri);
+    fn lent(&self, act: &mut dyn FnMut(&mut LentUris)) {
+        act(&mut self.lent.lock().unwrap());
     }
 
     fn run(&self, _: u8, command: Command) -> Result<(), CoreError> {

@@ -78,16 +78,15 @@ section! {
         /// `cema`, the same, but two clients with `msrp-cema` see the paths of each other, and only
         /// `c=` and the port lead here (RFC 6714 §6). With `cema`, a client sees our path as with
         /// `anchor` where the other one has no `msrp-cema`, is behind a relay, or has a path that
-        /// another session here goes by, as when the functions of both users are in this server;
-        /// where MSRP is over TLS, which ends here in any case, since to tunnel it (§6.5) takes a
-        /// port for each session; and in sessions for immediate messages, which have a largest size
-        /// to be told. The path of an inviter is with the other client before it is known whether
-        /// that one has `msrp-cema`: without it, it may wait for our connection, and if it wants to
-        /// connect it gets a second offer, with our path, which §4.2 leaves to the inviter. Only
-        /// an anchored session, and one that the user has begun with a conference of this server,
-        /// can be primary, or lock others and be held by their lock (OMA-TS-SIMPLE_IM §7.2.2.10);
-        /// with `proxy` those are anchored whose client asks for it in the first INVITE, and what
-        /// asks later passes as it is.
+        /// another session here goes by; where MSRP is over TLS, which ends here in any case, since
+        /// to tunnel it (§6.5) takes a port for each session; and in sessions for immediate
+        /// messages, which have a largest size to be told. The path of an inviter is with the other
+        /// client before it is known whether that one has `msrp-cema`: without it, it may wait for
+        /// our connection, and if it wants to connect it gets a second offer, with our path, which
+        /// §4.2 leaves to the inviter. Only an anchored session, and one that the user has begun
+        /// with a conference of this server, can be primary, or lock others and be held by their
+        /// lock (OMA-TS-SIMPLE_IM §7.2.2.10); with `proxy` those are anchored whose client asks for
+        /// it in the first INVITE, and what asks later passes as it is.
         pub session_media: SessionMedia = SessionMedia::Proxy;
         /// Whether two users of a domain may have a session between themselves; otherwise it is a
         /// conference of the two, where conferences run (OMA-AD-SIMPLE_IM §5.3.2.1.1).

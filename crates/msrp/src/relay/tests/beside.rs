@@ -144,6 +144,7 @@ fn who_was_there_before_the_peer_was_known_is_nobody() {
 fn one_uri_is_of_one_session() {
     let mut it = opened();
     assert!(it.lend(ANSWERER, ALICE).is_some());
+    let bob = it.speaks(BOB, ALICE, "hello");
     assert!(it.lend(OFFERER, ALICE).is_none(), "both peers cannot be the same");
     let other = {
         let (now, here) = (it.world.now, address(Scheme::Msrp, "im.example", 1000));
@@ -156,9 +157,14 @@ fn one_uri_is_of_one_session() {
         let opened = it.world.node.open_beside(it.world.now, other, ANSWERER, name);
         assert_eq!(opened, None, "{uri}");
     }
-    it.world.node.end_pair(it.world.now, it.pair).unwrap();
+    it.world.lose(bob);
+    assert!(it.lend(ANSWERER, ALICE).is_some());
+    // Nobody has heard of it yet: another may have it, which the caller answers for.
     let name = Name::Lent(ALICE.parse().unwrap());
     assert!(it.world.node.open_beside(it.world.now, other, ANSWERER, name).is_some());
+    assert_eq!(it.world.node.beside(it.pair, ANSWERER), None);
+    assert_eq!(it.take(ANSWERER, BOB), None);
+    assert_eq!(it.world.node.load().1, 5);
 }
 
 // Covers: MSRP-048

@@ -13,7 +13,7 @@ use parlance_sip::{Method, Request};
 use tokio::sync::Notify;
 
 use super::call::carried;
-use super::exchange::{Concluded, Exchange, Manner, opposite};
+use super::exchange::{Concluded, Exchange, Manner};
 use super::{Serving, if_his};
 use crate::event::{Ended, Step, Traffic};
 use crate::session::control::{Asks, Control};
@@ -98,7 +98,7 @@ impl<'a> Bridge<'a> {
             }
         };
         if let Some(left) = left {
-            self.pair.settle(opposite(left)).await;
+            self.pair.settle(left.other()).await;
         }
         while let Some(event) = self.pair.told() {
             self.passed(event);

@@ -78,10 +78,10 @@ impl<'a> Exchange<'a> {
         manner: Manner,
         before: Option<&Sdp>,
     ) -> Option<Self> {
-        let to = opposite(from);
-        let unseen = match lent(offer, line).filter(|_| manner == Manner::Unseen) {
-            Some(uri) if pair.lend(to, &uri, media).await => pair.unseen(offer, line, media),
-            Some(_) | None => None,
+        let to = from.other();
+        let unseen = match manner {
+            Manner::Unseen => unseen(media, pair, to, (offer, line)).await,
+            Manner::Seen => None,
         };
         let is_unseen = unseen.is_some();
         let passed = match unseen {
@@ -98,7 +98,7 @@ impl<'a> Exchange<'a> {
     /// The same offer with our URI in it, after one that passed unseen was answered. `None`: there
     /// is nowhere to listen.
     pub(super) async fn again(&mut self, pair: &mut Pair) -> Option<()> {
-        let to = opposite(self.from);
+        let to = self.from.other();
         pair.own(to, self.media).await.ok()?;
         let passed = pair.anchor(to, self.media).offer(self.offer, self.line)?;
         self.passed = passed.following(&self.passed);
@@ -116,7 +116,7 @@ impl<'a> Exchange<'a> {
 
     /// Tells the pair what the offer and its answer come to.
     pub(super) async fn conclude(&self, pair: &mut Pair, answer: &Sdp) -> Concluded {
-        let answerer = opposite(self.from);
+        let answerer = self.from.other();
         let terms = pair.terms(answerer);
         let with_answerer = match negotiate::conclude(&self.passed, answer, &terms, &same_host) {
             Ok(negotiate::Outcome::Agreed(agreement)) => agreement,
@@ -139,8 +139,11 @@ impl<'a> Exchange<'a> {
         let Some((shown, with_offerer)) = agreed else { return Concluded::Refused };
         // The answerer first: whoever was there in his place is gone before anything passes.
         for (side, agreement) in [(answerer, &with_answerer), (self.from, &with_offerer)] {
-            if pair.agree(side, agreement).await.is_err() {
-                return Concluded::Refused;
+            match pair.agree(side, agreement).await {
+                Ok(()) => {}
+                // What was shown to the answerer is not ours any more.
+                Err(_) if self.is_unseen && side == answerer => return Concluded::Again,
+                Err(_) => return Concluded::Refused,
             }
         }
         Concluded::Shown(shown)
@@ -151,11 +154,7 @@ impl<'a> Exchange<'a> {
     async fn unseen(&self, pair: &mut Pair, answer: &Sdp) -> Option<(Sdp, Agreement)> {
         let offered = self.offer.media().nth(self.line)?;
         let answered = answer.media().nth(self.line)?;
-        let uri = lendable(&answered)?;
-        let shown = pair.unseen(answer, self.line, self.media)?;
-        if !pair.lend(self.from, &uri, self.media).await {
-            return None;
-        }
+        let shown = unseen(self.media, pair, self.from, (answer, self.line)).await?;
         let agreement = between(&offered, &answered, &pair.terms(self.from)).ok()?;
         Some((shown, agreement))
     }
@@ -231,9 +230,17 @@ async fn answered(leg: &Leg, body: Body, inbox: &mut Inbox) -> Option<Described>
     }
 }
 
-/// The URI of who wrote a line, if it can be kept.
-fn lent(sdp: &Sdp, line: usize) -> Option<MsrpUri> {
-    lendable(&sdp.media().nth(line)?)
+/// A description with its path untouched, as it goes to the side `to`. `None`: it cannot go so.
+async fn unseen(
+    media: &Media,
+    pair: &mut Pair,
+    to: PairSide,
+    (sdp, index): (&Sdp, usize),
+) -> Option<Sdp> {
+    let line = sdp.media().nth(index)?;
+    let uri = lendable(&line)?;
+    let shown = pair.unseen(sdp, index, media)?;
+    pair.lend(to, &uri, &line, media).await.then_some(shown)
 }
 
 /// The path of who wrote a line.
@@ -248,13 +255,6 @@ fn newer(passed: Sdp, before: &Sdp) -> Sdp {
     let (own, known) = (passed.origin(), before.origin());
     let is_old = own.session_id == known.session_id && own.version <= known.version;
     if is_old { passed.following(before) } else { passed }
-}
-
-pub(super) fn opposite(side: PairSide) -> PairSide {
-    match side {
-        PairSide::Offerer => PairSide::Answerer,
-        PairSide::Answerer => PairSide::Offerer,
-    }
 }
 
 /// Names are not resolved here: those that differ are not the same host.
