@@ -97,23 +97,121 @@ impl media::Sinks for Subscribed<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use parlance_isc::media::{MediaError, SessionEvent};
+    use parlance_isc::media::{MediaError, SessionEvent, Towards};
+    use parlance_msrp::MsrpUri;
     use parlance_msrp::endpoint::{Accepts, EndpointConfig, Event};
+    use parlance_msrp::negotiate::{self, Agreement, Terms};
+    use parlance_msrp::relay::{PairConfig, PairSide};
+    use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
     use crate::config::{Config, MsrpListen, Tables};
     use crate::msrp::{Service, resolver};
 
-    // Covers: SEC-011
-    #[tokio::test]
-    async fn a_role_has_a_session_on_a_socket_until_it_drops_it() {
+    /// Two cores on a port that the system chooses.
+    async fn service() -> Service {
         let mut config = Config::default();
         config.msrp.cores = 2;
         let address = "127.0.0.1:0".parse().unwrap();
         config.msrp.listen = Tables(vec![MsrpListen { address, ..MsrpListen::default() }]);
         let near = Arc::new(|_| true);
-        let service = Service::start(&config, resolver(&config).unwrap(), near).await.unwrap();
+        Service::start(&config, resolver(&config).unwrap(), near).await.unwrap()
+    }
+
+    /// A message of `from` to `to`.
+    fn says(to: &str, from: &str, text: &str) -> String {
+        let length = text.len();
+        format!(
+            "MSRP t1d00001 SEND\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\nMessage-ID: m1\r\n\
+             Byte-Range: 1-{length}/{length}\r\nContent-Type: text/plain\r\n\r\n{text}\r\n\
+             -------t1d00001$\r\n"
+        )
+    }
+
+    /// Reads until `expected` has come.
+    async fn hears(stream: &mut TcpStream, expected: &str) {
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(expected) {
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{expected} comes");
+        }
+    }
+
+    /// What is agreed with the peer of this path, who connects.
+    fn agreed(own: &MsrpUri, path: &str) -> Agreement {
+        let (types, sdp) = ("*".parse().unwrap(), described(path));
+        let terms = Terms {
+            path: vec![own.clone()],
+            accept_types: types,
+            accept_wrapped_types: MediaRanges::default(),
+            sends: Vec::new(),
+            max_size: None,
+            direction: Direction::SendRecv,
+            msrp_cema: false,
+            chatroom: None,
+            fingerprints: Vec::new(),
+            file: None,
+        };
+        negotiate::answer(&sdp, &terms, 1, &|_, _| true).unwrap().1
+    }
+
+    fn described(path: &str) -> Sdp {
+        let text = format!(
+            "v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+             m=message 7654 TCP/MSRP *\r\na=accept-types:*\r\na=path:{path}\r\na=setup:active\r\n\
+             a=msrp-cema\r\n"
+        );
+        Sdp::parse(text.as_bytes()).unwrap()
+    }
+
+    // Covers: MSRP-048
+    #[tokio::test]
+    async fn a_pair_that_is_not_seen_is_found_at_any_core() {
+        let service = service().await;
+        let (media, (_, bound)) = (service.media(), service.bound().next().unwrap());
+        let towards = Towards { offerer: false, answerer: false };
+        let mut pairs = Vec::new();
+        for number in 0..6 {
+            let path = |name: &str| format!("msrp://192.0.2.10:7654/{name}-012345678{number};tcp");
+            let (alice, bob) = (path("alice"), path("bob"));
+            let mut pair = media.pair(towards, PairConfig::default()).await.unwrap();
+            for (side, shown, peer) in
+                [(PairSide::Answerer, &alice, &bob), (PairSide::Offerer, &bob, &alice)]
+            {
+                let (uri, sdp): (MsrpUri, _) = (shown.parse().unwrap(), described(shown));
+                let line = sdp.media().next().unwrap();
+                assert!(pair.lend(side, &uri, &line, &media).await);
+                pair.agree(side, &agreed(&uri, peer)).await.unwrap();
+            }
+            pairs.push((pair, alice, bob));
+        }
+        for (number, (_, alice, bob)) in pairs.iter().enumerate() {
+            let mut ends = [(); 2].map(|()| None);
+            for end in &mut ends {
+                *end = Some(TcpStream::connect(bound).await.unwrap());
+            }
+            let [Some(mut hers), Some(mut his)] = ends else { unreachable!("both connected") };
+            let (to_bob, to_alice) = (format!("{number} to bob"), format!("{number} to alice"));
+            hers.write_all(says(bob, alice, &to_bob).as_bytes()).await.unwrap();
+            hears(&mut hers, "MSRP t1d00001 200 OK").await;
+            his.write_all(says(alice, bob, &to_alice).as_bytes()).await.unwrap();
+            hears(&mut his, &to_bob).await;
+            hears(&mut hers, &to_alice).await;
+        }
+        let (_, alice, bob) = pairs.pop().unwrap();
+        // One command after the other: when the next has been done, so has the end.
+        for _ in 0..2 {
+            drop(media.pair(towards, PairConfig::default()).await.unwrap());
+        }
+        let mut late = TcpStream::connect(bound).await.unwrap();
+        late.write_all(says(&bob, &alice, "anybody?").as_bytes()).await.unwrap();
+        hears(&mut late, "MSRP t1d00001 481").await;
+    }
+
+    // Covers: SEC-011
+    #[tokio::test]
+    async fn a_role_has_a_session_on_a_socket_until_it_drops_it() {
+        let service = service().await;
         let media = service.media();
         let accepts = || Arc::new(Accepts { types: "*".parse().unwrap(), ..Accepts::default() });
         let mut session = media.endpoint(false, EndpointConfig::new(accepts())).await.unwrap();

@@ -25,7 +25,7 @@
 
 use parlance_msrp::negotiate::{Agreement, anchor_unseen};
 use parlance_msrp::relay::{Name, PairSide};
-use parlance_msrp::{FromRule, LentUris, LocalAddress, MsrpUri, SessionKey, Ticket};
+use parlance_msrp::{FromRule, LentUris, LocalAddress, MsrpUri, Scheme, SessionKey, Ticket};
 use parlance_sip::sdp::{MediaLine, Sdp};
 
 use super::{AtCore, Media, MediaError, Pair, Place, Told};
@@ -125,12 +125,12 @@ impl Pair {
         if addresses.into_iter().flatten().any(|here| leads_to(uri, &here)) {
             return false;
         }
-        let door = self.lent.of(side).is_none().then(|| self.uris.of(side));
+        let door = self.door(side).cloned();
         let mut met = None;
-        let lent = match LentUri::lend(self.held.place(), uri, door) {
+        let lent = match LentUri::lend(self.held.place(), uri, door.as_ref()) {
             Some(lent) => lent,
             // Only what has been shown to us, by a pair of ours, and to nobody else.
-            None if media.is_shown_in(line) && self.lent.of(side.other()).is_none() => {
+            None if media.is_shown_in(line) && self.door(side.other()).is_some() => {
                 let Some((lent, door)) = LentUri::take_over(self.held.place(), uri) else {
                     return false;
                 };
@@ -151,6 +151,14 @@ impl Pair {
             self.meet(side.other(), door);
         }
         true
+    }
+
+    /// By which URI another pair of ours can speak to this side, which it does without TLS. `None`:
+    /// it goes by that of a peer.
+    fn door(&self, side: PairSide) -> Option<&MsrpUri> {
+        let own = self.uris.of(side);
+        let is_plain = own.parts().scheme == Scheme::Msrp;
+        (self.lent.of(side).is_none() && is_plain).then_some(own)
     }
 
     /// The peer on `side` is another pair of ours.
