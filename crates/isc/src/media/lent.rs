@@ -543,6 +543,24 @@ mod tests {
         let bob = bench.accept(1);
         let read = bench.octets(1, bob, &send(ALICE, BOB));
         assert!(read.contains(&format!("To-Path: {BOB}\r\nFrom-Path: {ALICE}\r\n")), "{read}");
+        // Alice has another path: it is another session for Bob, and the same between the two.
+        let moved = ALICE.replace("iau39", "iau40");
+        let [hers, his] = &mut pairs;
+        assert!(lend(&bench, hers, ANSWERER, &moved).await);
+        assert!(lend_on(&bench, his, ANSWERER, &moved).await);
+        assert!(lend(&bench, his, OFFERER, BOB).await && lend_on(&bench, hers, OFFERER, BOB).await);
+        agree(&bench, his, ANSWERER, BOB).await;
+        agree(&bench, his, OFFERER, &moved).await;
+        let own = hers.terms(ANSWERER).path.remove(0);
+        assert_eq!(own, uri(&moved));
+        bench.done(hers.agree(ANSWERER, &agreement(&own, BOB, true))).await.unwrap();
+        agree(&bench, hers, OFFERER, &moved).await;
+        bench.work();
+        assert!(bench.connected(0).is_empty());
+        assert_eq!((bench.lent(), bench.load().0), (2, 4));
+        let bob = bench.accept(1);
+        assert!(bench.octets(1, bob, &send(&moved, BOB)).contains(" 200 OK"));
+        assert!(bench.octets(1, bob, &send(ALICE, BOB)).contains(" 481 "));
         drop(pairs);
         bench.work();
         assert_eq!((bench.lent(), bench.load()), (0, (0, 0)));
