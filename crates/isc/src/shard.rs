@@ -157,10 +157,13 @@ impl Inner {
                 Output::Transmit { target, bytes, client } => {
                     self.transmit(&target, bytes, client);
                 }
-                Output::Request { server, source, request } => {
+                Output::Request { server, source, mut request } => {
                     let peer_names = Arc::clone(&self.peer_names.borrow());
-                    let meant = forward::without_our_maddr(cx.locals(), source.listener, &request);
-                    let request = meant.unwrap_or(request);
+                    let listener = source.listener;
+                    if let Some(meant) = forward::without_our_maddr(cx.locals(), listener, &request)
+                    {
+                        request = meant;
+                    }
                     let arrival = Arrival { server, source, peer_names, request };
                     if let Some(dispatch) = self.dispatch.get() {
                         cx.spawn(dispatch.dispatch(cx.clone(), arrival));
