@@ -8,7 +8,7 @@ use parlance_content::cpim::{Cpim, Limits};
 use parlance_content::{imdn, imdn::Asked};
 use parlance_sip::grammar::split_list;
 use parlance_sip::header::{ContentType, Date, Expires, From, Privacy, PrivacyValue};
-use parlance_sip::{Edits, HeaderName, Message, Request};
+use parlance_sip::{Edits, HeaderName, Message, Request, message};
 use parlance_store::{DedupKey, Millis};
 use sha2::{Digest, Sha256};
 
@@ -180,11 +180,8 @@ impl Dedup {
 
 /// A kept message, read again; `None` when the octets are no request.
 pub(crate) fn read(payload: &Bytes) -> Option<Request> {
-    let limits = parlance_sip::message::Limits {
-        head_octets_max: usize::from(u16::MAX),
-        fields_max: usize::from(u16::MAX),
-        body_octets_max: parlance_store::PAYLOAD_OCTETS_MAX,
-    };
+    let body_octets_max = parlance_store::PAYLOAD_OCTETS_MAX;
+    let limits = message::Limits { body_octets_max, ..message::Limits::LARGEST };
     let message = Message::parse_datagram(payload.clone(), &limits).ok()?;
     Request::new(message).ok()
 }

@@ -28,7 +28,6 @@ pub mod decision;
 mod deferral;
 mod description;
 mod dispatch;
-mod edited;
 mod feature;
 #[cfg(test)]
 mod fixture;

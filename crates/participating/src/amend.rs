@@ -1,9 +1,7 @@
 //! The few changes to the head of a message on its way (OMA-TS-SIMPLE_IM §7.2.2).
 
-use bytes::BytesMut;
 use parlance_sip::header::{Date, From, NameAddr, PAssertedIdentity, Privacy, PrivacyValue};
-use parlance_sip::message::Limits;
-use parlance_sip::{Edits, HeaderName, Message, Request};
+use parlance_sip::{Edits, HeaderName, Request};
 use parlance_store::{Millis, Profile};
 
 use crate::policy::Policy;
@@ -62,18 +60,6 @@ pub(crate) fn own_session(request: &Request, policy: &Policy, profile: &Profile)
     edits
 }
 
-/// The request with `edits` made. What it was let in with limits it no more.
-pub(crate) fn amended(request: &Request, edits: &Edits) -> Option<Request> {
-    let mut out = BytesMut::new();
-    edits.write(request, &mut out);
-    let limits = Limits {
-        head_octets_max: usize::from(u16::MAX),
-        fields_max: usize::from(u16::MAX),
-        body_octets_max: usize::MAX,
-    };
-    Request::new(Message::parse_datagram(out.freeze(), &limits).ok()?).ok()
-}
-
 /// Asks for `Privacy: id` on behalf of the sender. With `none` he asked himself that nothing be
 /// hidden this time, and the header must not be changed then (RFC 3323 §4.2).
 fn hide(request: &Request, edits: &mut Edits) {
@@ -101,7 +87,6 @@ fn strip_display_name(request: &Request, edits: &mut Edits) {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
     use parlance_sip::{Edits, Request};
     use parlance_store::{Millis, Profile};
 
@@ -112,9 +97,7 @@ mod tests {
     const DATED: &str = "Date: Sat, 13 Nov 2010 23:29:00 GMT";
 
     fn written(request: &Request, edits: &Edits) -> String {
-        let mut out = BytesMut::new();
-        edits.write(request, &mut out);
-        let text = String::from_utf8(out.to_vec()).unwrap();
+        let text = String::from_utf8(edits.apply(request).unwrap().bytes().to_vec()).unwrap();
         let head = text.split("\r\n\r\n").next().unwrap();
         head.lines().skip(1).collect::<Vec<_>>().join("|")
     }

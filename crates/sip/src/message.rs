@@ -42,6 +42,15 @@ pub struct Limits {
     pub body_octets_max: usize,
 }
 
+impl Limits {
+    /// As much as can be indexed: for what was let in, or written here, before.
+    pub const LARGEST: Self = Self {
+        head_octets_max: u16::MAX as usize,
+        fields_max: u16::MAX as usize,
+        body_octets_max: usize::MAX,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { head_octets_max: 16 * 1024, fields_max: 256, body_octets_max: 256 * 1024 }

@@ -83,11 +83,7 @@ impl Job {
         let end = octets.iter().position(|octet| *octet == b'\n')?;
         let about = serde_json::from_slice(octets.get(..end)?).ok()?;
         // What was written here is read, however large the operator lets it be.
-        let limits = Limits {
-            head_octets_max: usize::from(u16::MAX),
-            fields_max: usize::from(u16::MAX),
-            body_octets_max: PAYLOAD_OCTETS_MAX,
-        };
+        let limits = Limits { body_octets_max: PAYLOAD_OCTETS_MAX, ..Limits::LARGEST };
         let message = Message::parse_datagram(octets.slice(end + 1..), &limits).ok()?;
         Some(Self { about, template: Request::new(message).ok()? })
     }

@@ -3,7 +3,6 @@
 use parlance_sip::uri::SipUri;
 use parlance_sip::{Edits, ListenerId, Request, Transport};
 
-use crate::edited::edited;
 use crate::wire::Locals;
 
 /// `request` as if its Request-URI had no `maddr`, where that is ours and the request came to
@@ -29,7 +28,7 @@ pub(crate) fn without_our_maddr(
     }
     let mut edits = Edits::new();
     edits.request_uri(SipUri { port: None, ..*uri }.without(&["maddr", "transport"]));
-    edited(request, &edits)
+    edits.apply(request)
 }
 
 /// The transport that a URI says; `None` when it is one that we do not have.

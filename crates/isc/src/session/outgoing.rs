@@ -19,7 +19,6 @@ use super::limits::{FORKS_MAX, PROVISIONALS_MAX, RETRIES_MAX};
 use super::live::{LegState, Live};
 use super::refresh::Timing;
 use super::{Address, Body, Leg, LegTerms, Reason, wording};
-use crate::edited::edited;
 use crate::forward::{self, Answers, Outcome, Waiting};
 use crate::{Cx, NextHop};
 
@@ -371,7 +370,7 @@ impl Uac {
             for (name, value) in state.timing.values() {
                 edits.set(&state.request, name, value);
             }
-            let Some(request) = edited(&state.request, &edits) else { return false };
+            let Some(request) = edits.apply(&state.request) else { return false };
             state.request = request;
         }
         self.leave_early(cx, None);
@@ -450,5 +449,5 @@ fn completed(request: Request, terms: &LegTerms, timing: &Timing) -> Request {
     for (name, value) in timing.values() {
         edits.set(&request, name, value);
     }
-    edited(&request, &edits).unwrap_or(request)
+    edits.apply(&request).unwrap_or(request)
 }

@@ -46,7 +46,7 @@ pub(crate) async fn originating(passage: Passage<'_>, seat: Seat) {
     let Passage { policy, profile, .. } = &passage;
     let mut edits = amend::own_session(passage.request(), policy, profile);
     if anchor::is_wanted(&passage)
-        && let Some(amended) = amend::amended(passage.request(), &edits)
+        && let Some(amended) = edits.apply(passage.request())
     {
         return anchor::serve(passage, seat, amended, None).await;
     }

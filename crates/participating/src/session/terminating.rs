@@ -78,7 +78,7 @@ async fn invite(mut passage: Passage<'_>, mut seat: Seat) {
         edits.set(request, HeaderName::AnswerMode, "Auto");
     }
     if anchor::is_wanted(&passage)
-        && let Some(amended) = amend::amended(request, &edits)
+        && let Some(amended) = edits.apply(request)
     {
         let wait = Duration::from_secs(policy.session.answer_wait_s.into());
         return anchor::serve(passage, seat, amended, Some(wait)).await;

@@ -235,12 +235,7 @@ impl RequestBuilder {
     /// caller: a line end in a header value.
     pub fn build(mut self, body: &[u8]) -> Option<Request> {
         finish(&mut self.out, body);
-        let limits = Limits {
-            head_octets_max: usize::from(u16::MAX),
-            fields_max: usize::from(u16::MAX),
-            body_octets_max: usize::MAX,
-        };
-        let message = Message::parse_datagram(self.out.freeze(), &limits).ok()?;
+        let message = Message::parse_datagram(self.out.freeze(), &Limits::LARGEST).ok()?;
         Request::new(message).ok()
     }
 }

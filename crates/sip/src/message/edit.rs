@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::{Message, Start};
+use super::{Limits, Message, Request, Start};
 use crate::HeaderName;
 use crate::grammar::{split_list, trim_start};
 
@@ -247,6 +247,14 @@ impl Edits {
         self.uri.is_none() && self.changes.is_empty() && self.body.is_none()
     }
 
+    /// `request` with the changes made, to be read here again; `None` when they leave no request.
+    /// What it was let in with limits it no more.
+    pub fn apply(&self, request: &Request) -> Option<Request> {
+        let mut out = BytesMut::new();
+        self.write(request, &mut out);
+        Request::new(Message::parse_datagram(out.freeze(), &Limits::LARGEST).ok()?).ok()
+    }
+
     /// Writes `message` with the changes behind what `out` already holds.
     ///
     /// The changes must have been made for this message.
@@ -348,7 +356,6 @@ impl fmt::Debug for Edits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Limits;
 
     const TEXT: &str = "MESSAGE sip:bob@h SIP/2.0\r\nRoute: <sip:a;lr>,  <sip:b;lr>\r\n\
         Record-Route: <sip:x>\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nroute :<sip:c>\r\n\
