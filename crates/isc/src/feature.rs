@@ -24,7 +24,9 @@ pub fn has_im_tag(features: &Features<'_>) -> bool {
 /// Whether `Accept-Contact` asks for this service, with or without `require` and `explicit`.
 pub fn asks_for_im(request: &Request) -> bool {
     // Nearly always it is written so, and then nothing need be read.
-    request.field(HeaderName::AcceptContact) == Some(b"*;+g.oma.sip-im")
+    let usual =
+        request.field(HeaderName::AcceptContact).and_then(|value| value.strip_prefix(b"*;"));
+    usual == Some(SIP_IM.as_bytes())
         || accepted(request).any(|accept| has_im_tag(&accept.features()))
 }
 

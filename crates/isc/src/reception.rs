@@ -98,11 +98,8 @@ impl Reception {
         let offered = Sdp::parse(&offer).map_err(|_| negotiate::Refusal::NoMessage);
         let offered = offered.map_err(Unopened::Offer)?;
         let any: MediaRanges = "*".parse().unwrap_or_default();
-        let accepts = Accepts {
-            types: any.clone(),
-            wrapped: any.clone(),
-            octets_max: Some(terms.octets_max),
-        };
+        let accepts =
+            Accepts { types: any.clone(), wrapped: any, octets_max: Some(terms.octets_max) };
         let config = EndpointConfig {
             success_reports: SuccessReports::ByApplication,
             last_answer: LastAnswer::ByApplication,
@@ -115,16 +112,10 @@ impl Reception {
         let secure = secure.ok_or(Unopened::Offer(negotiate::Refusal::Scheme))?;
         let mut session = media.endpoint(secure, config).await?;
         let declared = Terms {
-            path: vec![session.uri().clone()],
-            accept_types: any,
-            accept_wrapped_types: MediaRanges::default(),
-            sends: Vec::new(),
             max_size: Some(terms.octets_max),
             direction: Direction::RecvOnly,
-            msrp_cema: false,
-            chatroom: None,
             fingerprints: if secure { media.fingerprints() } else { Vec::new() },
-            file: None,
+            ..Terms::anything(session.uri().clone())
         };
         let same_host = |_: &str, _: &str| true;
         let (answer, agreement) =

@@ -82,6 +82,22 @@ pub enum Outcome {
 pub type SameHost<'a> = &'a dyn Fn(&str, &str) -> bool;
 
 impl Terms {
+    /// Anything may be taken, either way, by `own`; nothing is said to be sent.
+    pub fn anything(own: MsrpUri) -> Self {
+        Self {
+            path: vec![own],
+            accept_types: "*".parse().unwrap_or_default(),
+            accept_wrapped_types: MediaRanges::default(),
+            sends: Vec::new(),
+            max_size: None,
+            direction: Direction::SendRecv,
+            msrp_cema: false,
+            chatroom: None,
+            fingerprints: Vec::new(),
+            file: None,
+        }
+    }
+
     /// The own URI.
     fn own(&self) -> Option<&MsrpUri> {
         self.path.last()

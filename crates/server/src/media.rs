@@ -102,7 +102,7 @@ mod tests {
     use parlance_msrp::endpoint::{Accepts, EndpointConfig, Event};
     use parlance_msrp::negotiate::{self, Agreement, Terms};
     use parlance_msrp::relay::{PairConfig, PairSide};
-    use parlance_sip::sdp::{Direction, MediaRanges, Sdp};
+    use parlance_sip::sdp::Sdp;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
@@ -139,19 +139,7 @@ mod tests {
 
     /// What is agreed with the peer of this path, who connects.
     fn agreed(own: &MsrpUri, path: &str) -> Agreement {
-        let (types, sdp) = ("*".parse().unwrap(), described(path));
-        let terms = Terms {
-            path: vec![own.clone()],
-            accept_types: types,
-            accept_wrapped_types: MediaRanges::default(),
-            sends: Vec::new(),
-            max_size: None,
-            direction: Direction::SendRecv,
-            msrp_cema: false,
-            chatroom: None,
-            fingerprints: Vec::new(),
-            file: None,
-        };
+        let (terms, sdp) = (Terms::anything(own.clone()), described(path));
         negotiate::answer(&sdp, &terms, 1, &|_, _| true).unwrap().1
     }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use parlance_msrp::negotiate::{Agreement, Anchor, Terms};
 use parlance_msrp::relay::{self, PairConfig, PairCounts, PairKey, PairSide, Passage};
 use parlance_msrp::{Event, LocalAddress, Lost, MsrpUri, Scheme, SessionKey};
-use parlance_sip::sdp::{Direction, MediaRanges};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -132,19 +131,7 @@ impl Pair {
     /// What we say towards `side` for [`negotiate`](parlance_msrp::negotiate): anything may pass,
     /// the peers agree on the rest between them.
     pub fn terms(&self, side: PairSide) -> Terms {
-        let anything = || "*".parse().unwrap_or_default();
-        Terms {
-            path: vec![self.next_uri(side).clone()],
-            accept_types: anything(),
-            accept_wrapped_types: MediaRanges::default(),
-            sends: Vec::new(),
-            max_size: self.max_size,
-            direction: Direction::SendRecv,
-            msrp_cema: false,
-            chatroom: None,
-            fingerprints: Vec::new(),
-            file: None,
-        }
+        Terms { max_size: self.max_size, ..Terms::anything(self.next_uri(side).clone()) }
     }
 
     /// A side is as it and we described it: only its peer can use its session, and we connect when

@@ -74,8 +74,6 @@ pub fn between(
 
 #[cfg(test)]
 mod tests {
-    use parlance_sip::sdp::Direction;
-
     use super::*;
 
     const OFFER: &str = "v=0\r\no=a 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -148,18 +146,7 @@ mod tests {
     #[test]
     fn who_stands_between_connects_to_whom_the_other_would() {
         let lent = "msrp://192.0.2.20:8888/9di4eae923wzd;tcp";
-        let terms = Terms {
-            path: vec![lent.parse().unwrap()],
-            accept_types: "*".parse().unwrap(),
-            accept_wrapped_types: "*".parse().unwrap(),
-            sends: Vec::new(),
-            max_size: None,
-            direction: Direction::SendRecv,
-            msrp_cema: false,
-            chatroom: None,
-            fingerprints: Vec::new(),
-            file: None,
-        };
+        let terms = Terms::anything(lent.parse().unwrap());
         let comes_to = |offer: &str, setup: &str| {
             let (offer, answer) = (parsed(offer), parsed(&OFFER.replace("actpass", setup)));
             let line = |sdp: &Sdp| {
