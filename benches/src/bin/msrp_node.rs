@@ -73,23 +73,27 @@ fn play(rounds: u32, failure_report: FailureReport) -> Result<Spent> {
         for at in 0..SIZE {
             let Some(participant) = participants.get_mut(at) else { continue };
             let (connection, octets) = (participant.connection, participant.says());
-            spent.sends += timed(&mut node, connection, &octets);
+            spent.sends += timed(|| feed(&mut node, connection, &octets));
         }
+        spent.sends += timed(|| while node.poll_output().is_some() {});
         for participant in &participants {
             let answers = participant.answers(&mut node, &mut spent.delivered);
             if failure_report == FailureReport::Yes {
-                spent.answers += timed(&mut node, participant.connection, &answers);
+                spent.answers += timed(|| feed(&mut node, participant.connection, &answers));
             }
         }
+        spent.answers += timed(|| while node.poll_output().is_some() {});
     }
     Ok(spent)
 }
 
-/// Feeds octets, and takes the outputs.
-fn timed(node: &mut Node, connection: ConnectionId, octets: &Bytes) -> Duration {
+fn feed(node: &mut Node, connection: ConnectionId, octets: &Bytes) {
+    node.handle_input(Instant::now(), Input::Octets { connection, octets });
+}
+
+fn timed(act: impl FnOnce()) -> Duration {
     let start = Instant::now();
-    node.handle_input(start, Input::Octets { connection, octets });
-    while node.poll_output().is_some() {}
+    act();
     start.elapsed()
 }
 
@@ -110,7 +114,8 @@ fn room(node: &mut Node, now: Instant) -> Result<Vec<Participant>> {
         let connection = node.accept(now, peer_of);
         let participant = Participant { connection, peer, own, uri, sent: 0 };
         let bind = participant.bind();
-        timed(node, connection, &bind);
+        feed(node, connection, &bind);
+        while node.poll_output().is_some() {}
         participants.push(participant);
     }
     for participant in &participants {

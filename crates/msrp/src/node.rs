@@ -26,6 +26,7 @@ mod expected;
 mod foreign;
 mod peer;
 pub(crate) mod receive;
+pub(crate) mod row;
 pub(crate) mod timers;
 
 use std::time::{Duration, Instant};
@@ -116,20 +117,34 @@ impl Node {
             self.roles.cx.now = now;
             return self.octets(connection, octets);
         }
+        if let Input::Written { connection } = input {
+            self.roles.cx.now = now;
+            self.roles.written(connection);
+            return self.roles.settle();
+        }
         self.command(now, |roles| match input {
             Input::Connected { connection, peer } => roles.connected(connection, peer),
             Input::ConnectFailed { connection, error } => {
                 roles.connection_lost(connection, Lost::Unconnected(error));
             }
-            Input::Written { connection } => roles.written(connection),
             Input::Lost { connection } => roles.connection_lost(connection, Lost::Connection),
             Input::Timeout => roles.timeout(),
-            Input::Octets { .. } => {}
+            Input::Octets { .. } | Input::Written { .. } => {}
         });
+    }
+
+    /// Writes what waits in rooms for one participant more; the connection it waits on now, which
+    /// is best written at once. `None`: nothing waits any more. Who does not call it gets all of it
+    /// with the next output.
+    pub fn write_row(&mut self) -> Option<ConnectionId> {
+        let connection = self.roles.switch.write_row(&mut self.roles.cx);
+        self.roles.settle();
+        connection
     }
 
     /// The next thing to do; `None` when there is nothing left.
     pub fn poll_output(&mut self) -> Option<Output> {
+        while self.write_row().is_some() {}
         self.roles.cx.outputs.pop_front()
     }
 
@@ -210,6 +225,7 @@ impl Node {
     /// Does something with the roles, and then what they asked for.
     pub(crate) fn command<T>(&mut self, now: Instant, act: impl FnOnce(&mut Roles) -> T) -> T {
         self.roles.cx.now = now;
+        while self.write_row().is_some() {}
         let value = act(&mut self.roles);
         self.roles.settle();
         value

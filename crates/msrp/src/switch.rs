@@ -9,6 +9,7 @@
 //! | who is in a room, who gets a message | `switch/room.rs` |
 //! | messages as they come | `switch/receive.rs`, `switch/message.rs` |
 //! | writing one chunk to many | `switch/copies.rs`, `switch/queue.rs` |
+//! | writing many messages to one | `switch/round.rs` |
 //! | what is kept for who wants none for now | `switch/hold.rs` |
 //! | what recipients answer | `switch/answer.rs` |
 //! | nicknames (RFC 7701 §7) | `switch/nickname.rs` |
@@ -37,6 +38,7 @@ mod receive;
 mod recent;
 mod refusal;
 mod room;
+mod round;
 mod say;
 
 use std::time::Instant;
@@ -55,6 +57,7 @@ use self::message::Message;
 use self::queue::Queue;
 use self::refusal::Refusal;
 use self::room::{Room, Target};
+use self::round::Round;
 use crate::node::cx::{Cx, Verdict};
 use crate::node::receive::{Chunk, More};
 use crate::node::timers::Timer;
@@ -71,6 +74,10 @@ pub(crate) struct Switch {
     /// The number of the message that began last.
     number: u32,
     scratch: Scratch,
+    /// Rooms with messages that are not written yet.
+    waiting: Vec<u32>,
+    /// Memory for such.
+    spare: Vec<Round>,
     /// Reports that are written after the response.
     reports: Vec<say::Report>,
 }
@@ -127,6 +134,8 @@ impl Switch {
         }
         let room = RoomId { index: leg.room, generation: room.generation };
         let session = leg.session;
+        self.write_out_of(cx, at);
+        let Some(leg) = self.legs.get_mut(at as usize) else { return false };
         (leg.running, leg.refused, leg.queue) = (None, None, Queue::default());
         for message in std::mem::take(&mut leg.open) {
             self.abort(cx, at, message);
@@ -203,6 +212,7 @@ impl Switch {
 
     /// Takes a leg out of its room; the messages it has begun are aborted.
     fn take_out(&mut self, cx: &mut Cx, at: u32) {
+        self.write_out_of(cx, at);
         let Some(leg) = self.legs.get_mut(at as usize) else { return };
         for message in std::mem::take(&mut leg.open) {
             self.abort(cx, at, message);

@@ -45,7 +45,7 @@ pub(crate) struct Cx {
     pub(super) outputs: VecDeque<Output>,
     /// What the node does when the role has returned.
     pub(super) later: VecDeque<Later>,
-    entropy: Box<dyn FnMut() -> u64 + Send>,
+    pub(super) entropy: Box<dyn FnMut() -> u64 + Send>,
 }
 
 /// What is done when a role has returned.
@@ -68,9 +68,6 @@ pub(crate) enum Unsent {
     /// The connection is gone or being closed.
     #[error("the connection is gone")]
     Gone,
-    /// The role lets no more wait on the connection.
-    #[error("too much waits on the connection")]
-    Full,
 }
 
 /// Something a role says about a request or a piece of it.
@@ -166,20 +163,9 @@ impl Cx {
         free: impl Fn(&[u8]) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        self.send_as(None, (key, waits), |_, _| true, free, write)
-    }
-
-    /// The same, if the role lets it on the connection: it looks at what waits there.
-    #[inline]
-    pub(crate) fn send_admitted(
-        &mut self,
-        key: SessionKey,
-        waits: Option<u64>,
-        admit: impl FnOnce(&Connection, &Session) -> bool,
-        free: impl Fn(&[u8]) -> bool,
-        write: impl FnOnce(&mut Outbound, &[u8], &Session),
-    ) -> Result<(), Unsent> {
-        self.send_as(None, (key, waits), admit, free, write)
+        self.row(None, key, |row| {
+            row.send(waits, |id| free(id), |out, id, session| write(out, id, session));
+        })
     }
 
     /// The same on a connection that need not be the session's own, to a path that need not be its
@@ -191,49 +177,9 @@ impl Cx {
         waits: Option<u64>,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        self.send_as(Some(connection), (key, waits), |_, _| true, |_| true, write)
-    }
-
-    /// Every identifier has 64 bits that are new. Without `on`, the request goes to the peer of the
-    /// session, on the connection that the session is bound to.
-    #[inline]
-    fn send_as(
-        &mut self,
-        on: Option<ConnectionId>,
-        (key, waits): (SessionKey, Option<u64>),
-        admit: impl FnOnce(&Connection, &Session) -> bool,
-        free: impl Fn(&[u8]) -> bool,
-        write: impl FnOnce(&mut Outbound, &[u8], &Session),
-    ) -> Result<(), Unsent> {
-        let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
-        let own = session.connection.filter(|_| !session.request_paths().is_empty());
-        let connection = on.or(own).ok_or(Unsent::Unbound)?;
-        let found = usable(&mut self.connections, connection).ok_or(Unsent::Gone)?;
-        if !admit(found, session) {
-            return Err(Unsent::Full);
-        }
-        let next = found.pending.next();
-        let random = loop {
-            match found.next_id.random.filter(|_| free(&found.next_id.octets)) {
-                Some(random) => break random,
-                None => found.next_id.make(self.core, (self.entropy)(), next),
-            }
-        };
-        write(&mut found.outbound, &found.next_id.octets, session);
-        if let Some(token) = waits {
-            let end = found.outbound.queued_total();
-            if let Some(oldest) = found.pending.sent(self.now, (key, token), random, end) {
-                self.later.push_back(Later::Expired(oldest));
-            }
-        }
-        found.next_id.make(self.core, (self.entropy)(), found.pending.next());
-        found.sent = self.now;
-        self.counts.of(found.group).requests_written += 1;
-        touch(found, connection, &mut self.outputs);
-        if waits.is_some() && found.pending.len() == 1 {
-            self.arm(connection);
-        }
-        Ok(())
+        self.row(Some(connection), key, |row| {
+            row.send(waits, |_| true, |out, id, session| write(out, id, session));
+        })
     }
 
     /// `session` has something to write, and is given its turn when its connection has room.
@@ -523,7 +469,10 @@ impl Cx {
 }
 
 /// `connection`, unless it is gone or being closed.
-fn usable(connections: &mut Connections, connection: ConnectionId) -> Option<&mut Connection> {
+pub(super) fn usable(
+    connections: &mut Connections,
+    connection: ConnectionId,
+) -> Option<&mut Connection> {
     connections.get_mut(connection).filter(|found| found.state != State::Closing)
 }
 
@@ -536,7 +485,7 @@ fn write_ok(out: &mut Vec<u8>, id: &[u8], paths: &[u8]) {
 }
 
 /// Says `Flush`, unless it was said.
-fn touch(found: &mut Connection, id: ConnectionId, outputs: &mut VecDeque<Output>) {
+pub(super) fn touch(found: &mut Connection, id: ConnectionId, outputs: &mut VecDeque<Output>) {
     if !found.dirty {
         found.dirty = true;
         outputs.push_back(Output::Flush(id));

@@ -111,6 +111,7 @@ impl Switch {
     /// A message goes no further on one leg. It ends with `#` there, unless the recipient has said
     /// that it takes no more of it (413; RFC 4975 §10.6).
     fn stop(&mut self, cx: &mut Cx, at: u32, (sender, number): (u32, u32), code: u16) {
+        self.write_out_of(cx, at);
         let Self { legs, scratch, config, .. } = self;
         let Some(leg) = legs.get_mut(sender as usize) else { return };
         let Some(place) = leg.numbered(number) else { return };

@@ -210,9 +210,9 @@ impl Switch {
         }
         let identity = Identity::new(&config.uris)?;
         let pseudonym = config.pseudonym.as_deref().map(Pseudonym::new).transpose()?;
-        let participant = room.join(config, &identity, pseudonym.as_ref(), place)?;
+        let joined = room.join(config, &identity, pseudonym.as_ref(), place)?;
         let session = open(cx, Usage::Leg(place));
-        let leg = Leg::new(config, session, (id.index, participant), identity, pseudonym);
+        let leg = Leg::new(config, session, (id.index, joined), identity, pseudonym);
         self.legs.insert(leg);
         Ok(session)
     }

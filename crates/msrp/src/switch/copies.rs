@@ -5,17 +5,18 @@ use slab::Slab;
 
 use super::SwitchConfig;
 use super::leg::Leg;
-use super::queue::Waiting;
+use super::queue::{Queue, Waiting};
 use super::room::Target;
 use crate::header::{ByteRange, FailureReport};
 use crate::node::connection::Connection;
 use crate::node::cx::{Cx, Unsent};
-use crate::session::{Session, SessionKey};
+use crate::node::row::Row;
+use crate::session::SessionKey;
 use crate::{Continuation, Outbound, SHARED_OCTETS_MIN, TransactionId, write};
 
 /// Octets of a request besides the common part and the paths: `MSRP`, `SEND`, the transaction
 /// identifier twice, the end-line.
-const FRAME_OCTETS: usize = 96;
+pub(super) const FRAME_OCTETS: usize = 96;
 
 /// Room that is made with the first copy on a connection.
 const FIRST_OCTETS: usize = 4096;
@@ -73,6 +74,12 @@ impl<'a> Copies<'a> {
         Self { common, rest, octets, dashes: false, begins: false, flag, waits: None }
     }
 
+    /// A whole message that is copied all of it.
+    pub(super) fn whole(common: &'a [u8], dashes: bool, waits: Option<u64>) -> Self {
+        let (rest, octets, flag) = (&b""[..], &NOTHING, Continuation::Last);
+        Self { common, rest, octets, dashes, begins: true, flag, waits }
+    }
+
     /// Writes one for each of `targets`. Who did not get it is taken out, and is in `left` unless
     /// he is gone.
     pub(super) fn send(
@@ -108,26 +115,38 @@ impl<'a> Copies<'a> {
             return self.keep_one(cx, leg);
         }
         let (queue, copies) = (&mut leg.queue, leg.copies);
-        let admit = |connection: &Connection, session: &Session| {
-            let on = Waiting {
-                queued: connection.outbound.queued_total(),
-                waiting: connection.outbound.len() as u64,
-                pinned: connection.outbound.pinned() as u64,
-                shared: connection.sessions.len() > 1,
-            };
-            let paths = session.request_paths().len();
-            let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
-            queue.admit(on, octets as u64, config.queue_octets_max as u64)
-        };
-        let free = |id: &[u8]| self.is_free(id);
-        let write = |out: &mut Outbound, id: &[u8], session: &Session| {
-            self.write(out, id, session.request_paths());
-        };
-        match cx.send_admitted(target.session, self.waits, admit, free, write) {
-            Ok(()) => Copied::Sent(copies),
-            Err(Unsent::Full) => Copied::Full,
+        match cx.row(None, target.session, |row| self.write_in(row, queue, config)) {
+            Ok(true) => Copied::Sent(copies),
+            Ok(false) => Copied::Full,
             Err(Unsent::Unbound | Unsent::Gone) => Copied::Gone,
         }
+    }
+
+    /// Writes one, unless too much waits for the leg; whether it did.
+    #[inline]
+    pub(super) fn write_in(
+        &self,
+        row: &mut Row<'_>,
+        queue: &mut Queue,
+        config: &SwitchConfig,
+    ) -> bool {
+        let Connection { outbound, sessions, .. } = &*row.connection;
+        let on = Waiting {
+            queued: outbound.queued_total(),
+            waiting: outbound.len() as u64,
+            pinned: outbound.pinned() as u64,
+            shared: sessions.len() > 1,
+        };
+        let paths = row.session.request_paths().len();
+        let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
+        let admitted = queue.admit(on, octets as u64, config.queue_octets_max as u64);
+        if admitted {
+            let free = |id: &[u8; TransactionId::OCTETS]| self.is_free(id);
+            row.send(self.waits, free, |out, id, session| {
+                self.write(out, id, session.request_paths());
+            });
+        }
+        admitted
     }
 
     /// Keeps one for a leg that is held.
@@ -181,10 +200,7 @@ impl<'a> Copies<'a> {
     }
 }
 
-/// Writes the header fields of a copy and the empty line.
-///
-/// `Success-Report` is absent, which is no (RFC 4975 §7.1.1): the switch reports for itself
-/// (RFC 7701 §6.3).
+/// Writes the header fields of a copy and the empty line, and nothing else.
 pub(super) fn headers(
     out: &mut Vec<u8>,
     id: &[u8],
@@ -192,6 +208,19 @@ pub(super) fn headers(
     failure_report: FailureReport,
 ) {
     out.clear();
+    append_headers(out, id, range, failure_report);
+}
+
+/// Appends the header fields of a copy and the empty line.
+///
+/// `Success-Report` is absent, which is no (RFC 4975 §7.1.1): the switch reports for itself
+/// (RFC 7701 §6.3).
+pub(super) fn append_headers(
+    out: &mut Vec<u8>,
+    id: &[u8],
+    range: ByteRange,
+    failure_report: FailureReport,
+) {
     for part in [b"Message-ID: ", id, b"\r\n"] {
         out.extend_from_slice(part);
     }

@@ -10,7 +10,6 @@ use super::media::Accepts;
 use super::message::Message;
 use super::nickname::Nickname;
 use super::queue::Queue;
-use super::recent::Used;
 use super::refusal::Refusal;
 use super::{Counts, LegConfig};
 use crate::session::SessionKey;
@@ -23,6 +22,8 @@ pub(super) struct Leg {
     pub(super) room: u32,
     /// Its participant, by place in the room.
     pub(super) participant: u32,
+    /// Its number among those whose Message-IDs the room remembers.
+    pub(super) number: u32,
     pub(super) identity: Identity,
     pub(super) pseudonym: Option<Box<Pseudonym>>,
     /// Whether others know the pseudonym only.
@@ -38,7 +39,6 @@ pub(super) struct Leg {
     pub(super) running: Option<u32>,
     /// The message that was refused last: what of it is still on its way gets the same answer.
     pub(super) refused: Option<(Box<[u8]>, Refusal)>,
-    pub(super) used: Used,
     pub(super) queue: Queue,
     /// What is kept while it is held.
     pub(super) hold: Option<Box<Hold>>,
@@ -68,7 +68,7 @@ impl Leg {
     pub(super) fn new(
         config: &LegConfig,
         session: SessionKey,
-        (room, participant): (u32, u32),
+        (room, (participant, number)): (u32, (u32, u32)),
         identity: Identity,
         pseudonym: Option<Pseudonym>,
     ) -> Self {
@@ -76,6 +76,7 @@ impl Leg {
             session,
             room,
             participant,
+            number,
             identity,
             pseudonym: pseudonym.map(Box::new),
             anonymous: config.anonymous,
@@ -86,7 +87,6 @@ impl Leg {
             open: Vec::new(),
             running: None,
             refused: None,
-            used: Used::default(),
             queue: Queue::default(),
             hold: None,
             counts: Counts::default(),

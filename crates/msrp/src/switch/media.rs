@@ -31,6 +31,13 @@ impl MediaTypes {
     }
 }
 
+impl MediaTypes {
+    /// The type with this number.
+    pub(super) fn name(&self, number: MediaNumber) -> &str {
+        self.0.get(usize::from(number.0)).map_or("", |name| name)
+    }
+}
+
 impl MediaNumber {
     /// As a plain number.
     pub(super) fn value(self) -> u8 {

@@ -86,6 +86,8 @@ pub(super) struct Letter {
     pub(super) media: Option<MediaNumber>,
     /// Whether history and charging count it.
     pub(super) counted: bool,
+    /// Whether it waits for others that are for all.
+    pub(super) waits: bool,
     pub(super) edit: Edit,
     /// The `message/cpim` body of a report about it, when it is private (RFC 7701 §6.2).
     pub(super) report: Option<Box<[u8]>>,
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(written, b"From: <sip:anonymous1@x>\r\nTo: <sip:r@x>\r\n\r\n\r\n");
         assert_eq!(rest, b"hello");
         assert_eq!(edit.shifted(content), written.len() as u64);
-        let letter = Letter { media: None, counted: true, edit, report: None };
+        let letter = Letter { media: None, counted: true, waits: false, edit, report: None };
         let mut passage = Passage::new(letter, None, Vec::new());
         assert_eq!(passage.without_headers(0, &octets), (0, &octets[..]));
         passage.opened = true;

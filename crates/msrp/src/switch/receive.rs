@@ -7,11 +7,13 @@ use parlance_content::is_composing;
 use super::Switch;
 use super::answer::Token;
 use super::copies::{Copies, Left, copy_small, headers};
+use super::media::MediaNumber;
 use super::message::{CHUNK_OCTETS_MIN, Edit, Letter, Message, Passage, Stage};
 use super::passed::{Piece, give_out};
 use super::recent::Before;
 use super::refusal::Refusal;
 use super::room::Address;
+use super::round::{Whole, may_wait};
 use crate::end_line::may_end;
 use crate::header::{ByteRange, FailureReport};
 use crate::node::cx::Cx;
@@ -29,6 +31,15 @@ enum Next {
     Finished,
     /// The sender gave it up.
     Aborted,
+}
+
+/// Who a message is for.
+struct Routed {
+    /// The number of its type.
+    media: Option<MediaNumber>,
+    private: bool,
+    /// Whether it waits for others that are for all.
+    waits: bool,
 }
 
 impl Switch {
@@ -73,9 +84,9 @@ impl Switch {
         let letter = if is_cpim(head.content_type) {
             let read = Reader::default().read(body, true, &HEADERS);
             let envelope = read.ok().flatten().ok_or(Refusal::Malformed)?;
-            self.letter(at, body, envelope, head.success_report)?
+            self.letter(at, body, envelope, head.success_report, Some(body.len()))?
         } else {
-            self.wrap(at, head.content_type)?
+            self.wrap(at, head.content_type, Some(body.len()))?
         };
         let copy_id = match self.note(at, id) {
             Before::Nobody => None,
@@ -85,7 +96,6 @@ impl Switch {
                 return Ok(());
             }
         };
-        let Self { config, legs, scratch, .. } = self;
         let copied = letter.edit.shifted(length);
         let small = copied <= CHUNK_OCTETS_MIN as u64;
         let range = ByteRange {
@@ -93,8 +103,25 @@ impl Switch {
             end: range.end.and(small.then_some(copied)),
             total: letter.edit.shifted_total(range.total, copied),
         };
-        let copy_id = copy_id.as_deref().unwrap_or(id);
-        headers(&mut scratch.common, copy_id, range, config.failure_report);
+        let whole = Whole { id: copy_id.as_deref().unwrap_or(id), range, body, octets };
+        if letter.waits {
+            self.put_off(cx, at, &letter, &whole);
+        } else {
+            self.pass_whole(cx, at, &letter, &whole);
+            let all = ByteRange { start: 1, end: Some(length), total: Some(length) };
+            self.report_unkept(cx, at, head.failure_report, (id, all));
+        }
+        self.count(at, &letter, length);
+        self.report_received(cx, at, head.success_report, (id, length), letter.report);
+        Ok(())
+    }
+
+    /// Passes a whole message on at once.
+    fn pass_whole(&mut self, cx: &mut Cx, at: u32, letter: &Letter, whole: &Whole<'_>) {
+        self.write_out_of(cx, at);
+        let Self { config, legs, scratch, .. } = self;
+        let Whole { id, range, body, octets } = *whole;
+        headers(&mut scratch.common, id, range, config.failure_report);
         let head_octets = scratch.common.len();
         let rest = letter.edit.open(body, &mut scratch.common);
         let rest = copy_small(&mut scratch.common, rest);
@@ -110,14 +137,9 @@ impl Switch {
             waits: waits.then(|| Token::Whole { media: letter.media }.into()),
         };
         copies.send(cx, legs, config, &mut scratch.targets, &mut scratch.left);
-        let piece = Piece { message_id: copy_id, position: 0, head: head_octets, rest, end: flag };
+        let piece = Piece { message_id: id, position: 0, head: head_octets, rest, end: flag };
         give_out(cx, legs, scratch, at, piece, letter.counted);
         self.count_drops(cx);
-        let all = ByteRange { start: 1, end: Some(length), total: Some(length) };
-        self.report_unkept(cx, at, head.failure_report, (id, all));
-        self.count(at, &letter, length);
-        self.report_received(cx, at, head.success_report, (id, length), letter.report);
-        Ok(())
     }
 
     /// The first chunk of a message of several, or a piece of it.
@@ -134,7 +156,7 @@ impl Switch {
         }
         let wrapped = match chunk.head.content_type {
             content_type if is_cpim(content_type) => None,
-            content_type => Some(self.wrap(at, content_type)?),
+            content_type => Some(self.wrap(at, content_type, None)?),
         };
         let before = self.note(at, id);
         let copy_id = (before == Before::Other).then(|| fresh_id(cx));
@@ -173,6 +195,7 @@ impl Switch {
         octets: &Bytes,
         end: Option<Continuation>,
     ) -> Result<(), Refusal> {
+        self.write_out_of(cx, at);
         let start = message.position + 1;
         let next = self.take(cx, at, &mut message, body, octets, end);
         self.count_drops(cx);
@@ -273,7 +296,7 @@ impl Switch {
             }
             return Ok(b"");
         };
-        let letter = self.letter(at, so_far, envelope, message.success_report)?;
+        let letter = self.letter(at, so_far, envelope, message.success_report, None)?;
         let targets = self.scratch.targets.clone();
         let passage = Passage::new(letter, copy_id.take(), targets);
         message.stage = Stage::Passing(Box::new(passage));
@@ -355,6 +378,7 @@ impl Switch {
 
     /// Gives a message up: its recipients get an empty chunk with `#`, and it may come again.
     pub(super) fn abort(&mut self, cx: &mut Cx, at: u32, message: Message) {
+        self.write_out_of(cx, at);
         self.forget(at, &message);
         if message.write_abort(&mut self.scratch.common, self.config.failure_report)
             && let Stage::Passing(passage) = &message.stage
@@ -376,35 +400,36 @@ impl Switch {
         }
     }
 
-    /// Checks who a message is from and for (RFC 7701 §6.1, §6.2); who gets it is in
-    /// `scratch.targets` then.
+    /// Checks who a message is from and for (RFC 7701 §6.1, §6.2). It may wait for others when all
+    /// of it is there, in so many octets.
     fn letter(
         &mut self,
         at: u32,
         octets: &[u8],
         envelope: Envelope,
         reports: bool,
+        whole: Option<usize>,
     ) -> Result<Letter, Refusal> {
         let leg = self.legs.get_mut(at as usize).ok_or(Refusal::From)?;
         let from = octets.get(envelope.from.clone()).unwrap_or_default();
         if envelope.from_count != 1 || !leg.is_called(from) {
             return Err(Refusal::From);
         }
-        let room = self.rooms.get_mut(leg.room as usize).ok_or(Refusal::NoSuchRecipient)?;
         let pseudonym = leg.pseudonym.as_ref().filter(|_| leg.anonymous);
         let pseudonym = pseudonym.map(|pseudonym| pseudonym.uri.clone());
+        let place = leg.room;
         let address = Address {
             to_count: envelope.to_count,
             to: octets.get(envelope.to.clone()).unwrap_or_default(),
             media_type: envelope.media_type(octets),
             is_imdn: envelope.is_imdn(octets),
         };
-        let (media, private) =
-            room.route(&mut self.legs, at, &address, &mut self.scratch.targets)?;
+        let Routed { media, private, waits } = self.route(at, place, &address, whole)?;
         let status = |media_type: &str| media_type.eq_ignore_ascii_case(is_composing::MEDIA_TYPE);
         Ok(Letter {
             media,
             counted: !address.is_imdn && !address.media_type.is_some_and(status),
+            waits,
             report: (private && reports).then(|| envelope.from_and_to(octets).into()),
             edit: match pseudonym {
                 Some(uri) => Edit::Sender { envelope: Box::new(envelope), uri },
@@ -414,9 +439,15 @@ impl Switch {
     }
 
     /// Headers for a message without, if the room allows that: it is from the sender to all.
-    fn wrap(&mut self, at: u32, content_type: Option<&[u8]>) -> Result<Letter, Refusal> {
-        let leg = self.legs.get_mut(at as usize).ok_or(Refusal::NotCpim)?;
-        let room = self.rooms.get_mut(leg.room as usize).ok_or(Refusal::NotCpim)?;
+    fn wrap(
+        &mut self,
+        at: u32,
+        content_type: Option<&[u8]>,
+        whole: Option<usize>,
+    ) -> Result<Letter, Refusal> {
+        let leg = self.legs.get(at as usize).ok_or(Refusal::NotCpim)?;
+        let place = leg.room;
+        let room = self.rooms.get(place as usize).ok_or(Refusal::NotCpim)?;
         if !room.policy.wraps {
             return Err(Refusal::NotCpim);
         }
@@ -434,9 +465,30 @@ impl Switch {
             media_type: Some(media_type),
             is_imdn: false,
         };
-        let (media, _) = room.route(&mut self.legs, at, &address, &mut self.scratch.targets)?;
+        let Routed { media, waits, .. } = self.route(at, place, &address, whole)?;
         let counted = !media_type.eq_ignore_ascii_case(is_composing::MEDIA_TYPE);
-        Ok(Letter { media, counted, edit: Edit::Wrapper(head), report: None })
+        Ok(Letter { media, counted, waits, edit: Edit::Wrapper(head), report: None })
+    }
+
+    /// Checks who a message of leg `at` is for. Who gets it is in `scratch.targets` then, unless it
+    /// waits for others.
+    fn route(
+        &mut self,
+        at: u32,
+        place: u32,
+        address: &Address<'_>,
+        whole: Option<usize>,
+    ) -> Result<Routed, Refusal> {
+        let Self { rooms, legs, scratch, .. } = self;
+        let room = rooms.get_mut(place as usize).ok_or(Refusal::NoSuchRecipient)?;
+        let (media, to) = room.route(legs, at, address)?;
+        let known = media.is_some() || address.media_type.is_none();
+        let waits =
+            to.is_none() && known && whole.is_some_and(|octets| may_wait(room, legs, octets));
+        if !waits {
+            room.targets(legs, at, address, (media, to), &mut scratch.targets);
+        }
+        Ok(Routed { media, private: to.is_some(), waits })
     }
 
     /// Checks the length of a message, `None` being more than can be counted.
@@ -448,18 +500,18 @@ impl Switch {
     }
 
     fn note(&mut self, at: u32, id: &[u8]) -> Before {
-        let Some(leg) = self.legs.get_mut(at as usize) else { return Before::Same };
+        let Some(leg) = self.legs.get(at as usize) else { return Before::Same };
         let Some(room) = self.rooms.get_mut(leg.room as usize) else { return Before::Same };
-        room.recent.begin(at, &mut leg.used, id)
+        room.recent.begin(leg.number, id)
     }
 
     /// A message was not received whole; one that was there before still is.
     fn forget(&mut self, at: u32, message: &Message) {
-        if let Some(leg) = self.legs.get_mut(at as usize)
+        if let Some(leg) = self.legs.get(at as usize)
             && let Some(room) = self.rooms.get_mut(leg.room as usize)
             && !matches!(message.stage, Stage::Duplicate)
         {
-            room.recent.forget(at, &mut leg.used, &message.id);
+            room.recent.forget(leg.number, &message.id);
         }
     }
 

@@ -3,7 +3,6 @@
 //! The same Message-ID from the same session is the same message again; from another session it is
 //! another message, which the recipients could not tell from the first.
 
-use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -13,45 +12,34 @@ use crate::seen::SEEN_MAX;
 
 /// The Message-IDs of all sessions of a room, the last [`SEEN_MAX`] of each.
 ///
-/// An identifier is kept as a keyed hash of 64 bits. Nearly always one session uses it: what
-/// others use besides is looked up only where there is such a thing.
+/// An identifier is kept as a keyed hash of 64 bits. What is too old stays until the table is full:
+/// to look for it with every message would cost more than the rest.
 #[derive(Debug)]
 pub(super) struct Recent {
-    /// Who uses which.
     uses: HashTable<Use>,
-    /// Further sessions that use one.
-    others: HashTable<Other>,
+    /// How many messages each session has begun, by its number here.
+    begun: Vec<u32>,
+    /// The numbers of sessions that are gone.
+    free: Vec<u32>,
     hasher: FixedState,
 }
 
+/// A session has used an identifier.
 #[derive(Clone, Copy, Debug)]
 struct Use {
     hash: u64,
-    /// The session that used it first; [`NOBODY`] when that has forgotten it.
-    leg: u32,
-    /// How many others use it.
-    others: u32,
+    session: u32,
+    /// Which one of its messages it was, from 0.
+    message: u32,
 }
 
-/// No session has this place.
-const NOBODY: u32 = u32::MAX;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Other {
-    hash: u64,
-    leg: u32,
-}
-
-impl Other {
-    /// Sessions that use the same identifiers, such as 1, 2, 3, do not meet in one place.
-    fn place(&self) -> u64 {
-        self.hash ^ u64::from(self.leg).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+impl Use {
+    /// Whether it is one of the last of its session; `begun` are those of all sessions.
+    fn is_recent(&self, begun: &[u32]) -> bool {
+        let begun = begun.get(self.session as usize).copied().unwrap_or_default();
+        begun.wrapping_sub(self.message) as usize <= SEEN_MAX
     }
 }
-
-/// The Message-IDs of one session, the oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Used(VecDeque<u64>);
 
 /// Who used a Message-ID before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,85 +55,68 @@ pub(super) enum Before {
 impl Recent {
     /// Nothing was used. `seed` keeps the hashes from being guessed.
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            uses: HashTable::new(),
-            others: HashTable::new(),
-            hasher: FixedState::with_seed(seed),
+        let hasher = FixedState::with_seed(seed);
+        Self { uses: HashTable::new(), begun: Vec::new(), free: Vec::new(), hasher }
+    }
+
+    /// The number of a session that comes in.
+    pub(super) fn join(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.begun.push(0);
+            u32::try_from(self.begun.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Forgets all that a session has used: it is gone.
+    pub(super) fn leave(&mut self, session: u32) {
+        if let Some(begun) = self.begun.get_mut(session as usize) {
+            // All of its messages are too old for whoever gets its number.
+            *begun = begun.wrapping_add(SEEN_MAX as u32);
+            self.free.push(session);
         }
     }
 
-    /// Says that session `leg` begins a message called `id`; it is remembered unless it was before.
-    pub(super) fn begin(&mut self, leg: u32, used: &mut Used, id: &[u8]) -> Before {
+    /// Says that a session begins a message called `id`; it is remembered unless it was before.
+    pub(super) fn begin(&mut self, session: u32, id: &[u8]) -> Before {
         let hash = self.hasher.hash_one(id);
-        let before = self.before(leg, hash);
-        if before == Before::Same {
-            return before;
-        }
-        if used.0.len() >= SEEN_MAX
-            && let Some(oldest) = used.0.pop_front()
-        {
-            self.remove(leg, oldest);
-        }
-        used.0.push_back(hash);
-        match self.uses.find_mut(hash, |used| used.hash == hash) {
-            Some(used) => {
-                used.others += 1;
-                let other = Other { hash, leg };
-                self.others.insert_unique(other.place(), other, Other::place);
+        let mut before = Before::Nobody;
+        for used in self.uses.iter_hash(hash) {
+            if used.hash == hash && used.is_recent(&self.begun) {
+                if used.session == session {
+                    return Before::Same;
+                }
+                before = Before::Other;
             }
-            None => {
-                self.uses.insert_unique(hash, Use { hash, leg, others: 0 }, |used| used.hash);
-            }
+        }
+        if self.uses.len() == self.uses.capacity() {
+            self.sweep();
+        }
+        if let Some(begun) = self.begun.get_mut(session as usize) {
+            let used = Use { hash, session, message: *begun };
+            *begun = begun.wrapping_add(1);
+            self.uses.insert_unique(hash, used, |used| used.hash);
         }
         before
     }
 
-    /// Who used an identifier before session `leg`.
-    fn before(&self, leg: u32, hash: u64) -> Before {
-        let Some(used) = self.uses.find(hash, |used| used.hash == hash) else {
-            return Before::Nobody;
-        };
-        let other = Other { hash, leg };
-        let among_others = || self.others.find(other.place(), |found| *found == other).is_some();
-        if used.leg == leg || used.others > 0 && among_others() {
-            Before::Same
-        } else {
-            Before::Other
-        }
-    }
-
     /// Forgets `id`: its message was not received whole and may come again.
-    pub(super) fn forget(&mut self, leg: u32, used: &mut Used, id: &[u8]) {
+    pub(super) fn forget(&mut self, session: u32, id: &[u8]) {
         let hash = self.hasher.hash_one(id);
-        if let Some(at) = used.0.iter().rposition(|other| *other == hash) {
-            used.0.remove(at);
-            self.remove(leg, hash);
-        }
-    }
-
-    /// Forgets all that session `leg` has used: it is gone.
-    pub(super) fn leave(&mut self, leg: u32, used: Used) {
-        for hash in used.0 {
-            self.remove(leg, hash);
-        }
-    }
-
-    fn remove(&mut self, leg: u32, hash: u64) {
-        let Ok(mut entry) = self.uses.find_entry(hash, |used| used.hash == hash) else { return };
-        let used = entry.get_mut();
-        if used.leg == leg {
-            used.leg = NOBODY;
-        } else {
-            let other = Other { hash, leg };
-            let Ok(found) = self.others.find_entry(other.place(), |found| *found == other) else {
-                return;
-            };
-            found.remove();
-            used.others -= 1;
-        }
-        if used.leg == NOBODY && used.others == 0 {
+        let own = |used: &Use| used.hash == hash && used.session == session;
+        while let Ok(entry) = self.uses.find_entry(hash, own) {
             entry.remove();
         }
+    }
+
+    /// Makes room for as many as there are, without those that are too old.
+    fn sweep(&mut self) {
+        let recent = |used: &&Use| used.is_recent(&self.begun);
+        let kept = self.uses.iter().filter(recent).count();
+        let mut uses = HashTable::with_capacity(2 * (kept + 1));
+        for used in self.uses.iter().filter(recent) {
+            uses.insert_unique(used.hash, *used, |used| used.hash);
+        }
+        self.uses = uses;
     }
 }
 
@@ -157,69 +128,83 @@ mod tests {
 
     use super::*;
 
+    /// A room of so many.
+    fn of(sessions: u32) -> Recent {
+        let mut recent = Recent::new(7);
+        for session in 0..sessions {
+            assert_eq!(recent.join(), session);
+        }
+        recent
+    }
+
     // Covers: MSRP-071
     #[test]
     fn tells_a_duplicate_from_a_collision() {
-        let mut recent = Recent::new(7);
-        let (mut one, mut two) = (Used::default(), Used::default());
-        assert_eq!(recent.begin(1, &mut one, b"a"), Before::Nobody);
-        assert_eq!(recent.begin(1, &mut one, b"a"), Before::Same);
-        assert_eq!(recent.begin(2, &mut two, b"a"), Before::Other);
-        assert_eq!(recent.begin(2, &mut two, b"a"), Before::Same);
-        recent.forget(1, &mut one, b"a");
-        assert_eq!(recent.begin(1, &mut one, b"a"), Before::Other);
-        assert_eq!(recent.begin(1, &mut one, b"a"), Before::Same);
-        recent.leave(2, two);
-        recent.forget(1, &mut one, b"a");
-        assert_eq!(recent.begin(1, &mut one, b"a"), Before::Nobody);
-        recent.leave(1, one);
-        assert_eq!((recent.uses.len(), recent.others.len()), (0, 0));
+        let mut recent = of(3);
+        assert_eq!(recent.begin(1, b"a"), Before::Nobody);
+        assert_eq!(recent.begin(1, b"a"), Before::Same);
+        assert_eq!(recent.begin(2, b"a"), Before::Other);
+        assert_eq!(recent.begin(2, b"a"), Before::Same);
+        recent.forget(1, b"a");
+        assert_eq!(recent.begin(1, b"a"), Before::Other);
+        assert_eq!(recent.begin(1, b"a"), Before::Same);
+        recent.leave(2);
+        recent.forget(1, b"a");
+        assert_eq!(recent.begin(1, b"a"), Before::Nobody);
+        recent.leave(1);
+        assert_eq!((recent.join(), recent.join(), recent.join()), (1, 2, 3));
+        assert_eq!(recent.begin(1, b"a"), Before::Nobody, "whoever had the number before");
     }
 
     #[test]
     fn remembers_the_last_thousand_of_each_session() {
-        let mut recent = Recent::new(7);
-        let (mut one, mut two) = (Used::default(), Used::default());
-        recent.begin(2, &mut two, b"0");
+        let mut recent = of(3);
+        recent.begin(2, b"0");
         for number in 0..=SEEN_MAX {
-            let id = number.to_string();
-            recent.begin(1, &mut one, id.as_bytes());
+            recent.begin(1, number.to_string().as_bytes());
         }
-        assert_eq!((recent.uses.len(), recent.others.len()), (SEEN_MAX + 1, 0));
-        assert_eq!(recent.begin(1, &mut one, b"1"), Before::Same);
-        assert_eq!(recent.begin(1, &mut one, b"0"), Before::Other, "the oldest went");
-        assert_eq!(recent.begin(2, &mut two, b"0"), Before::Same);
+        assert_eq!(recent.begin(1, b"1"), Before::Same);
+        assert_eq!(recent.begin(1, b"0"), Before::Other, "the oldest went");
+        assert_eq!(recent.begin(2, b"0"), Before::Same);
+    }
+
+    #[test]
+    fn what_is_too_old_takes_no_more_room() {
+        let mut recent = of(1);
+        for number in 0..100 * SEEN_MAX {
+            assert_eq!(recent.begin(0, number.to_string().as_bytes()), Before::Nobody);
+        }
+        assert!(recent.uses.capacity() < 4 * SEEN_MAX, "{}", recent.uses.capacity());
     }
 
     proptest! {
         #[test]
         fn is_a_set_of_pairs(steps in prop::collection::vec((0_u8..4, 0_u32..3, 0_u8..4), 0..60)) {
-            let mut recent = Recent::new(7);
-            let mut used: [Used; 3] = Default::default();
+            let mut recent = of(3);
             let mut model = BTreeSet::new();
-            for (step, leg, id) in steps {
-                let own = &mut used[leg as usize];
+            for (step, session, id) in steps {
                 match step {
                     0 => {
-                        recent.forget(leg, own, &[id]);
-                        model.remove(&(leg, id));
+                        recent.forget(session, &[id]);
+                        model.remove(&(session, id));
                     }
                     1 => {
-                        recent.leave(leg, std::mem::take(own));
-                        model.retain(|(other, _)| *other != leg);
+                        recent.leave(session);
+                        prop_assert_eq!(recent.join(), session);
+                        model.retain(|(other, _)| *other != session);
                     }
                     _ => {
                         let others = model.iter().any(|(_, other)| *other == id);
-                        let before = match (model.insert((leg, id)), others) {
+                        let before = match (model.insert((session, id)), others) {
                             (false, _) => Before::Same,
                             (true, true) => Before::Other,
                             (true, false) => Before::Nobody,
                         };
-                        prop_assert_eq!(recent.begin(leg, own, &[id]), before);
+                        prop_assert_eq!(recent.begin(session, &[id]), before);
                     }
                 }
-                let ids: BTreeSet<_> = model.iter().map(|(_, id)| id).collect();
-                prop_assert_eq!(recent.uses.len(), ids.len());
+                let is_recent = |used: &&Use| used.is_recent(&recent.begun);
+                prop_assert_eq!(recent.uses.iter().filter(is_recent).count(), model.len());
             }
         }
     }

@@ -13,6 +13,7 @@ use super::media::{Accepts, MediaNumber, MediaTypes};
 use super::nickname::{Nickname, NicknameError, Nicknames};
 use super::recent::Recent;
 use super::refusal::Refusal;
+use super::round::Round;
 use super::{Counts, LegConfig, RoomConfig};
 use crate::session::SessionKey;
 
@@ -40,6 +41,10 @@ pub(super) struct Room {
     pub(super) recent: Recent,
     pub(super) nicknames: Nicknames,
     pub(super) counts: Counts,
+    /// What it was sent that is not written yet.
+    pub(super) round: Option<Round>,
+    /// Whether it is among the rooms that have such.
+    pub(super) waits: bool,
 }
 
 /// Somebody with one URI and one or more sessions.
@@ -129,6 +134,8 @@ impl Room {
             media: MediaTypes::default(),
             recent: Recent::new(seed),
             counts: Counts::default(),
+            round: None,
+            waits: false,
         })
     }
 
@@ -145,14 +152,15 @@ impl Room {
         self.policy.uris.first().map_or("", String::as_str)
     }
 
-    /// Lets a session in, which will be `leg`; its participant, by place.
+    /// Lets a session in, which will be `leg`; its participant, by place, and its number among
+    /// those whose Message-IDs are remembered.
     pub(super) fn join(
         &mut self,
         config: &LegConfig,
         identity: &Identity,
         pseudonym: Option<&Pseudonym>,
         leg: u32,
-    ) -> Result<u32, JoinError> {
+    ) -> Result<(u32, u32), JoinError> {
         if !config.accept_types.admits("message/cpim") {
             return Err(JoinError::NoCpim);
         }
@@ -184,7 +192,7 @@ impl Room {
             found.legs.push(leg);
         }
         self.legs.push(leg);
-        Ok(participant)
+        Ok((participant, self.recent.join()))
     }
 
     /// A participant goes by another pseudonym.
@@ -228,7 +236,7 @@ impl Room {
         if let Some(nickname) = &leg.nickname {
             self.nicknames.release(now, nickname);
         }
-        self.recent.leave(place, leg.used);
+        self.recent.leave(leg.number);
         self.legs.retain(|other| *other != place);
         if let Some(found) = self.participants.get_mut(leg.participant as usize) {
             found.legs.retain(|other| *other != place);
@@ -243,19 +251,16 @@ impl Room {
         self.participants.get(participant as usize).map_or("", |found| &found.uri)
     }
 
-    /// Checks who a message of `sender` is for and fills `targets` with those who get it (RFC 7701
-    /// §6.1, §6.2). Gives the number of its type, and whether it is private.
+    /// Checks who a message of `sender` is for (RFC 7701 §6.1, §6.2): the number of its type, and
+    /// the participant it is for, by place, when it is private.
     pub(super) fn route(
         &mut self,
-        legs: &mut Slab<Leg>,
+        legs: &Slab<Leg>,
         sender: u32,
         address: &Address<'_>,
-        targets: &mut Vec<Target>,
-    ) -> Result<(Option<MediaNumber>, bool), Refusal> {
-        targets.clear();
-        let media_type = address.media_type.unwrap_or_default();
-        let number = self.media.number(media_type);
-        if address.media_type.is_some() && !self.allows.takes(number, media_type) {
+    ) -> Result<(Option<MediaNumber>, Option<u32>), Refusal> {
+        let number = address.media_type.and_then(|media_type| self.media.number(media_type));
+        if !address.media_type.is_none_or(|media_type| self.allows.takes(number, media_type)) {
             return Err(Refusal::Type);
         }
         let private = match address.to_count {
@@ -263,22 +268,49 @@ impl Room {
             1 => !self.identity.is(address.to),
             _ => return Err(Refusal::SeveralTo),
         };
-        let own = legs.get(sender as usize).map(|leg| leg.participant);
         let allowed = legs.get(sender as usize).is_some_and(|leg| leg.private_messages);
-        let all = if private { self.recipient(legs, address, allowed)? } else { &self.legs };
-        for place in all {
+        let to = private.then(|| self.recipient(legs, address, allowed)).transpose()?;
+        Ok((number, to))
+    }
+
+    /// Fills `targets` with those who get a message: participant `to` of them, or all.
+    pub(super) fn targets(
+        &self,
+        legs: &mut Slab<Leg>,
+        sender: u32,
+        address: &Address<'_>,
+        (number, to): (Option<MediaNumber>, Option<u32>),
+        targets: &mut Vec<Target>,
+    ) {
+        targets.clear();
+        let own = legs.get(sender as usize).map(|leg| leg.participant);
+        let all = match to {
+            Some(to) => self.participants.get(to as usize).map(|found| &found.legs),
+            None => Some(&self.legs),
+        };
+        for place in all.into_iter().flatten() {
             let Some(leg) = legs.get_mut(*place as usize) else { continue };
-            let of_sender = Some(leg.participant) == own && !self.policy.own_sessions;
-            let takes_private = !private || address.is_imdn || leg.takes_private_messages();
-            let takes_type = address.media_type.is_none() || leg.accepts.takes(number, media_type);
-            if *place != sender && !of_sender && takes_private && takes_type {
+            let takes_private = to.is_none() || address.is_imdn || leg.takes_private_messages();
+            let takes_type =
+                address.media_type.is_none_or(|media_type| leg.accepts.takes(number, media_type));
+            let hears = self.hears((*place, leg.participant), (sender, own));
+            if hears && takes_private && takes_type {
                 targets.push(Target { leg: *place, session: leg.session });
             }
         }
-        Ok((number, private))
     }
 
-    /// The legs of the one that a private message is for; `allowed`: its sender may send such.
+    /// Whether a leg hears what another one says; each with its participant.
+    #[inline]
+    pub(super) fn hears(
+        &self,
+        (leg, participant): (u32, u32),
+        (sender, own): (u32, Option<u32>),
+    ) -> bool {
+        leg != sender && (self.policy.own_sessions || Some(participant) != own)
+    }
+
+    /// Whom a private message is for, by place; `allowed`: its sender may send such.
     ///
     /// A disposition notification is no private message: it goes to the sender of the message it is
     /// about, whatever the policy and the client say of private messages.
@@ -287,14 +319,14 @@ impl Room {
         legs: &Slab<Leg>,
         address: &Address<'_>,
         allowed: bool,
-    ) -> Result<&[u32], Refusal> {
+    ) -> Result<u32, Refusal> {
         let may_be_sent = address.is_imdn || self.policy.private_messages && allowed;
         if !may_be_sent {
             return Err(Refusal::PrivateMessagesOff);
         }
         let name = aor(address.to).ok_or(Refusal::NoSuchRecipient)?;
-        let found = self.names.get(&name).ok_or(Refusal::NoSuchRecipient)?;
-        let found = self.participants.get(found.participant as usize);
+        let place = self.names.get(&name).ok_or(Refusal::NoSuchRecipient)?.participant;
+        let found = self.participants.get(place as usize);
         let all = found.map(|found| &*found.legs).unwrap_or_default();
         let known_by = |leg: &Leg| {
             let by_pseudonym =
@@ -309,7 +341,7 @@ impl Room {
         if !address.is_imdn && !named.any(Leg::takes_private_messages) {
             return Err(Refusal::PrivateMessagesUnsupported);
         }
-        Ok(all)
+        Ok(place)
     }
 }
 

@@ -105,6 +105,7 @@ impl Switch {
     /// Tells a participant whose client knows nothing of chat rooms that this is one, and who is in
     /// it (RFC 7701 §8).
     pub(super) fn welcome(&mut self, cx: &mut Cx, at: u32) {
+        self.write_out_of(cx, at);
         let Some(leg) = self.legs.get_mut(at as usize) else { return };
         let Some(room) = self.rooms.get_mut(leg.room as usize) else { return };
         let media = room.media.number("text/plain");

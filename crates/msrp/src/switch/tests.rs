@@ -5,6 +5,7 @@ mod model;
 mod passed;
 mod refused;
 mod rfc7701;
+mod round;
 mod streams;
 mod who;
 mod world;

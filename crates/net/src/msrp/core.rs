@@ -284,6 +284,9 @@ impl Core {
     /// Does what the node says, and writes, until there is nothing more to do at once.
     fn settle(&mut self) {
         self.unsettled = 0;
+        while let Some(id) = self.node.write_row() {
+            self.flush(id);
+        }
         for _ in 0..ROUNDS_MAX {
             self.drain();
             if self.dirty.is_empty() {

@@ -96,7 +96,7 @@ impl Model {
         let octets = world.written(who, &sent);
         let pieces = self.pieces.get(&who).copied().unwrap_or(octets.len());
         for piece in octets.chunks(pieces) {
-            world.feed(who, piece);
+            world.put(who, piece);
         }
         sending.at = to;
         let known = to >= sending.content || (flag == '$' && to == sending.octets.len());

@@ -125,10 +125,15 @@ impl World {
     }
 
     pub(super) fn feed(&mut self, who: usize, octets: &[u8]) {
+        self.put(who, octets);
+        self.drain();
+    }
+
+    /// The same, and what is to be done waits.
+    pub(super) fn put(&mut self, who: usize, octets: &[u8]) {
         let connection = self.people[who].connection;
         let octets = &Bytes::copy_from_slice(octets);
         self.node.handle_input(self.now, Input::Octets { connection, octets });
-        self.drain();
     }
 
     pub(super) fn drain(&mut self) {

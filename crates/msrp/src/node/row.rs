@@ -1,0 +1,94 @@
+//! Requests of a session, one after the other: what they need is looked up once.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::cx::{Cx, Later, Unsent, touch, usable};
+use crate::node::ConnectionId;
+use crate::session::{Session, SessionKey};
+use crate::{Outbound, TransactionId};
+
+/// A session and the connection its requests are written on.
+pub(crate) struct Row<'a> {
+    pub(crate) id: ConnectionId,
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) session: &'a Session,
+    key: SessionKey,
+    core: u8,
+    now: Instant,
+    entropy: &'a mut (dyn FnMut() -> u64 + Send),
+    later: &'a mut VecDeque<Later>,
+    written: u64,
+}
+
+impl Row<'_> {
+    /// Writes a request: `write` is given the transaction identifier, which is `free` and has 64
+    /// bits that are new, and writes all of it. When a response is to be waited for, `waits` is
+    /// what the role calls the request then.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        waits: Option<u64>,
+        free: impl Fn(&[u8; TransactionId::OCTETS]) -> bool,
+        write: impl FnOnce(&mut Outbound, &[u8; TransactionId::OCTETS], &Session),
+    ) {
+        let found = &mut *self.connection;
+        let next = found.pending.next();
+        let random = loop {
+            match found.next_id.random.filter(|_| free(&found.next_id.octets)) {
+                Some(random) => break random,
+                None => found.next_id.make(self.core, (self.entropy)(), next),
+            }
+        };
+        write(&mut found.outbound, &found.next_id.octets, self.session);
+        if let Some(token) = waits {
+            let end = found.outbound.queued_total();
+            if let Some(oldest) = found.pending.sent(self.now, (self.key, token), random, end) {
+                self.later.push_back(Later::Expired(oldest));
+            }
+        }
+        found.next_id.make(self.core, (self.entropy)(), found.pending.next());
+        self.written += 1;
+    }
+}
+
+impl Cx {
+    /// Fills a row of session `key`: on the connection that the session is bound to, or on `on`,
+    /// which need not be that.
+    #[inline]
+    pub(crate) fn row<T>(
+        &mut self,
+        on: Option<ConnectionId>,
+        key: SessionKey,
+        fill: impl FnOnce(&mut Row<'_>) -> T,
+    ) -> Result<T, Unsent> {
+        let session = self.sessions.get(key).ok_or(Unsent::Unbound)?;
+        let own = session.connection.filter(|_| !session.request_paths().is_empty());
+        let id = on.or(own).ok_or(Unsent::Unbound)?;
+        let found = usable(&mut self.connections, id).ok_or(Unsent::Gone)?;
+        let waited = found.pending.len() > 0;
+        let mut row = Row {
+            id,
+            connection: &mut *found,
+            session,
+            key,
+            core: self.core,
+            now: self.now,
+            entropy: &mut *self.entropy,
+            later: &mut self.later,
+            written: 0,
+        };
+        let value = fill(&mut row);
+        let written = row.written;
+        if written > 0 {
+            found.sent = self.now;
+            self.counts.of(found.group).requests_written += written;
+            touch(found, id, &mut self.outputs);
+            if !waited && found.pending.len() > 0 {
+                self.arm(id);
+            }
+        }
+        Ok(value)
+    }
+}

@@ -1,0 +1,198 @@
+//! Small messages for all, written participant by participant.
+//!
+//! What a room is sent waits until the driver has read all that has come; then each participant is
+//! written all of it. What that takes, its leg, its session, its connection and a buffer, is
+//! fetched once for many messages, and the buffer is written out while the processor has it at
+//! hand.
+//!
+//! **Invariant:** only what goes to everybody in the same way waits. Before anything else is done
+//! in the room, what waits is written, so all messages go out in the order of their acceptance.
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::answer::Token;
+use super::copies::{Copies, FRAME_OCTETS, append_headers};
+use super::leg::Leg;
+use super::media::MediaNumber;
+use super::message::Letter;
+use super::room::Room;
+use super::{Switch, SwitchConfig};
+use crate::SHARED_OCTETS_MIN;
+use crate::end_line::may_end;
+use crate::header::{ByteRange, FailureReport};
+use crate::node::ConnectionId;
+use crate::node::cx::Cx;
+use crate::node::row::Row;
+
+/// Octets that wait in one room at most, and less than one message more. Local limit: a buffer of
+/// them stays in the cache of a core.
+const OCTETS_MAX: usize = 32 * 1024;
+
+/// Rounds whose memory is used again. Local limit.
+const SPARE_MAX: usize = 16;
+
+/// The messages of one room that wait.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// What all copies of each have in common, one after the other.
+    octets: Vec<u8>,
+    messages: Vec<Accepted>,
+    /// How many legs of the room were written all of it.
+    written: usize,
+    /// For whom too much waited, once for each message.
+    full: Vec<u32>,
+}
+
+/// A message that waits.
+#[derive(Clone, Copy, Debug)]
+struct Accepted {
+    /// Where its octets end.
+    end: usize,
+    sender: u32,
+    /// The participant whose leg the sender is.
+    participant: u32,
+    /// The number of its type; `None`: it has none.
+    media: Option<MediaNumber>,
+    /// Whether an end-line might be read in its body.
+    dashes: bool,
+}
+
+impl Round {
+    /// Writes what leg `at` gets; the connection, if that is anything.
+    fn fill(
+        &mut self,
+        config: &SwitchConfig,
+        room: &Room,
+        (at, leg): (u32, &mut Leg),
+        row: &mut Row<'_>,
+    ) -> Option<ConnectionId> {
+        let waits = config.failure_report == FailureReport::Yes;
+        let (mut from, mut written) = (0, None);
+        for message in &self.messages {
+            let common = self.octets.get(from..message.end).unwrap_or_default();
+            from = message.end;
+            let Accepted { sender, participant, media, dashes, .. } = *message;
+            let takes_type =
+                media.is_none_or(|number| leg.accepts.takes(media, room.media.name(number)));
+            if !takes_type || !room.hears((at, leg.participant), (sender, Some(participant))) {
+                continue;
+            }
+            if written.is_none() {
+                let each = FRAME_OCTETS + row.session.request_paths().len();
+                let octets = self.octets.len() + self.messages.len() * each;
+                row.connection.outbound.tail().reserve(octets);
+                written = Some(row.id);
+            }
+            let waits = waits.then(|| Token::Whole { media }.into());
+            if !Copies::whole(common, dashes, waits).write_in(row, &mut leg.queue, config) {
+                self.full.push(at);
+            }
+        }
+        written
+    }
+
+    fn clear(&mut self) {
+        self.octets.clear();
+        self.messages.clear();
+        self.full.clear();
+        self.written = 0;
+    }
+}
+
+/// A message that is there, all of it, as it will be passed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole<'a> {
+    /// What it is called then.
+    pub(super) id: &'a [u8],
+    pub(super) range: ByteRange,
+    pub(super) body: &'a [u8],
+    /// What `body` is a slice of.
+    pub(super) octets: &'a Bytes,
+}
+
+/// Whether a message for all may wait in a room, which has so many octets: nobody there is held,
+/// and nothing is given out.
+pub(super) fn may_wait(room: &Room, legs: &Slab<Leg>, octets: usize) -> bool {
+    let plain =
+        |place: &u32| legs.get(*place as usize).is_none_or(|leg| leg.hold.is_none() && !leg.copies);
+    octets < SHARED_OCTETS_MIN && (room.round.is_some() || room.legs.iter().all(plain))
+}
+
+impl Switch {
+    /// Puts a message off, of leg `at`.
+    pub(super) fn put_off(&mut self, cx: &mut Cx, at: u32, letter: &Letter, whole: &Whole<'_>) {
+        let Some(leg) = self.legs.get(at as usize) else { return };
+        let (place, participant) = (leg.room, leg.participant);
+        let Some(room) = self.rooms.get_mut(place as usize) else { return };
+        let round = room.round.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        append_headers(&mut round.octets, whole.id, whole.range, self.config.failure_report);
+        let rest = letter.edit.open(whole.body, &mut round.octets);
+        round.octets.extend_from_slice(rest);
+        let (end, media, dashes) = (round.octets.len(), letter.media, may_end(whole.body));
+        round.messages.push(Accepted { end, sender: at, participant, media, dashes });
+        if !room.waits {
+            room.waits = true;
+            self.waiting.push(place);
+        }
+        if end >= OCTETS_MAX {
+            self.write_out(cx, place);
+        }
+    }
+
+    /// Writes what one more participant gets of all that waits; the connection it is written on.
+    /// `None`: nothing waits any more.
+    pub(crate) fn write_row(&mut self, cx: &mut Cx) -> Option<ConnectionId> {
+        while let Some(place) = self.waiting.last().copied() {
+            match self.write_row_of(cx, place) {
+                Some(Some(connection)) => return Some(connection),
+                Some(None) => {}
+                None => {
+                    self.waiting.pop();
+                    if let Some(room) = self.rooms.get_mut(place as usize) {
+                        room.waits = false;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Writes all that waits in the room of leg `at`.
+    pub(super) fn write_out_of(&mut self, cx: &mut Cx, at: u32) {
+        if let Some(leg) = self.legs.get(at as usize) {
+            self.write_out(cx, leg.room);
+        }
+    }
+
+    /// Writes all that waits in a room.
+    pub(super) fn write_out(&mut self, cx: &mut Cx, place: u32) {
+        while self.write_row_of(cx, place).is_some() {}
+    }
+
+    /// The same for one leg, which may not be written anything; `None`: nothing waits.
+    fn write_row_of(&mut self, cx: &mut Cx, place: u32) -> Option<Option<ConnectionId>> {
+        let Self { config, rooms, legs, .. } = self;
+        let room = rooms.get_mut(place as usize)?;
+        let mut round = room.round.take()?;
+        let Some(at) = room.legs.get(round.written).copied() else {
+            for at in std::mem::take(&mut round.full) {
+                self.count_drop(cx, at);
+            }
+            if self.spare.len() < SPARE_MAX {
+                round.clear();
+                self.spare.push(round);
+            }
+            return None;
+        };
+        round.written += 1;
+        let connection = legs.get_mut(at as usize).and_then(|leg| {
+            let session = leg.session;
+            // Whoever is gone or not there yet gets nothing.
+            let filled = cx.row(None, session, |row| round.fill(config, room, (at, leg), row));
+            filled.ok().flatten()
+        });
+        room.round = Some(round);
+        Some(connection)
+    }
+}
