@@ -107,7 +107,7 @@ fn room(node: &mut Node, now: Instant) -> Result<Vec<Participant>> {
         let uri = format!("sip:user{number}@example.com");
         let session = node.add_leg(now, room, &address, &LegConfig::new(&uri))?;
         let peer = format!("msrp://192.0.2.10:7654/jshA7weK3m9xQ2vB8nT{number};tcp");
-        node.set_peer(now, session, Path::new(peer.as_bytes()), FromRule::Whole);
+        node.set_peer(now, session, Path::new(peer.as_bytes()), FromRule::Whole, &[]);
         let own = node.uri(session).ok_or("no session")?.to_string();
         let remote = SocketAddr::from(([192, 0, 2, 10], 7654));
         let peer_of = Peer { remote, local: remote, tls: None, websocket: false };

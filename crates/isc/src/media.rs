@@ -234,14 +234,16 @@ impl Told {
         parlance_msrp::Path::new(&self.path)
     }
 
-    /// Holds `session` to the path of the peer, and connects when that is for us to do. A session
-    /// that goes on with the URIs it had stays as it is while it has a connection (RFC 4975 §8.4).
+    /// Holds `session` to the path and the certificates of the peer, and connects when that is for
+    /// us to do. A session that goes on with the URIs it had keeps its connection (RFC 4975 §8.4),
+    /// unless the peer has another certificate now.
     fn tell(&self, at: &mut AtCore<'_>, session: parlance_msrp::SessionKey, again: bool) {
+        let Agreement { from_rule, hop, .. } = &self.agreement;
+        let fingerprints = self.agreement.peer_certificates();
+        at.node.set_peer(at.now, session, self.path(), *from_rule, fingerprints);
         if again && at.node.connection(session).is_some() {
             return;
         }
-        let Agreement { from_rule, hop, .. } = &self.agreement;
-        at.node.set_peer(at.now, session, self.path(), *from_rule);
         if let Some(hop) = hop {
             at.node.connect(at.now, session, hop.clone());
         }

@@ -54,8 +54,8 @@ pub use hold::HoldLimits;
 pub use lead::{LEAD_OCTETS_MAX, Lead, lead};
 pub use lent::{LendError, LentUris, Refused, Ticket};
 pub use node::{
-    CloseReason, ConnectError, ConnectionId, Counts, Event, Hop, Input, Lost, Node, NodeConfig,
-    Output, Peer, Places, REFUSAL_CODES, Standing, Tls,
+    CertificateHash, CloseReason, ConnectError, ConnectionId, Counts, Event, Hop, Input, Lost,
+    Node, NodeConfig, Output, Peer, Places, REFUSAL_CODES, Standing, Tls,
 };
 pub use outbound::{Marks, Outbound, SHARED_OCTETS_MIN};
 pub use path::Path;

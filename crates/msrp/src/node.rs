@@ -12,11 +12,13 @@
 //! | it is the only one (not for a URI of a `Use-Path`) | 481 |
 //! | the session is bound to this connection, or to none yet | 506 |
 //! | `From-Path` is the path in the peer's SDP | 481 |
+//! | a session to be bound: the connection shows a certificate of the peer's SDP | 403 |
 //! | the method is one that the role knows | 501 |
 //! | what the role says | its code |
 //!
 //! Nothing is answered with Failure-Report `no`, and never a REPORT.
 
+mod certificate;
 pub(crate) mod connection;
 pub(crate) mod count;
 pub(crate) mod cx;
@@ -32,7 +34,9 @@ pub(crate) mod timers;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parlance_sip::sdp::Fingerprint;
 
+pub use certificate::CertificateHash;
 pub use count::{Counts, REFUSAL_CODES};
 pub use event::{Event, Input, Lost, Output};
 pub use peer::{CloseReason, ConnectError, ConnectionId, Hop, Peer, Standing, Tls};
@@ -100,6 +104,11 @@ impl Node {
     /// How sessions of other cores are found from now on; by the session-id alone before.
     pub fn set_places(&mut self, places: Places) {
         self.roles.cx.places = places;
+    }
+
+    /// How certificates are compared with a fingerprint from now on; before, none has one.
+    pub fn set_certificate_hash(&mut self, hash: CertificateHash) {
+        self.roles.cx.hash = hash;
     }
 
     /// A connection was accepted.
@@ -202,16 +211,25 @@ impl Node {
         self.roles.cx.sessions.get(session)?.connection
     }
 
-    /// The path in the SDP of the peer of `session`, and how it is compared. A session that was
-    /// used before by another fails. One whose peer had another path in an earlier SDP leaves the
-    /// connection it had: it is a new session (RFC 4975 §5.4).
-    pub fn set_peer(&mut self, now: Instant, session: SessionKey, path: Path<'_>, rule: FromRule) {
+    /// The path in the SDP of the peer of `session`, how it is compared, and the certificates one
+    /// of which the peer shows when it connects to us, if it has to (RFC 8122 §5). A session that
+    /// was used before by another fails. One whose peer had another path in an earlier SDP leaves
+    /// the connection it had: it is a new session (RFC 4975 §5.4). So does one whose peer has
+    /// another certificate now.
+    pub fn set_peer(
+        &mut self,
+        now: Instant,
+        session: SessionKey,
+        path: Path<'_>,
+        rule: FromRule,
+        fingerprints: &[Fingerprint],
+    ) {
         self.command(now, |roles| {
             if roles.cx.sessions.get(session).is_some_and(|known| known.is_replaced_by(path)) {
                 roles.cx.detach(session);
             }
-            if !roles.cx.sessions.set_peer(session, path, rule) {
-                roles.cx.fail(session, Lost::Path);
+            if let Err(why) = roles.cx.set_peer(session, path, rule, fingerprints) {
+                roles.cx.fail(session, why);
             }
         });
     }

@@ -4,7 +4,8 @@
 //! the first request for it (RFC 4975 §5.4), with the path of the peer. What is done with its
 //! messages is its [`Usage`].
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
+use parlance_sip::sdp::Fingerprint;
 
 use crate::node::ConnectionId;
 use crate::path::session_id;
@@ -199,6 +200,8 @@ fn same_uri(one: &[u8], other: &[u8]) -> bool {
 pub(crate) struct Sessions {
     core: u8,
     slots: slab::Slab<Session>,
+    /// The certificates one of which the peer shows, by the place in `slots`: few have any.
+    fingerprints: HashMap<u32, Box<[Fingerprint]>, foldhash::fast::FixedState>,
     /// Places in `slots`, by the session-id of the own URI.
     table: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
@@ -207,11 +210,13 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(core: u8, seed: u64) -> Self {
+        let hasher = foldhash::fast::FixedState::with_seed(seed);
         Self {
             core,
             slots: slab::Slab::new(),
+            fingerprints: HashMap::with_hasher(hasher.clone()),
             table: HashTable::new(),
-            hasher: foldhash::fast::FixedState::with_seed(seed),
+            hasher,
             generation: 0,
         }
     }
@@ -266,6 +271,20 @@ impl Sessions {
         claimed.flatten().is_none_or(|by| session.is_from_peer(Path::new(&by)))
     }
 
+    /// The certificates one of which the peer shows, from its SDP.
+    pub(crate) fn set_fingerprints(&mut self, key: SessionKey, fingerprints: &[Fingerprint]) {
+        if fingerprints.is_empty() {
+            self.fingerprints.remove(&key.index);
+        } else if self.get(key).is_some() {
+            self.fingerprints.insert(key.index, fingerprints.into());
+        }
+    }
+
+    /// Those; none of them: it need not show any.
+    pub(crate) fn fingerprints(&self, key: SessionKey) -> &[Fingerprint] {
+        self.fingerprints.get(&key.index).map(|found| &**found).unwrap_or_default()
+    }
+
     pub(crate) fn get(&self, key: SessionKey) -> Option<&Session> {
         self.slots.get(key.index()).filter(|session| session.generation == key.generation)
     }
@@ -290,6 +309,7 @@ impl Sessions {
         if let Ok(entry) = self.table.find_entry(hash, |&place| place == key.index) {
             entry.remove();
         }
+        self.fingerprints.remove(&key.index);
         self.slots.try_remove(key.index())
     }
 }

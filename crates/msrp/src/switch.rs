@@ -261,7 +261,12 @@ impl Switch {
 fn may_come_back(why: Lost) -> bool {
     match why {
         Lost::Connection | Lost::Unconnected(_) | Lost::Unknown => true,
-        Lost::Elsewhere | Lost::Unanswered | Lost::Unreceived | Lost::Path | Lost::Role => false,
+        Lost::Elsewhere
+        | Lost::Unanswered
+        | Lost::Unreceived
+        | Lost::Path
+        | Lost::Certificate
+        | Lost::Role => false,
     }
 }
 

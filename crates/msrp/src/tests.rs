@@ -128,7 +128,7 @@ impl Bench {
         let session = self.node.open_endpoint_as(self.now, own, config);
         self.node.set_peer_accepts(self.now, session, accepts);
         let path = Path::new(peer.as_bytes());
-        self.node.set_peer(self.now, session, path, FromRule::Whole);
+        self.node.set_peer(self.now, session, path, FromRule::Whole, &[]);
         self.drain();
         session
     }

@@ -185,6 +185,7 @@ impl Msrp {
             let mut node = Node::new(number, cores, clock(), config.node, entropy()?);
             let lent = Arc::clone(&common.lent);
             node.set_places(Box::new(move |uri| lent.core_of(uri)));
+            node.set_certificate_hash(tls::hash);
             let listeners = sockets.iter().map(|socket| {
                 let socket = socket.try_clone()?;
                 Ok(TcpListener::from_std(socket))

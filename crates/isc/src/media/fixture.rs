@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use parlance_msrp::negotiate::{Agreement, Role};
 use parlance_msrp::{
     ConnectionId, FromRule, Hop, Input, LentUris, LocalAddress, MsrpUri, Node, NodeConfig, Output,
-    Peer, Scheme, SessionKey,
+    Peer, Scheme, SessionKey, Tls,
 };
 use tokio::time::Instant;
 
@@ -28,6 +28,8 @@ pub(super) struct Bench {
 }
 
 struct Cores {
+    /// Whether TLS is spoken.
+    tls: bool,
     lent: Mutex<LentUris>,
     mailboxes: [Mutex<Vec<Command>>; 2],
     cores: [Mutex<Option<Core>>; 2],
@@ -58,12 +60,9 @@ impl MediaCores for Cores {
     }
 
     fn address(&self, secure: bool) -> Option<LocalAddress> {
-        (!secure).then(|| LocalAddress {
-            scheme: Scheme::Msrp,
-            host: "im.example.com".into(),
-            port: 2855,
-            transport: "tcp",
-        })
+        let (scheme, port) = if secure { (Scheme::Msrps, 2856) } else { (Scheme::Msrp, 2855) };
+        let host = "im.example.com".into();
+        (self.tls || !secure).then_some(LocalAddress { scheme, host, port, transport: "tcp" })
     }
 
     fn run(&self, core: u8, command: Command) -> Result<(), CoreError> {
@@ -94,7 +93,17 @@ impl std::fmt::Debug for Cores {
 }
 
 impl Bench {
+    /// Without TLS.
     pub(super) fn new() -> Self {
+        Self::over(false)
+    }
+
+    /// Cores that speak TLS as well, for which a certificate is its own SHA-256.
+    pub(super) fn with_tls() -> Self {
+        Self::over(true)
+    }
+
+    fn over(tls: bool) -> Self {
         let core = |number: u8| {
             let mut seed = u64::from(number);
             let entropy = Box::new(move || {
@@ -102,10 +111,12 @@ impl Bench {
                 seed.wrapping_mul(0xBF58_476D_1CE4_E5B9)
             });
             let now = Instant::now().into_std();
-            let node = Node::new(number, 2, now, NodeConfig::default(), entropy);
+            let mut node = Node::new(number, 2, now, NodeConfig::default(), entropy);
+            node.set_certificate_hash(|_, certificate| Some(certificate.to_vec()));
             Mutex::new(Some(Core { node, sinks: Subscribed::default(), connects: Vec::new() }))
         };
         let cores = Arc::new(Cores {
+            tls,
             lent: Mutex::new(LentUris::new(LENT_MAX, 7)),
             mailboxes: [Mutex::default(), Mutex::default()],
             cores: [core(0), core(1)],
@@ -169,6 +180,13 @@ impl Bench {
     /// Somebody connects to a core.
     pub(super) fn accept(&self, core: usize) -> ConnectionId {
         self.at(core, |core, now| core.node.accept(now, peer()))
+    }
+
+    /// Somebody connects to a core over TLS and shows this.
+    pub(super) fn accept_shown(&self, core: usize, certificate: &'static str) -> ConnectionId {
+        let certificate = Some(Bytes::from_static(certificate.as_bytes()));
+        let tls = Some(Box::new(Tls { names: Vec::new(), certificate }));
+        self.at(core, |core, now| core.node.accept(now, Peer { tls, ..peer() }))
     }
 
     /// The connections that a core wants to make stand; which, and where they lead.

@@ -281,8 +281,8 @@ impl Pair {
         let (key, told) = (self.key, Told::new(agreement));
         let taken = self.held.place().run(move |at| {
             let before = at.node.pair_session(key, side)?;
-            let rule = told.agreement.from_rule;
-            let session = at.node.take_beside(at.now, key, side, told.path(), rule)?;
+            let (rule, shown) = (told.agreement.from_rule, told.agreement.peer_certificates());
+            let session = at.node.take_beside(at.now, key, side, told.path(), rule, shown)?;
             at.sinks.unsubscribe(before);
             told.tell(at, session, false);
             Some(())

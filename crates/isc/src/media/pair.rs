@@ -135,7 +135,7 @@ impl Pair {
     }
 
     /// A side is as it and we described it: only its peer can use its session, and we connect when
-    /// that is for us to do. Said again with the same paths it changes nothing.
+    /// that is for us to do. Said again with the same paths, only certificates change.
     ///
     /// # Errors
     /// [`MediaError`]; nothing has changed then.

@@ -183,7 +183,8 @@ impl RoomLeg {
 
     /// The session is as the participant and we described it: only its peer can use it, it gets
     /// the types that it takes and what it knows of chat rooms, and we connect when that is for us
-    /// to do. Said again with the same paths, only types and chat room change (RFC 7701 §8).
+    /// to do. Said again with the same paths, only types, certificates and chat room change
+    /// (RFC 7701 §8).
     ///
     /// # Errors
     /// [`MediaError`]; nothing has changed then.

@@ -69,7 +69,7 @@ impl MediaSession {
 
     /// The session is as both sides described it: only the peer of `agreement` can use it, it is
     /// told what may be sent, and it connects when that is for us to do. Said again with the same
-    /// paths, only the types change.
+    /// paths, only types and certificates change.
     ///
     /// # Errors
     /// [`MediaError`]; nothing has changed then.

@@ -4,6 +4,7 @@ use parlance_msrp::endpoint::{self, Accepts, EndpointConfig, Message};
 use parlance_msrp::relay::{PairConfig, PairSide};
 use parlance_msrp::switch::{JoinError, LegConfig, RoomConfig};
 use parlance_msrp::{Lost, MsrpUri};
+use parlance_sip::sdp::HashFunction;
 
 use super::fixture::{Bench, agreement, request, text};
 use super::*;
@@ -292,4 +293,49 @@ async fn a_wrong_policy_opens_no_room() {
     let refused = bench.done(room.set_policy(RoomConfig::new(Vec::new()))).await;
     assert!(matches!(refused, Err(RoomFailure::Room(_))));
     bench.done(room.set_policy(RoomConfig::new(vec![ROOM.into()]))).await.unwrap();
+}
+
+// Covers: MSRP-016
+#[tokio::test(start_paused = true)]
+async fn whose_description_has_a_fingerprint_has_to_show_the_certificate() {
+    let bench = Bench::with_tls();
+    let of = |certificate: &str| Fingerprint {
+        function: HashFunction::Sha256,
+        digest: certificate.as_bytes().to_vec(),
+    };
+    let agreed = |own: &MsrpUri, certificate: &str| {
+        let peer = ALICE.replace("msrp:", "msrps:");
+        Agreement { fingerprints: vec![of(certificate)], ..agreement(own, &peer, false) }
+    };
+    let asks = |core, connection, own: &MsrpUri| {
+        let answer = bench.octets(core, connection, &send(own, &ALICE.replace("msrp:", "msrps:")));
+        answer.split(' ').nth(2).unwrap_or_default().to_owned()
+    };
+    let mut session = bench.done(bench.media.endpoint(true, config())).await.unwrap();
+    let towards = Towards { offerer: true, answerer: true };
+    let mut pair = bench.done(bench.media.pair(towards, PairConfig::default())).await.unwrap();
+    let room = bench.done(bench.media.room(RoomConfig::new(vec![ROOM.into()]))).await.unwrap();
+    let join = room.join(true, LegConfig::new("sip:alice@example.com"));
+    let mut leg = bench.done(join).await.unwrap();
+    let side = PairSide::Offerer;
+    let uris = [session.uri().clone(), pair.uri(side).clone(), leg.uri().clone()];
+    for (before, now) in [("A", "A"), ("A", "B")] {
+        // The second time, the description of a session that stands has changed.
+        bench.done(session.agree(&agreed(&uris[0], now))).await.unwrap();
+        bench.done(pair.agree(side, &agreed(&uris[1], now))).await.unwrap();
+        bench.done(leg.agree(&agreed(&uris[2], now))).await.unwrap();
+        for (core, own) in [0, 1, 0].into_iter().zip(&uris) {
+            let [plain, other, right] = [
+                bench.accept(core),
+                bench.accept_shown(core, if before == now { "C" } else { before }),
+                bench.accept_shown(core, now),
+            ];
+            // Who is turned away is closed at once here, whatever was written to him.
+            assert_eq!(asks(core, plain, own), "", "{own} {now}");
+            assert_eq!(asks(core, other, own), "", "{own} {now}");
+            assert_ne!(asks(core, right, own), "", "{own} {now}");
+            assert_eq!(asks(core, bench.accept_shown(core, now), own), "506", "it is bound");
+        }
+    }
+    assert!(matches!(session.next().await, SessionEvent::Connected));
 }

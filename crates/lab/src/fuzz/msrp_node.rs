@@ -77,7 +77,7 @@ impl World {
     fn bind(&mut self, session: SessionKey) {
         let number = self.legs.len();
         let peer = format!("msrp://p{number}.example:7/peer{number};tcp");
-        self.node.set_peer(self.now, session, Path::new(peer.as_bytes()), FromRule::Whole);
+        self.node.set_peer(self.now, session, Path::new(peer.as_bytes()), FromRule::Whole, &[]);
         let own = self.node.uri(session).expect("it was just opened").to_string();
         let remote = SocketAddr::from(([192, 0, 2, 10], 7654));
         let tls = Some(Box::new(Tls::default()));

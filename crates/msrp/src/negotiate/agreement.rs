@@ -102,6 +102,16 @@ impl Agreement {
         })
     }
 
+    /// The certificates one of which the peer shows when it connects to us. None of them: there is
+    /// no TLS, or a relay is in between, whose connection it is then (RFC 4976 §9.2); those in the
+    /// SDP are of the peer itself (RFC 4975 §14.4).
+    pub fn peer_certificates(&self) -> &[Fingerprint] {
+        match (&self.own_path[..], &self.peer_path[..]) {
+            ([own], [_]) if own.parts().scheme == Scheme::Msrps => &self.fingerprints,
+            _ => &[],
+        }
+    }
+
     /// Whether this goes on with the session of `previous`, an earlier agreement of the same
     /// dialog: nobody has other URIs, so connection and messages stay (RFC 4975 §8.4).
     pub fn continues(&self, previous: &Self) -> bool {

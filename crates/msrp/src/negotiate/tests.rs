@@ -402,6 +402,29 @@ fn fingerprints_go_both_ways() {
     assert_eq!(agreement.fingerprints, target.fingerprints);
 }
 
+// Covers: MSRP-016
+#[test]
+fn a_certificate_is_of_who_is_next_to_us() {
+    let print = "sha-1 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB";
+    let (own, relay) = ("msrps://192.0.2.50:2856/own;tcp", "msrps://r.example.com:2855/r;tcp");
+    let direct = "msrps://192.0.2.10:7654/p;tcp";
+    let relayed = format!("msrps://192.0.2.11:2855/r;tcp {direct}");
+    #[rustfmt::skip]
+    let table = [
+        (&[own][..],    direct,    "TCP/TLS/MSRP", true),
+        (&[own],        &*relayed, "TCP/TLS/MSRP", false),
+        (&[relay, own], direct,    "TCP/TLS/MSRP", false),
+        (&[OWN],        "msrp://192.0.2.10:7654/p;tcp", "TCP/MSRP", false),
+    ];
+    for (own, path, proto, named) in table {
+        let attributes = format!("path:{path}|fingerprint:{print}");
+        let offer = peer("192.0.2.10", &format!("7654 {proto}"), &attributes);
+        let (_, agreement) = answered(&offer, &terms(own)).unwrap();
+        assert_eq!(agreement.fingerprints, [print.parse().unwrap()]);
+        assert_eq!(!agreement.peer_certificates().is_empty(), named, "{path} to {own:?}");
+    }
+}
+
 // Covers: MSRP-010
 #[test]
 fn an_answer_that_is_none_ends_the_session() {

@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) framed: bool,
     /// It stays without a session.
     pub(crate) kept: bool,
+    /// Requests for sessions of other cores came.
+    pub(crate) shared: bool,
     /// Ours, or a valid request came.
     pub(crate) proven: bool,
     /// The identifier of the next request of ours.
@@ -205,6 +207,7 @@ impl Connections {
             group: 0,
             dirty: false,
             kept: false,
+            shared: false,
             framed: false,
             next_id: NextId::default(),
             armed: None,

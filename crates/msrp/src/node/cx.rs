@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use crate::node::connection::{Answers, Connection, Connections, Fate, Receiving, State};
 use crate::node::timers::{Timer, Timers};
-use crate::node::{CloseReason, ConnectionId, Event, Hop, Lost, NodeConfig, Output, Places};
+use crate::node::{
+    CertificateHash, CloseReason, ConnectionId, Event, Hop, Lost, NodeConfig, Output, Places,
+};
 use crate::path::session_id;
 use crate::pending::Waiting;
 use crate::session::{Session, SessionKey, Sessions, core_of};
@@ -30,6 +32,8 @@ pub(crate) struct Cx {
     pub(crate) now: Instant,
     /// Which core has a session.
     pub(super) places: Places,
+    /// How certificates are compared with a fingerprint.
+    pub(super) hash: CertificateHash,
     /// Limits and periods.
     pub(crate) config: NodeConfig,
     /// All connections.
@@ -94,6 +98,7 @@ impl Cx {
             cores,
             now,
             places: Box::new(|uri| core_of(session_id(uri)?)),
+            hash: |_, _| None,
             connections: Connections::new(config.marks, entropy()),
             sessions: Sessions::new(core, entropy()),
             timers: Timers::default(),
@@ -373,6 +378,9 @@ impl Cx {
 
     /// The first request for a session whose peer is not known yet: its path is the one that the
     /// SDP has to have.
+    ///
+    /// Deviation: what comes until then is believed, also over TLS, where it is not to be before a
+    /// certificate of the SDP was shown (RFC 8122 §6.2). Only who was told the URI can send it.
     pub(super) fn claim(&mut self, key: SessionKey, from: Path<'_>) {
         if let Some(session) = self.sessions.get_mut(key)
             && session.peer().is_none()

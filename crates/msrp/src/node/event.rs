@@ -130,6 +130,8 @@ pub enum Lost {
     Unreceived,
     /// The path in the SDP of the peer is not the one that requests came from.
     Path,
+    /// Who used it before the SDP of the peer came has shown none of the certificates in it.
+    Certificate,
     /// The role gave it up; its own events say why.
     Role,
 }

@@ -18,6 +18,7 @@ impl Cx {
     ) {
         if let Some(found) = self.connections.get_mut(connection) {
             found.proven = true;
+            found.shared = true;
         }
         let mut octets = Vec::with_capacity(head.raw.len() + body.len() + 64);
         octets.put_slice(head.raw);

@@ -91,6 +91,8 @@ pub enum CloseReason {
     NotOurs,
     /// Several wrong credentials (RFC 4976).
     Credentials,
+    /// The peer has shown none of the certificates that the SDP of a session names (RFC 8122 §6.2).
+    Certificate,
     /// No session is left on a connection that we opened.
     Unused,
     /// What waits to be written has reached its limit.

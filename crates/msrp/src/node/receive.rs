@@ -134,6 +134,10 @@ impl Roles {
             return Verdict::Refuse(481);
         }
         if bound.is_none() {
+            if !self.cx.shows_certificate(connection, key) {
+                self.cx.refuse_certificate(connection, key, head);
+                return Verdict::Done;
+            }
             self.cx.claim(key, head.from_path);
             self.cx.bind(connection, key);
             self.bound(key, usage);

@@ -161,7 +161,7 @@ fn who_came_before_the_sdp_has_to_be_the_one_in_it() {
         bench.octets(connection, &send(&uri));
         assert!(text(&bench.written(connection)).contains(" 200 OK\n"));
         let path = Path::new(path.as_bytes());
-        bench.node.set_peer(bench.now, session, path, FromRule::Whole);
+        bench.node.set_peer(bench.now, session, path, FromRule::Whole, &[]);
         let lost = (!fits).then_some(Said::Lost(Lost::Path));
         assert_eq!(bench.said(), [Said::Bound].into_iter().chain(lost).collect::<Vec<_>>());
     }

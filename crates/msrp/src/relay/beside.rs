@@ -10,12 +10,14 @@
 
 use std::time::Instant;
 
+use parlance_sip::sdp::Fingerprint;
+
 use crate::node::cx::Cx;
 use crate::path::session_id;
 use crate::relay::Relay;
 use crate::relay::pair::{PairKey, PairSide};
 use crate::session::{FromRule, LocalAddress, SessionKey, Usage};
-use crate::{Lost, MsrpUri, Node, Path};
+use crate::{MsrpUri, Node, Path};
 
 /// What a session of a pair is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +57,10 @@ impl Node {
         })
     }
 
-    /// The session beside that of a side takes its place, its peer being known now: `path` and
-    /// `rule` are those of [`set_peer`](Self::set_peer). What the peer of the one before had not
-    /// answered has failed with 481. When another peer was in the new one already, it fails, and
-    /// nothing of what it has sent passes any more. `None`: there is none.
+    /// The session beside that of a side takes its place, its peer being known now: `path`, `rule`
+    /// and `fingerprints` are those of [`set_peer`](Self::set_peer). What the peer of the one
+    /// before had not answered has failed with 481. When another peer was in the new one already,
+    /// it fails, and nothing of what it has sent passes any more. `None`: there is none.
     pub fn take_beside(
         &mut self,
         now: Instant,
@@ -66,6 +68,7 @@ impl Node {
         side: PairSide,
         path: Path<'_>,
         rule: FromRule,
+        fingerprints: &[Fingerprint],
     ) -> Option<SessionKey> {
         self.command(now, |roles| {
             let (cx, relay) = (&mut roles.cx, &mut roles.relay);
@@ -73,10 +76,10 @@ impl Node {
             let number = pair.number(side);
             let session = relay.pair_side_mut(number)?.beside.take()?;
             relay.move_to(cx, number, session)?;
-            if !cx.sessions.set_peer(session, path, rule) {
+            if let Err(why) = cx.set_peer(session, path, rule, fingerprints) {
                 relay.stop_passing(cx, number);
                 relay.give_up_waiting(cx, number ^ 1, 481);
-                cx.fail(session, Lost::Path);
+                cx.fail(session, why);
             } else if cx.sessions.get(session)?.connection.is_some() {
                 relay.pair_bound(cx, number);
             }

@@ -164,6 +164,7 @@ pub(crate) struct Meter {
     path: Alarm,
     not_ours: Alarm,
     credentials: Alarm,
+    certificate: Alarm,
     slow_head: Alarm,
     slow_reader: Alarm,
     probation: Alarm,
@@ -202,6 +203,7 @@ impl Meter {
             path: closed("path", "an MSRP peer has a path that cannot be answered to"),
             not_ours: closed("not_ours", "an MSRP peer has something forwarded that is not ours"),
             credentials: closed("credentials", "an MSRP peer has wrong credentials"),
+            certificate: closed("certificate", "an MSRP peer shows no certificate of its SDP"),
             slow_head: closed("slow_head", "a head took too long to arrive"),
             slow_reader: closed("slow_reader", "a peer does not read"),
             probation: closed("probation", "a peer sent no request in time"),
@@ -228,6 +230,7 @@ impl Meter {
             Ended::ByNode(CloseReason::Path) => self.path.raise(who),
             Ended::ByNode(CloseReason::NotOurs) => self.not_ours.raise(who),
             Ended::ByNode(CloseReason::Credentials) => self.credentials.raise(who),
+            Ended::ByNode(CloseReason::Certificate) => self.certificate.raise(who),
         }
     }
 

@@ -1,5 +1,6 @@
 //! TLS under MSRP (RFC 4975 §14.3, RFC 4976 §9, RFC 4572): who the other end is, by a certificate
-//! that leads to a root we know, or by the fingerprint its SDP has.
+//! that leads to a root we know, or by the fingerprint its SDP has. That of who connects to us is
+//! compared by the node, which knows what session it comes for.
 //!
 //! Deviation: the suite that RFC 4975 §14.4 mandates, TLS_RSA_WITH_AES_128_CBC_SHA, is not offered;
 //! TLS 1.2 and 1.3 with forward secrecy are.
@@ -156,17 +157,20 @@ fn shown(names: Option<Vec<String>>, chain: Option<&[CertificateDer<'_>]>) -> Sh
 /// Whether the certificate has one of these fingerprints (RFC 8122 §5). A hash function that is
 /// broken or that we do not know proves nothing.
 fn has_fingerprint(fingerprints: &[Fingerprint], certificate: &[u8]) -> bool {
-    Fingerprint::any_matches(fingerprints, |function| {
-        let function = match function {
-            HashFunction::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            HashFunction::Sha224 => &digest::SHA224,
-            HashFunction::Sha256 => &digest::SHA256,
-            HashFunction::Sha384 => &digest::SHA384,
-            HashFunction::Sha512 => &digest::SHA512,
-            HashFunction::Other(_) => return None,
-        };
-        Some(digest::digest(function, certificate).as_ref().to_vec())
-    })
+    Fingerprint::any_matches(fingerprints, |function| hash(function, certificate))
+}
+
+/// The hash of a certificate, when the function is one that we know.
+pub(crate) fn hash(function: &HashFunction, certificate: &[u8]) -> Option<Vec<u8>> {
+    let function = match function {
+        HashFunction::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        HashFunction::Sha224 => &digest::SHA224,
+        HashFunction::Sha256 => &digest::SHA256,
+        HashFunction::Sha384 => &digest::SHA384,
+        HashFunction::Sha512 => &digest::SHA512,
+        HashFunction::Other(_) => return None,
+    };
+    Some(digest::digest(function, certificate).as_ref().to_vec())
 }
 
 fn server_config(

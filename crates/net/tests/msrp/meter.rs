@@ -9,7 +9,8 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{PATIENCE, ask, connect, response, session_of, start};
+use crate::support::{PATIENCE, address, ask, connect, response, session_of, start, until_closed};
+use crate::tls::{Authority, answered, client, end, expect};
 
 /// Keeps the value of each metric.
 #[derive(Default)]
@@ -82,4 +83,19 @@ async fn requests_and_answers_are_counted_by_listener() {
     for (name, count) in &table {
         assert_eq!(memory.value(name), *count, "{name}");
     }
+}
+
+// Covers: MSRP-016
+#[tokio::test]
+async fn who_shows_another_certificate_than_its_sdp_names_is_counted() {
+    let memory = Memory::default();
+    let _recorder = metrics::set_default_local_recorder(&memory);
+    let authority = Authority::new();
+    let (msrp, fingerprint) = authority.start("passive", "im.test");
+    let (mine, peer) = (end(&msrp, 1, true, 16).await, "msrps://127.0.0.1:9/client;tcp");
+    expect(&msrp, 1, &mine, peer, vec![fingerprint]).await;
+    let mut stream = client(&authority, address(&msrp), None).await;
+    assert_eq!(answered(&mut stream, &mine.uri, peer).await, "403");
+    until_closed(&mut stream).await;
+    assert_eq!(memory.value("parlance_msrp_connections_closed_total certificate"), 1);
 }

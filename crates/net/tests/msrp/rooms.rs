@@ -23,7 +23,7 @@ fn leg(at: &mut AtCore<'_>, room: parlance_msrp::switch::RoomId, port: u16, numb
     let config = LegConfig::new(&format!("sip:p{number}@im.test"));
     let session = at.node.add_leg(at.now, room, &local, &config).unwrap();
     let own = format!("msrp://127.0.0.1:9/participant{number};tcp");
-    at.node.set_peer(at.now, session, Path::new(own.as_bytes()), FromRule::Whole);
+    at.node.set_peer(at.now, session, Path::new(own.as_bytes()), FromRule::Whole, &[]);
     let uri = String::from_utf8(at.node.uri(session).unwrap().as_bytes().to_vec()).unwrap();
     Leg { uri, own }
 }

@@ -13,6 +13,8 @@ use parlance_net::msrp::{AtCore, Msrp};
 use parlance_net::{MsrpConfig, MsrpListener, TlsClient, TlsServer};
 use parlance_sip::sdp::{Fingerprint, HashFunction};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -21,16 +23,16 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{PATIENCE, address, at, listener, response, settle, start};
+use crate::support::{PATIENCE, address, at, listener, response, settle, start, until_closed};
 
 /// An authority and the files it issued.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     files: TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -64,7 +66,7 @@ impl Authority {
     }
 
     /// The cores with a TLS listener that has a certificate for `name`.
-    fn start(&self, stem: &str, name: &str) -> (Msrp, Fingerprint) {
+    pub(crate) fn start(&self, stem: &str, name: &str) -> (Msrp, Fingerprint) {
         let (files, fingerprint) = self.issue(stem, name);
         let msrp = start(|config: &mut MsrpConfig| {
             config.listeners[0].tls = Some(files);
@@ -75,9 +77,9 @@ impl Authority {
 }
 
 /// One end of a session.
-struct End {
+pub(crate) struct End {
     session: SessionKey,
-    uri: String,
+    pub(crate) uri: String,
     events: mpsc::Receiver<Event>,
 }
 
@@ -116,7 +118,7 @@ fn open(at: &mut AtCore<'_>, local: &LocalAddress, room: usize) -> End {
 }
 
 /// A session of `msrp` at `core`.
-async fn end(msrp: &Msrp, core: u8, secure: bool, room: usize) -> End {
+pub(crate) async fn end(msrp: &Msrp, core: u8, secure: bool, room: usize) -> End {
     let local = LocalAddress {
         scheme: if secure { Scheme::Msrps } else { Scheme::Msrp },
         host: "127.0.0.1".into(),
@@ -130,7 +132,7 @@ async fn end(msrp: &Msrp, core: u8, secure: bool, room: usize) -> End {
 async fn join(msrp: &Msrp, core: u8, mine: &End, peer: &str, hop: Option<Hop>) {
     let (session, peer) = (mine.session, peer.to_owned());
     let joined = msrp.run(core, move |at| {
-        at.node.set_peer(at.now, session, Path::new(peer.as_bytes()), FromRule::Whole);
+        at.node.set_peer(at.now, session, Path::new(peer.as_bytes()), FromRule::Whole, &[]);
         if let Some(hop) = hop {
             at.node.connect(at.now, session, hop);
         }
@@ -207,14 +209,41 @@ async fn a_server_proves_its_name_and_a_relay_is_known_by_its_own() {
     assert!(names.await.unwrap().is_empty());
 }
 
-/// A client that shows no certificate, and the octets of a request of it.
-async fn client(authority: &Authority, to: SocketAddr) -> TlsStream<TcpStream> {
+/// A client that shows this certificate, if any.
+pub(crate) async fn client(
+    authority: &Authority,
+    to: SocketAddr,
+    shown: Option<&TlsServer>,
+) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority.issuer.der().clone()).unwrap();
     let config = rustls::ClientConfig::builder().with_root_certificates(roots);
-    let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
+    let config = match shown {
+        None => config.with_no_client_auth(),
+        Some(TlsServer { certificate, key, .. }) => {
+            let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(key).unwrap();
+            config.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
+    let connector = TlsConnector::from(Arc::new(config));
     let stream = TcpStream::connect(to).await.unwrap();
     connector.connect("im.test".try_into().unwrap(), stream).await.unwrap()
+}
+
+/// A request of a client.
+fn hello(to: &str, from: &str) -> String {
+    format!(
+        "MSRP aaaa1234 SEND\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\nMessage-ID: 1\r\n\
+         Content-Type: text/plain\r\n\r\nhello\r\n-------aaaa1234$\r\n"
+    )
+}
+
+/// How its request is answered.
+pub(crate) async fn answered(stream: &mut TlsStream<TcpStream>, to: &str, from: &str) -> String {
+    stream.write_all(hello(to, from).as_bytes()).await.unwrap();
+    let answer = response(stream, "aaaa1234").await;
+    answer.split(' ').nth(2).unwrap_or_default().trim_end().to_owned()
 }
 
 // Covers: MSRP-022
@@ -229,21 +258,15 @@ async fn a_client_of_the_domain_and_one_from_afar_talk_to_the_server() {
         let mut mine = end(&msrp, 1, secure, 16).await;
         let peer = "msrp://127.0.0.1:9/client;tcp";
         join(&msrp, 1, &mine, peer, None).await;
-        let request = format!(
-            "MSRP aaaa1234 SEND\r\nTo-Path: {}\r\nFrom-Path: {peer}\r\nMessage-ID: 1\r\n\
-             Content-Type: text/plain\r\n\r\nhello\r\n-------aaaa1234$\r\n",
-            mine.uri
-        );
-        let answer = if secure {
-            let mut stream = client(&authority, msrp.local_addr(1).unwrap()).await;
-            stream.write_all(request.as_bytes()).await.unwrap();
-            response(&mut stream, "aaaa1234").await
+        if secure {
+            let mut stream = client(&authority, msrp.local_addr(1).unwrap(), None).await;
+            assert_eq!(answered(&mut stream, &mine.uri, peer).await, "200");
         } else {
             let mut stream = TcpStream::connect(address(&msrp)).await.unwrap();
-            stream.write_all(request.as_bytes()).await.unwrap();
-            response(&mut stream, "aaaa1234").await
-        };
-        assert!(answer.starts_with("MSRP aaaa1234 200 OK"), "{answer}");
+            stream.write_all(hello(&mine.uri, peer).as_bytes()).await.unwrap();
+            let answer = response(&mut stream, "aaaa1234").await;
+            assert!(answer.starts_with("MSRP aaaa1234 200 OK"), "{answer}");
+        }
         mine.bound().await;
         assert_eq!(heard(&mut mine).await, "hello");
     }
@@ -268,6 +291,58 @@ async fn another_name_or_fingerprint_is_refused() {
             assert_eq!(mine.lost().await, Lost::Unconnected(ConnectError::Certificate));
         }
     }
+}
+
+/// Tells `mine` the path of its peer, who connects and shows one of these certificates.
+pub(crate) async fn expect(
+    msrp: &Msrp,
+    core: u8,
+    mine: &End,
+    peer: &str,
+    fingerprints: Vec<Fingerprint>,
+) {
+    let (session, peer) = (mine.session, peer.to_owned());
+    let expecting = msrp.run(core, move |at| {
+        let path = Path::new(peer.as_bytes());
+        at.node.set_peer(at.now, session, path, FromRule::Whole, &fingerprints);
+    });
+    expecting.await.unwrap();
+}
+
+// Covers: MSRP-016
+#[tokio::test]
+async fn who_connects_has_to_show_a_certificate_of_its_sdp() {
+    let authority = Authority::new();
+    let (active, right) = authority.start("active", "as.test");
+    let (passive, _) = authority.start("passive", "im.test");
+    let (other, second) = authority.issue("other", "as.test");
+    let mut mine = end(&active, 1, true, 16).await;
+    let mut theirs = end(&passive, 1, true, 16).await;
+    let third = Fingerprint { digest: vec![7; 32], ..second.clone() };
+    expect(&passive, 1, &theirs, &mine.uri, vec![third, right]).await;
+    for shown in [None, Some(&other)] {
+        let mut stream = client(&authority, address(&passive), shown).await;
+        assert_eq!(answered(&mut stream, &theirs.uri, &mine.uri).await, "403");
+        assert!(until_closed(&mut stream).await < PATIENCE);
+    }
+    let to = hop(&passive, "im.test", true, Vec::new());
+    join(&active, 1, &mine, &theirs.uri, Some(to)).await;
+    mine.bound().await;
+    theirs.bound().await;
+    say(&active, mine.session, "it is me").await;
+    assert_eq!(heard(&mut theirs).await, "it is me");
+    // On a connection that sessions of another core have, nothing happens to those.
+    let peer = "msrps://127.0.0.1:9/client;tcp";
+    let (near, far) = (end(&passive, 0, true, 16).await, end(&passive, 1, true, 16).await);
+    expect(&passive, 0, &near, peer, vec![second.clone()]).await;
+    expect(&passive, 1, &far, peer, vec![Fingerprint { digest: vec![7; 32], ..second.clone() }])
+        .await;
+    let mut stream = client(&authority, address(&passive), Some(&other)).await;
+    for (to, code) in [(&near, "200"), (&far, "403"), (&far, "403"), (&near, "200")] {
+        assert_eq!(answered(&mut stream, &to.uri, peer).await, code);
+    }
+    expect(&passive, 1, &far, peer, vec![second]).await;
+    assert_eq!(answered(&mut stream, &far.uri, peer).await, "200");
 }
 
 // Covers: MSRP-011

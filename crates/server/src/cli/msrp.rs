@@ -180,7 +180,7 @@ impl Seat {
         let Self { room, uri, peer, config, .. } = self;
         // The room is as it was, without this participant.
         let session = at.node.add_leg_as(at.now, *room, uri.clone(), config).ok()?;
-        at.node.set_peer(at.now, session, Path::new(peer.as_bytes()), FromRule::Whole);
+        at.node.set_peer(at.now, session, Path::new(peer.as_bytes()), FromRule::Whole, &[]);
         at.subscribe(session, sink);
         Some(session)
     }
@@ -274,6 +274,6 @@ fn peer(at: &mut AtCore<'_>, session: SessionKey, address: &LocalAddress) -> Str
     let scheme = if address.scheme == Scheme::Msrps { "msrps" } else { "msrp" };
     let id = format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
     let peer = format!("{scheme}://127.0.0.1:9/{id};{}", address.transport);
-    at.node.set_peer(at.now, session, Path::new(peer.as_bytes()), FromRule::Whole);
+    at.node.set_peer(at.now, session, Path::new(peer.as_bytes()), FromRule::Whole, &[]);
     peer
 }

@@ -96,7 +96,8 @@ section! {
         pub auth_failures_max: u64 = 5, in 1..=255;
         /// Whether MSRP with a peer is over TLS: `off`, never; `prefer`, as its offer says, and our
         /// offers are with TLS first, without when that is refused; `require`, always. Our offers
-        /// are without TLS where no listener has a certificate.
+        /// are without TLS where no listener has a certificate. A peer whose description has
+        /// fingerprints has to show one of those certificates where it connects (RFC 8122 §6.2).
         pub tls: TlsUse = TlsUse::Prefer;
         /// The addresses to listen on; `listen = []`: there is no MSRP. The first without and the
         /// first with a certificate, WebSocket aside, are those that our descriptions name.

@@ -1,5 +1,7 @@
 //! Pairs whose sessions get other URIs.
 
+use parlance_sip::sdp::Fingerprint;
+
 use super::pair::{ALICE, BOB};
 use super::*;
 use crate::relay::{Name, PairConfig, PairKey, PairSide};
@@ -30,8 +32,18 @@ impl Lending {
 
     /// It does, and this is the peer.
     fn take(&mut self, side: PairSide, path: &str) -> Option<SessionKey> {
-        let (now, path) = (self.world.now, Path::new(path.as_bytes()));
-        let taken = self.world.node.take_beside(now, self.pair, side, path, FromRule::Rightmost);
+        self.take_with(side, path, &[])
+    }
+
+    /// The same of a peer whose certificates are known.
+    fn take_with(
+        &mut self,
+        side: PairSide,
+        path: &str,
+        shown: &[Fingerprint],
+    ) -> Option<SessionKey> {
+        let (node, now, path) = (&mut self.world.node, self.world.now, Path::new(path.as_bytes()));
+        let taken = node.take_beside(now, self.pair, side, path, FromRule::Rightmost, shown);
         self.world.drain();
         taken
     }
@@ -121,22 +133,29 @@ fn nobody_but_the_two_peers_gets_in() {
 // Covers: MSRP-017, MSRP-048
 #[test]
 fn who_was_there_before_the_peer_was_known_is_nobody() {
-    let mut it = opened();
-    it.lend(ANSWERER, ALICE).unwrap();
-    let mallory = it.speaks("msrp://mallory.example:6666/m1;tcp", ALICE, "I am Bob");
-    let long = send("a002", ALICE, "msrp://mallory.example:6666/m1;tcp", &"x".repeat(8_000));
-    it.world.text(mallory, &long[..5_000]);
-    it.world.octets(mallory);
-    let session = it.take(ANSWERER, BOB).unwrap();
-    let lost = NodeEvent::Lost { session, why: Lost::Path };
-    assert!(it.world.events.iter().any(|event| format!("{event:?}") == format!("{lost:?}")));
-    it.lend(OFFERER, BOB).unwrap();
-    it.take(OFFERER, ALICE).unwrap();
-    let alice = it.speaks(ALICE, BOB, "hello?");
-    it.world.text(mallory, &long[5_000..]);
-    let read = it.world.read(alice);
-    assert!(!read.contains("I am Bob") && !read.contains("xxx"), "{read}");
-    assert!(!it.world.read(mallory).contains("hello?"));
+    let shown = ["sha-1 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB"];
+    let shown = shown.map(|text| text.parse().unwrap());
+    for (from, shown, why) in [
+        ("msrp://mallory.example:6666/m1;tcp", &[][..], Lost::Path),
+        (BOB, &shown, Lost::Certificate),
+    ] {
+        let mut it = opened();
+        it.lend(ANSWERER, ALICE).unwrap();
+        let mallory = it.speaks(from, ALICE, "I am Bob");
+        let long = send("a002", ALICE, from, &"x".repeat(8_000));
+        it.world.text(mallory, &long[..5_000]);
+        it.world.octets(mallory);
+        let session = it.take_with(ANSWERER, BOB, shown).unwrap();
+        let lost = NodeEvent::Lost { session, why };
+        assert!(it.world.events.iter().any(|event| format!("{event:?}") == format!("{lost:?}")));
+        it.lend(OFFERER, BOB).unwrap();
+        it.take(OFFERER, ALICE).unwrap();
+        let alice = it.speaks(ALICE, BOB, "hello?");
+        it.world.text(mallory, &long[5_000..]);
+        let read = it.world.read(alice);
+        assert!(!read.contains("I am Bob") && !read.contains("xxx"), "{read}");
+        assert!(!it.world.read(mallory).contains("hello?"));
+    }
 }
 
 // Covers: MSRP-048

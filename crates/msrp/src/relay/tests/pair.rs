@@ -26,7 +26,7 @@ pub(super) fn open(config: PairConfig) -> Two {
     let own = sessions.map(|session| world.node.uri(session).unwrap().to_string());
     for (session, path) in sessions.into_iter().zip([ALICE, BOB]) {
         let path = Path::new(path.as_bytes());
-        world.node.set_peer(world.now, session, path, FromRule::Whole);
+        world.node.set_peer(world.now, session, path, FromRule::Whole, &[]);
     }
     Two { world, pair, sessions, own }
 }
@@ -427,7 +427,7 @@ impl Two {
         self.sessions[1] = session;
         self.own[1] = self.world.node.uri(session).unwrap().to_string();
         let peer = Path::new(path.as_bytes());
-        self.world.node.set_peer(now, session, peer, FromRule::Whole);
+        self.world.node.set_peer(now, session, peer, FromRule::Whole, &[]);
         let connection = self.world.accept(None);
         self.bind(connection, 1, path);
         connection

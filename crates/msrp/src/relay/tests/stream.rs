@@ -282,7 +282,7 @@ fn pair(config: PairConfig) -> (World, ConnectionId, String, String) {
     let pair = world.node.open_pair(world.now, &here, &here, config);
     for (side, path) in [(PairSide::Offerer, ALICE), (PairSide::Answerer, BOB)] {
         let session = world.node.pair_session(pair, side).unwrap();
-        world.node.set_peer(world.now, session, Path::new(path.as_bytes()), FromRule::Whole);
+        world.node.set_peer(world.now, session, Path::new(path.as_bytes()), FromRule::Whole, &[]);
     }
     let alice = world.accept(None);
     let session = world.node.pair_session(pair, PairSide::Offerer).unwrap();

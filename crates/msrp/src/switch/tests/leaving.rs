@@ -58,7 +58,13 @@ fn where_the_policy_keeps_them_the_lost_take_part_again() {
     assert_eq!(nickname, Some("Alice"), "it has what it had");
     // A peer that has moved takes it along: from another path, on another connection.
     let moved = "msrp://elsewhere.example.com:7654/s0;tcp";
-    world.node.set_peer(world.now, person.session, Path::new(moved.as_bytes()), FromRule::Whole);
+    world.node.set_peer(
+        world.now,
+        person.session,
+        Path::new(moved.as_bytes()),
+        FromRule::Whole,
+        &[],
+    );
     assert_eq!(world.node.connection(person.session), None, "it waits for the new one");
     assert_eq!(world.say(0, "o", &body), "481");
 }

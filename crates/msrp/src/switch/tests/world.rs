@@ -89,7 +89,7 @@ impl World {
         let session = self.node.add_leg(self.now, self.room, &address, config)?;
         let number = self.people.len();
         let peer = format!("msrp://client{number}.example.com:7654/s{number};tcp");
-        self.node.set_peer(self.now, session, Path::new(peer.as_bytes()), FromRule::Whole);
+        self.node.set_peer(self.now, session, Path::new(peer.as_bytes()), FromRule::Whole, &[]);
         let own = String::from_utf8(self.node.uri(session).unwrap().as_bytes().to_vec()).unwrap();
         let connection = self.node.accept(self.now, someone());
         self.people.push(Person { session, connection, own, peer });

@@ -177,7 +177,8 @@ impl Core {
         let Some(found) = self.links.get(key) else { return };
         let Way::Shared(home) = &found.way else { return };
         let share = match why {
-            CloseReason::Unused | CloseReason::Probation => Share::Leave,
+            // Other cores have sessions on it, which go on.
+            CloseReason::Unused | CloseReason::Probation | CloseReason::Certificate => Share::Leave,
             why => Share::Close(why),
         };
         let (core, link) = (home.core, home.link);
