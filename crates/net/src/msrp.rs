@@ -126,7 +126,7 @@ impl Msrp {
                 Err(reason) => failures.push((listener.address.to_string(), reason)),
             }
         }
-        let shown = config.listeners.iter().find_map(|listener| listener.tls.as_ref());
+        let shown = MsrpListener::shown(config.listeners.iter());
         let outgoing = Outgoing::read(&config.tls_client, shown)
             .map_err(|error| failures.push(("TLS client".to_owned(), error.into())))
             .ok();

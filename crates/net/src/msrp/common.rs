@@ -98,7 +98,7 @@ impl Common {
                 Err(error) => errors.push(error),
             }
         }
-        let shown = self.bound.iter().find_map(|bound| bound.config.tls.as_ref());
+        let shown = MsrpListener::shown(self.bound.iter().map(|bound| &bound.config));
         let outgoing = Outgoing::read(client, shown).map_err(|error| errors.push(error)).ok();
         let Some(outgoing) = outgoing.filter(|_| errors.is_empty()) else { return Err(errors) };
         for (current, new) in read {

@@ -65,6 +65,15 @@ pub struct MsrpListener {
     pub websocket: bool,
 }
 
+impl MsrpListener {
+    /// The certificate that we show where we connect: that of the listener which descriptions
+    /// name, as its fingerprint is in them (RFC 8122 §6.2). No description names a WebSocket.
+    pub(crate) fn shown<'a>(listeners: impl Iterator<Item = &'a Self>) -> Option<&'a TlsServer> {
+        let secure = listeners.filter(|listener| listener.tls.is_some());
+        secure.min_by_key(|listener| listener.websocket)?.tls.as_ref()
+    }
+}
+
 /// Limits of the connections of all cores together, or of each where it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MsrpLimits {

@@ -345,6 +345,38 @@ async fn who_connects_has_to_show_a_certificate_of_its_sdp() {
     assert_eq!(answered(&mut stream, &far.uri, peer).await, "200");
 }
 
+// Covers: MSRP-016
+#[tokio::test]
+async fn where_we_connect_we_show_the_certificate_that_descriptions_name() {
+    let authority = Authority::new();
+    let (of_websockets, _) = authority.issue("websockets", "ws.test");
+    let (files, named) = authority.issue("active", "as.test");
+    let active = start(|config: &mut MsrpConfig| {
+        let tls = Some(of_websockets);
+        config.listeners = vec![
+            MsrpListener { tls, websocket: true, ..listener() },
+            MsrpListener { tls: Some(files), ..listener() },
+        ];
+        config.tls_client = authority.client();
+    });
+    assert_eq!(active.fingerprint(1).as_ref(), Some(&named));
+    let (passive, _) = authority.start("passive", "im.test");
+    for reloaded in [false, true] {
+        if reloaded {
+            active.reload_tls().unwrap();
+        }
+        let mut mine = end(&active, 1, true, 16).await;
+        let mut theirs = end(&passive, 1, true, 16).await;
+        expect(&passive, 1, &theirs, &mine.uri, vec![named.clone()]).await;
+        // Each by a connection of its own.
+        let to = hop(&passive, if reloaded { "127.0.0.1" } else { "im.test" }, true, Vec::new());
+        let fingerprints = passive.fingerprint(0).into_iter().collect();
+        join(&active, 1, &mine, &theirs.uri, Some(Hop { fingerprints, ..to })).await;
+        mine.bound().await;
+        theirs.bound().await;
+    }
+}
+
 // Covers: MSRP-011
 #[tokio::test]
 async fn addresses_are_tried_in_order_and_a_connection_is_used_again() {

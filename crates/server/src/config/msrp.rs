@@ -100,7 +100,8 @@ section! {
         /// fingerprints has to show one of those certificates where it connects (RFC 8122 §6.2).
         pub tls: TlsUse = TlsUse::Prefer;
         /// The addresses to listen on; `listen = []`: there is no MSRP. The first without and the
-        /// first with a certificate, WebSocket aside, are those that our descriptions name.
+        /// first with a certificate, WebSocket aside, are those that our descriptions name; the
+        /// certificate of the latter is shown where we connect.
         pub listen: Tables<MsrpListen> = Tables(vec![MsrpListen::default()]);
         /// Peers for whom `tls` is another.
         pub peer: Tables<MsrpPeer> = Tables(Vec::new());
