@@ -76,6 +76,15 @@ impl Outbound {
         &mut self.small
     }
 
+    /// Makes room for so many small octets, which come soon.
+    pub fn reserve(&mut self, octets: usize) {
+        if self.small.capacity() == 0 {
+            self.small = spare::take(self.usual.max(octets));
+        } else {
+            self.small.reserve(octets);
+        }
+    }
+
     /// Appends `octets`: by reference when there are [`SHARED_OCTETS_MIN`] or more, else a copy.
     pub fn share(&mut self, octets: Bytes) {
         let pinned = octets.len();

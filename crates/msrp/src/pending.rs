@@ -146,17 +146,18 @@ impl Pending {
         self.fifo.next()
     }
 
-    /// A request was queued, its last octet being octet `end` of the connection. The oldest comes
-    /// back when there were [`PENDING_MAX`] already: it is given up on.
+    /// A request was queued, its last octet being octet `end` of the connection, which is given up
+    /// on at `due`, [`RESPONSE_DELAY`] from now. The oldest comes back when there were
+    /// [`PENDING_MAX`] already: it is given up on.
     pub(crate) fn sent(
         &mut self,
-        now: Instant,
+        due: Instant,
         (session, token): (SessionKey, u64),
         random: u64,
         end: u64,
     ) -> Option<Waiting> {
         let oldest = if self.fifo.len() >= PENDING_MAX { self.fifo.pop() } else { None };
-        self.fifo.push(Waiting { session, token, random, end, due: now + RESPONSE_DELAY });
+        self.fifo.push(Waiting { session, token, random, end, due });
         oldest
     }
 
@@ -254,7 +255,8 @@ mod tests {
 
     fn send(pending: &mut Pending, mut random: impl FnMut() -> u64, token: u64) -> TransactionId {
         let id = TransactionId::new(0, random(), pending.next());
-        assert_eq!(pending.sent(test_epoch(), (KEY, token), id.random, token), None);
+        let due = test_epoch() + RESPONSE_DELAY;
+        assert_eq!(pending.sent(due, (KEY, token), id.random, token), None);
         id
     }
 
@@ -263,8 +265,8 @@ mod tests {
     fn the_delay_begins_with_the_last_octet_written() {
         let mut pending = Pending::default();
         let start = test_epoch();
-        pending.sent(start, (KEY, 1), 1, 100);
-        pending.sent(start, (KEY, 2), 2, 200);
+        pending.sent(start + RESPONSE_DELAY, (KEY, 1), 1, 100);
+        pending.sent(start + RESPONSE_DELAY, (KEY, 2), 2, 200);
         assert_eq!(pending.due(), Some(start + RESPONSE_DELAY));
         let later = start + RESPONSE_DELAY;
         assert_eq!(pending.expired(later - Duration::from_millis(1), 150), None, "too early");
@@ -284,7 +286,7 @@ mod tests {
         for token in 0..PENDING_MAX as u64 {
             ids.push(send(&mut pending, &mut entropy, token));
         }
-        let oldest = pending.sent(test_epoch(), (KEY, 7), 7, 0);
+        let oldest = pending.sent(test_epoch() + RESPONSE_DELAY, (KEY, 7), 7, 0);
         assert_eq!(oldest.map(|waiting| waiting.token), Some(0));
         assert_eq!(pending.fifo.len(), PENDING_MAX);
         assert_eq!(pending.answered(&ids[0].octets()), None);

@@ -38,7 +38,7 @@ pub struct TransactionId {
 
 /// A transaction identifier of ours, to be compared: the octets in words, the last of which has
 /// only four that count.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Words([u64; 4]);
 
 impl Words {
@@ -98,13 +98,60 @@ impl TransactionId {
         octets[24..].copy_from_slice(&last.to_le_bytes()[..4]);
     }
 
+    /// Writes the one with the next number over this one, whose octets these are.
+    #[inline]
+    pub(crate) fn next_number(mut self, octets: &mut [u8; Self::OCTETS]) {
+        self.sequence += 1;
+        // The lowest digit of the number stands with the highest of the random bits.
+        match self.sequence & 31 {
+            0 => self.write_anew(octets),
+            _ => octets[8..16].copy_from_slice(&self.second().to_le_bytes()),
+        }
+    }
+
+    /// Writes the one with the next random bits, which are greater by one, over this one.
+    #[inline]
+    pub(crate) fn next_random(mut self, octets: &mut [u8; Self::OCTETS]) {
+        self.random = self.random.wrapping_add(1);
+        match self.random & 0x3FFF_FFFF {
+            0 => self.write_anew(octets),
+            _ => octets[..8].copy_from_slice(&self.first().to_le_bytes()),
+        }
+    }
+
+    #[cold]
+    fn write_anew(self, octets: &mut [u8; Self::OCTETS]) {
+        self.write_to(octets);
+    }
+
+    /// The core, and the lowest 30 random bits.
+    #[inline]
+    fn first(&self) -> u64 {
+        digits(u64::from(self.core) | self.random << 10)
+    }
+
+    /// The other random bits, and the lowest 5 of the number.
+    #[inline]
+    fn second(&self) -> u64 {
+        digits(self.random >> 30 | self.sequence << 35)
+    }
+
     /// The digits of the core, of the random bits and of the number, eight at a time.
     #[inline]
     pub(crate) fn words(&self) -> Words {
-        let Self { core, random, sequence } = *self;
-        let first = digits(u64::from(core) | random << 10);
-        let second = digits(random >> 30 | sequence << 35);
-        Words([first, second, digits(sequence >> 5), digits(sequence >> 45)])
+        let sequence = self.sequence;
+        Words([self.first(), self.second(), digits(sequence >> 5), digits(sequence >> 45)])
+    }
+
+    /// The words of this one, which follows on the one with `before`: it has the same random bits
+    /// and the next number.
+    #[inline]
+    pub(crate) fn words_after(&self, before: Words) -> Words {
+        let Words([first, _, third, last]) = before;
+        match self.sequence & 31 {
+            0 => self.words(),
+            _ => Words([first, self.second(), third, last]),
+        }
     }
 
     /// Reads an identifier that may be one of ours; one that is not may be read too, and has other
@@ -258,6 +305,24 @@ mod tests {
             let id = TransactionId::new(core, random, sequence);
             prop_assert_eq!(TransactionId::parse(&id.octets()), Some(id));
             prop_assert_eq!(TransactionId::check(&id.octets()), Ok(()));
+        }
+
+        #[test]
+        fn one_after_the_other(
+            core: u8,
+            random in prop_oneof![any::<u64>(), any::<u32>().prop_map(|high| u64::from(high) << 30 | 0x3FFF_FFFF)],
+            sequence in 0..u64::MAX,
+        ) {
+            let before = TransactionId::new(core, random, sequence);
+            let next = TransactionId { sequence: sequence + 1, ..before };
+            prop_assert_eq!(next.words_after(before.words()), next.words());
+            let mut octets = before.octets();
+            before.next_number(&mut octets);
+            prop_assert_eq!(octets, next.octets());
+            let next = TransactionId { random: random.wrapping_add(1), ..before };
+            let mut octets = before.octets();
+            before.next_random(&mut octets);
+            prop_assert_eq!(octets, next.octets());
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! `[ Formal-name ] "<" URI ">"` (RFC 3862 §4.1, §3.6).
 
 use std::borrow::Cow;
-use std::fmt;
+use std::{fmt, str};
 
 use memchr::memchr;
 
@@ -35,6 +35,15 @@ impl<'a> Address<'a> {
         let uri = uri.strip_prefix('<')?;
         let uri = uri.get(..memchr(b'>', uri.as_bytes())?)?;
         (!uri.is_empty()).then(|| Self { written_name: name.trim(), uri })
+    }
+
+    /// The URI in a header value; `None` when there is none. It need not be UTF-8 besides.
+    pub(super) fn uri_in(value: &'a [u8]) -> Option<&'a [u8]> {
+        if let Some(uri) = value.strip_prefix(b"<") {
+            let uri = uri.get(..memchr(b'>', uri)?)?;
+            return (!uri.is_empty()).then_some(uri);
+        }
+        Some(Self::parse(str::from_utf8(value).ok()?)?.uri.as_bytes())
     }
 
     /// The formal name without quotes and with escapes resolved; empty without one.
@@ -111,6 +120,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_uri_is_the_one_of_the_address(value in "[<> \"\\\\:ab\u{e9}]{0,12}") {
+            let uri = Address::parse(&value).map(|address| address.uri.as_bytes());
+            prop_assert_eq!(Address::uri_in(value.as_bytes()), uri);
+        }
+
         #[test]
         fn written_then_parsed_is_identity(name: String, uri in "[a-z:@;=.]{1,20}") {
             let text = written(&name, &uri);

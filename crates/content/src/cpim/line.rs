@@ -65,6 +65,24 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Name and value of a line as it is written nearly always: a known name, one blank, and nothing
+/// but printable ASCII. Any other is read by [`Line::parse`], which says the same of these.
+pub(super) fn usual(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = line.split_at_checked(match line.first()? {
+        b'F' => 4,
+        b'T' => 2,
+        b'D' => 8,
+        b'S' => 7,
+        _ => return None,
+    })?;
+    let value = value.strip_prefix(b": ")?;
+    let is_known = matches!(name, b"From" | b"To" | b"DateTime" | b"Subject");
+    let printable = |all: bool, octet: &u8| all & (*octet >= b' ') & (*octet < 0x7f);
+    let is_trimmed = value.first().is_some_and(|octet| *octet != b' ')
+        && value.last().is_some_and(|octet| *octet != b' ');
+    (is_known && is_trimmed && value.iter().fold(true, printable)).then_some((name, value))
+}
+
 /// Where `part` stands in `line`, which begins at `start` of something larger.
 pub(super) fn within(line: &[u8], part: &[u8], start: usize) -> Range<usize> {
     let at = (part.as_ptr() as usize).saturating_sub(line.as_ptr() as usize) + start;
@@ -138,4 +156,34 @@ fn without_blanks(value: &str) -> &str {
 fn cut(octets: &[u8], octet: u8) -> Option<(&[u8], &[u8])> {
     let (before, after) = octets.split_at_checked(memchr(octet, octets)?)?;
     Some((before, after.get(1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_usual() {
+        let usual = |line: &'static str| usual(line.as_bytes());
+        assert_eq!(usual("To: <im:b@c>"), Some((&b"To"[..], &b"<im:b@c>"[..])));
+        assert_eq!(usual("Subject: ;a"), Some((&b"Subject"[..], &b";a"[..])));
+        for line in ["", "To", "To: ", "To:a", "To:;a=b c", "To:  a", "to: a", "Ta: a", "cc: a"] {
+            assert_eq!(usual(line), None, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_usual_is_read_as_any_other(
+            line in "(From|To|DateTime|Subject|Foo|a.To|T)(:|: |:  )[;= \"<>:.a\\u{e9}\\x01\\x7f]{0,9}",
+        ) {
+            if let Some((name, value)) = usual(line.as_bytes()) {
+                let read = Line::parse(line.as_bytes()).unwrap();
+                prop_assert_eq!((read.name, read.value.as_bytes()), (name, value));
+                prop_assert!(read.prefix.is_empty() && read.parameters.is_empty());
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::str;
 
 use memchr::memchr;
 
+use super::line::usual;
 use super::{Address, CORE_NAMESPACE, CpimError, Limits, Line, begins_mime, within};
 use crate::media_type::is_token;
 use crate::{ContentDisposition, MimeError};
@@ -166,6 +167,12 @@ impl Reader {
     }
 
     fn message_header(&mut self, octets: &[u8], line: &[u8]) -> Result<(), CpimError> {
+        if self.bare_is_core
+            && let Some((name, value)) = usual(line)
+        {
+            self.address(line, name, value);
+            return Ok(());
+        }
         let read = Line::parse(line)?;
         let is_core = !read.is_prefixed() || self.means_core(octets, read.prefix);
         if is_core && read.is("NS") {
@@ -174,22 +181,24 @@ impl Reader {
         if !is_core || (!read.is_prefixed() && !self.bare_is_core) {
             return Ok(());
         }
-        let place = |part: &str| within(line, part.as_bytes(), self.line);
-        let uri = |value| Address::parse(value).map_or(0..0, |address| place(address.uri));
-        if read.is("From") {
-            self.envelope.from_count += 1;
-            if self.envelope.from_count == 1 {
-                self.envelope.from_value = place(read.value);
-                self.envelope.from = uri(read.value);
-            }
-        } else if read.is("To") {
-            self.envelope.to_count += 1;
-            if self.envelope.to_count == 1 {
-                self.envelope.to_value = place(read.value);
-                self.envelope.to = uri(read.value);
-            }
-        }
+        self.address(line, read.name, read.value.as_bytes());
         Ok(())
+    }
+
+    /// Takes a header of the core namespace, which tells an address if it is `From` or `To`.
+    fn address(&mut self, line: &[u8], name: &[u8], value: &[u8]) {
+        let Envelope { from_count, from_value, from, to_count, to_value, to, .. } =
+            &mut self.envelope;
+        let (count, whole, uri) = match name {
+            b"From" => (from_count, from_value, from),
+            b"To" => (to_count, to_value, to),
+            _ => return,
+        };
+        *count += 1;
+        if *count == 1 {
+            *whole = within(line, value, self.line);
+            *uri = Address::uri_in(value).map_or(0..0, |uri| within(line, uri, self.line));
+        }
     }
 
     fn declare(&mut self, octets: &[u8], line: &[u8], read: &Line<'_>) -> Result<(), CpimError> {
@@ -234,13 +243,10 @@ impl Reader {
             }
             return Ok(());
         }
-        let colon = memchr(b':', line).ok_or(bad)?;
-        let (name, value) = line.split_at_checked(colon).ok_or(bad)?;
-        let name = name.trim_ascii_end();
-        if name.is_empty() || !name.iter().all(|octet| is_token(*octet)) {
-            return Err(bad);
-        }
-        let value = value.get(1..).unwrap_or_default();
+        let (name, value) = match line.strip_prefix(b"Content-Type:") {
+            Some(value) => (&b"Content-Type"[..], value),
+            None => name_and_value(line).ok_or(bad)?,
+        };
         let start = self.line + line.len() - value.trim_ascii_start().len();
         let value = start..start + value.trim_ascii().len();
         // The first of a name counts, as for `MimeHeaders::value`.
@@ -259,6 +265,14 @@ impl Reader {
         self.section = Section::Mime(begin, field);
         Ok(())
     }
+}
+
+/// The parts of a MIME header field.
+fn name_and_value(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
+    let name = name.trim_ascii_end();
+    let is_name = !name.is_empty() && name.iter().all(|octet| is_token(*octet));
+    is_name.then(|| (name, value.get(1..).unwrap_or_default()))
 }
 
 impl Envelope {

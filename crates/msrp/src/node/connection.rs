@@ -77,6 +77,18 @@ impl NextId {
         self.random = Some(random);
         TransactionId::new(core, random, sequence).write_to(&mut self.octets);
     }
+
+    /// Makes it out of the one before it in a row, `before`, with the next number if that is
+    /// `waited` for, else with the next random bits. No peer has seen any of the row yet.
+    #[inline]
+    pub(crate) fn follow(&mut self, before: TransactionId, waited: bool) {
+        if waited {
+            before.next_number(&mut self.octets);
+        } else {
+            self.random = Some(before.random.wrapping_add(1));
+            before.next_random(&mut self.octets);
+        }
+    }
 }
 
 /// Where a connection stands.

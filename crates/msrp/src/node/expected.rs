@@ -33,10 +33,13 @@ impl Roles {
     pub(super) fn expected(&mut self, id: ConnectionId, octets: &[u8]) -> Option<usize> {
         let found = self.cx.connections.get_mut(id)?;
         let mut rest = octets;
+        let mut before: Option<(TransactionId, Words)> = None;
         while let Some((key, transaction)) = found.pending.oldest(self.cx.core)
             && let Some(session) = self.cx.sessions.get(key)
-            && let Some(usual) = response(rest, transaction.words(), session)
+            && let words = words(transaction, before)
+            && let Some(usual) = response(rest, words, session)
         {
+            before = Some((transaction, words));
             rest = usual.after;
             if matches!(session.usage, Usage::Leg(_)) {
                 found.pending.oldest_answered();
@@ -66,6 +69,20 @@ impl<'a> Usual<'a> {
             raw: self.raw,
             has_body: false,
         }
+    }
+}
+
+/// The octets of an identifier. That of the request before is like it when they were written in a
+/// row.
+#[inline]
+fn words(of: TransactionId, before: Option<(TransactionId, Words)>) -> Words {
+    match before {
+        Some((before, words))
+            if before.random == of.random && of.sequence == before.sequence + 1 =>
+        {
+            of.words_after(words)
+        }
+        _ => of.words(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::cx::{Cx, Later, Unsent, touch, usable};
 use crate::node::ConnectionId;
 use crate::session::{Session, SessionKey};
-use crate::{Outbound, TransactionId};
+use crate::{Outbound, RESPONSE_DELAY, TransactionId};
 
 /// A session and the connection its requests are written on.
 pub(crate) struct Row<'a> {
@@ -16,16 +16,20 @@ pub(crate) struct Row<'a> {
     pub(crate) session: &'a Session,
     key: SessionKey,
     core: u8,
-    now: Instant,
+    /// When what is sent now is given up on.
+    due: Instant,
     entropy: &'a mut (dyn FnMut() -> u64 + Send),
     later: &'a mut VecDeque<Later>,
     written: u64,
 }
 
 impl Row<'_> {
-    /// Writes a request: `write` is given the transaction identifier, which is `free` and has 64
-    /// bits that are new, and writes all of it. When a response is to be waited for, `waits` is
-    /// what the role calls the request then.
+    /// Writes a request: `write` is given the transaction identifier, which is `free`, and writes
+    /// all of it. When a response is to be waited for, `waits` is what the role calls the request
+    /// then.
+    ///
+    /// Every identifier has 64 random bits (RFC 4975 §7.1). They are new in every row; within one,
+    /// identifiers differ in the number, or in the lowest of those bits.
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -44,11 +48,12 @@ impl Row<'_> {
         write(&mut found.outbound, &found.next_id.octets, self.session);
         if let Some(token) = waits {
             let end = found.outbound.queued_total();
-            if let Some(oldest) = found.pending.sent(self.now, (self.key, token), random, end) {
+            if let Some(oldest) = found.pending.sent(self.due, (self.key, token), random, end) {
                 self.later.push_back(Later::Expired(oldest));
             }
         }
-        found.next_id.make(self.core, (self.entropy)(), found.pending.next());
+        let before = TransactionId::new(self.core, random, next);
+        found.next_id.follow(before, waits.is_some());
         self.written += 1;
     }
 }
@@ -74,7 +79,7 @@ impl Cx {
             session,
             key,
             core: self.core,
-            now: self.now,
+            due: self.now + RESPONSE_DELAY,
             entropy: &mut *self.entropy,
             later: &mut self.later,
             written: 0,
@@ -82,6 +87,7 @@ impl Cx {
         let value = fill(&mut row);
         let written = row.written;
         if written > 0 {
+            found.next_id.make(self.core, (self.entropy)(), found.pending.next());
             found.sent = self.now;
             self.counts.of(found.group).requests_written += written;
             touch(found, id, &mut self.outputs);

@@ -81,7 +81,7 @@ impl Round {
             if written.is_none() {
                 let each = FRAME_OCTETS + row.session.request_paths().len();
                 let octets = self.octets.len() + self.messages.len() * each;
-                row.connection.outbound.tail().reserve(octets);
+                row.connection.outbound.reserve(octets);
                 written = Some(row.id);
             }
             let waits = waits.then(|| Token::Whole { media }.into());
