@@ -78,10 +78,11 @@ impl Outbound {
 
     /// Makes room for so many small octets, which come soon.
     pub fn reserve(&mut self, octets: usize) {
-        if self.small.capacity() == 0 {
-            self.small = spare::take(self.usual.max(octets));
-        } else {
-            self.small.reserve(octets);
+        let least = self.small.len() + octets;
+        if self.small.capacity() < least {
+            let mut larger = spare::take(least.max(self.usual));
+            larger.extend_from_slice(&self.small);
+            spare::give_back(std::mem::replace(&mut self.small, larger));
         }
     }
 
@@ -291,7 +292,7 @@ mod tests {
         /// What is written is what was appended, in order, whatever the parts and the writes.
         #[test]
         fn keeps_the_order(
-            steps in prop::collection::vec((0..3_u8, 0..9000_usize, 0..12_000_usize), 0..30),
+            steps in prop::collection::vec((0..4_u8, 0..9000_usize, 0..12_000_usize), 0..30),
         ) {
             let mut out = Outbound::default();
             let (mut expected, mut written) = (Vec::new(), Vec::new());
@@ -300,6 +301,11 @@ mod tests {
                 match kind {
                     0 => out.tail().extend_from_slice(&part),
                     1 => out.share(part.clone()),
+                    2 => {
+                        out.reserve(octets);
+                        prop_assert!(out.small.capacity() - out.small.len() >= octets);
+                        continue;
+                    }
                     _ => out.share_part(&part, &part),
                 }
                 expected.extend_from_slice(&part);
