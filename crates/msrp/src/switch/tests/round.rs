@@ -139,3 +139,15 @@ fn who_does_not_read_is_taken_out() {
     assert!(world.node.leg_counts(world.person(1).session).is_none());
     assert!(world.node.leg_counts(world.person(2).session).is_some());
 }
+
+#[test]
+fn what_waits_is_treated_as_when_it_came() {
+    let mut world = World::of(2);
+    put(&mut world, 0, "a", "before");
+    let failure_report = crate::header::FailureReport::Yes;
+    world.node.set_switch(SwitchConfig { failure_report, drops_max: 0, ..Default::default() });
+    let got = world.messages(1);
+    assert_eq!(got[0].failure_report, crate::header::FailureReport::Partial);
+    world.pass(crate::RESPONSE_DELAY);
+    assert_eq!(world.events.iter().filter(|event| is_slow(event)).count(), 0, "none was asked");
+}
