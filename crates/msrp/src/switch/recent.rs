@@ -112,7 +112,7 @@ impl Recent {
     fn sweep(&mut self) {
         let recent = |used: &&Use| used.is_recent(&self.begun);
         let kept = self.uses.iter().filter(recent).count();
-        let mut uses = HashTable::with_capacity(2 * (kept + 1));
+        let mut uses = HashTable::with_capacity((2 * kept).max(1));
         for used in self.uses.iter().filter(recent) {
             uses.insert_unique(used.hash, *used, |used| used.hash);
         }
@@ -166,6 +166,16 @@ mod tests {
         assert_eq!(recent.begin(1, b"1"), Before::Same);
         assert_eq!(recent.begin(1, b"0"), Before::Other, "the oldest went");
         assert_eq!(recent.begin(2, b"0"), Before::Same);
+    }
+
+    #[test]
+    fn grows_with_what_it_has() {
+        let mut recent = of(1);
+        for number in 1..SEEN_MAX {
+            recent.begin(0, number.to_string().as_bytes());
+            let capacity = recent.uses.capacity();
+            assert!(capacity <= 2 * number + 2, "{capacity} for {number}");
+        }
     }
 
     #[test]
