@@ -122,24 +122,25 @@ impl Node {
 
     /// Feeds what happened at `now`. May be called again before the outputs are drained.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
-        if let Input::Octets { connection, octets } = input {
-            self.roles.cx.now = now;
-            return self.octets(connection, octets);
-        }
-        if let Input::Written { connection } = input {
-            self.roles.cx.now = now;
-            self.roles.written(connection);
-            return self.roles.settle();
-        }
-        self.command(now, |roles| match input {
-            Input::Connected { connection, peer } => roles.connected(connection, peer),
-            Input::ConnectFailed { connection, error } => {
-                roles.connection_lost(connection, Lost::Unconnected(error));
+        self.roles.cx.now = now;
+        match input {
+            Input::Octets { connection, octets } => self.octets(connection, octets),
+            Input::Written { connection } => {
+                self.roles.written(connection);
+                self.roles.settle();
             }
-            Input::Lost { connection } => roles.connection_lost(connection, Lost::Connection),
-            Input::Timeout => roles.timeout(),
-            Input::Octets { .. } | Input::Written { .. } => {}
-        });
+            Input::Connected { connection, peer } => {
+                self.command(now, |roles| roles.connected(connection, peer));
+            }
+            Input::ConnectFailed { connection, error } => {
+                let why = Lost::Unconnected(error);
+                self.command(now, |roles| roles.connection_lost(connection, why));
+            }
+            Input::Lost { connection } => {
+                self.command(now, |roles| roles.connection_lost(connection, Lost::Connection));
+            }
+            Input::Timeout => self.command(now, Roles::timeout),
+        }
     }
 
     /// Writes what waits in rooms for one participant more; the connection it waits on now, which
@@ -151,9 +152,14 @@ impl Node {
         connection
     }
 
+    /// Writes all that waits in rooms.
+    pub(crate) fn write_rows(&mut self) {
+        while self.write_row().is_some() {}
+    }
+
     /// The next thing to do; `None` when there is nothing left.
     pub fn poll_output(&mut self) -> Option<Output> {
-        while self.write_row().is_some() {}
+        self.write_rows();
         self.roles.cx.outputs.pop_front()
     }
 
@@ -243,7 +249,7 @@ impl Node {
     /// Does something with the roles, and then what they asked for.
     pub(crate) fn command<T>(&mut self, now: Instant, act: impl FnOnce(&mut Roles) -> T) -> T {
         self.roles.cx.now = now;
-        while self.write_row().is_some() {}
+        self.write_rows();
         let value = act(&mut self.roles);
         self.roles.settle();
         value

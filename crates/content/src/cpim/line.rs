@@ -68,19 +68,18 @@ impl<'a> Line<'a> {
 /// Name and value of a line as it is written nearly always: a known name, one blank, and nothing
 /// but printable ASCII. Any other is read by [`Line::parse`], which says the same of these.
 pub(super) fn usual(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, value) = line.split_at_checked(match line.first()? {
-        b'F' => 4,
-        b'T' => 2,
-        b'D' => 8,
-        b'S' => 7,
+    let name = match line.first()? {
+        b'F' => &b"From"[..],
+        b'T' => b"To",
+        b'D' => b"DateTime",
+        b'S' => b"Subject",
         _ => return None,
-    })?;
-    let value = value.strip_prefix(b": ")?;
-    let is_known = matches!(name, b"From" | b"To" | b"DateTime" | b"Subject");
+    };
+    let value = line.strip_prefix(name)?.strip_prefix(b": ")?;
     let printable = |all: bool, octet: &u8| all & (*octet >= b' ') & (*octet < 0x7f);
     let is_trimmed = value.first().is_some_and(|octet| *octet != b' ')
         && value.last().is_some_and(|octet| *octet != b' ');
-    (is_known && is_trimmed && value.iter().fold(true, printable)).then_some((name, value))
+    (is_trimmed && value.iter().fold(true, printable)).then_some((name, value))
 }
 
 /// Where `part` stands in `line`, which begins at `start` of something larger.

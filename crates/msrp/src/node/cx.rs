@@ -168,9 +168,7 @@ impl Cx {
         free: impl Fn(&[u8]) -> bool,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        self.row(None, key, |row| {
-            row.send(waits, |id| free(id), |out, id, session| write(out, id, session));
-        })
+        self.row(None, key, |row| row.send(waits, free, write))
     }
 
     /// The same on a connection that need not be the session's own, to a path that need not be its
@@ -182,9 +180,7 @@ impl Cx {
         waits: Option<u64>,
         write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
-        self.row(Some(connection), key, |row| {
-            row.send(waits, |_| true, |out, id, session| write(out, id, session));
-        })
+        self.row(Some(connection), key, |row| row.send(waits, |_| true, write))
     }
 
     /// `session` has something to write, and is given its turn when its connection has room.

@@ -34,8 +34,8 @@ impl Row<'_> {
     pub(crate) fn send(
         &mut self,
         waits: Option<u64>,
-        free: impl Fn(&[u8; TransactionId::OCTETS]) -> bool,
-        write: impl FnOnce(&mut Outbound, &[u8; TransactionId::OCTETS], &Session),
+        free: impl Fn(&[u8]) -> bool,
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) {
         let found = &mut *self.connection;
         let next = found.pending.next();

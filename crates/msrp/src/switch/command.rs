@@ -19,7 +19,7 @@ use crate::{HoldLimits, MsrpUri, Node, SessionKey};
 impl Node {
     /// Sets how all rooms are treated, from now on.
     pub fn set_switch(&mut self, config: SwitchConfig) {
-        while self.write_row().is_some() {}
+        self.write_rows();
         self.roles.switch.config = config;
     }
 

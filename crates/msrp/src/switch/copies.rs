@@ -141,12 +141,16 @@ impl<'a> Copies<'a> {
         let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
         let admitted = queue.admit(on, octets as u64, config.queue_octets_max as u64);
         if admitted {
-            let free = |id: &[u8; TransactionId::OCTETS]| self.is_free(id);
-            row.send(self.waits, free, |out, id, session| {
-                self.write(out, id, session.request_paths());
-            });
+            self.write_anyway(row);
         }
         admitted
+    }
+
+    /// Writes one, however much waits.
+    #[inline]
+    fn write_anyway(&self, row: &mut Row<'_>) {
+        let free = |id: &[u8]| self.is_free(id);
+        row.send(self.waits, free, |out, id, session| self.write(out, id, session.request_paths()));
     }
 
     /// Keeps one for a leg that is held.
@@ -170,11 +174,8 @@ impl<'a> Copies<'a> {
 
     /// Writes one for `target` however much waits: what is small and once in a while, or was kept.
     pub(super) fn send_anyway(&self, cx: &mut Cx, target: Target) {
-        let free = |id: &[u8]| self.is_free(id);
         // Whoever is gone needs it no more.
-        let _ = cx.send_free(target.session, self.waits, free, |out, id, session| {
-            self.write(out, id, session.request_paths());
-        });
+        let _ = cx.row(None, target.session, |row| self.write_anyway(row));
     }
 
     /// Whether `id` does not stand in the body (RFC 4975 §7.1).

@@ -29,9 +29,7 @@ impl MediaTypes {
         };
         u8::try_from(at).ok().map(MediaNumber)
     }
-}
 
-impl MediaTypes {
     /// The type with this number.
     pub(super) fn name(&self, number: MediaNumber) -> &str {
         self.0.get(usize::from(number.0)).map_or("", |name| name)

@@ -144,15 +144,12 @@ impl Switch {
     /// `None`: nothing waits any more.
     pub(crate) fn write_row(&mut self, cx: &mut Cx) -> Option<ConnectionId> {
         while let Some(place) = self.waiting.last().copied() {
-            match self.write_row_of(cx, place) {
-                Some(Some(connection)) => return Some(connection),
-                Some(None) => {}
-                None => {
-                    self.waiting.pop();
-                    if let Some(room) = self.rooms.get_mut(place as usize) {
-                        room.waits = false;
-                    }
-                }
+            if let Some(connection) = self.write_row_of(cx, place) {
+                return Some(connection);
+            }
+            self.waiting.pop();
+            if let Some(room) = self.rooms.get_mut(place as usize) {
+                room.waits = false;
             }
         }
         None
@@ -170,29 +167,29 @@ impl Switch {
         while self.write_row_of(cx, place).is_some() {}
     }
 
-    /// The same for one leg, which may not be written anything; `None`: nothing waits.
-    fn write_row_of(&mut self, cx: &mut Cx, place: u32) -> Option<Option<ConnectionId>> {
+    /// The same as [`write_row`](Self::write_row) for one room.
+    fn write_row_of(&mut self, cx: &mut Cx, place: u32) -> Option<ConnectionId> {
         let Self { config, rooms, legs, .. } = self;
         let room = rooms.get_mut(place as usize)?;
         let mut round = room.round.take()?;
-        let Some(at) = room.legs.get(round.written).copied() else {
-            for at in std::mem::take(&mut round.full) {
-                self.count_drop(cx, at);
-            }
-            if self.spare.len() < SPARE_MAX {
-                round.clear();
-                self.spare.push(round);
-            }
-            return None;
-        };
-        round.written += 1;
-        let connection = legs.get_mut(at as usize).and_then(|leg| {
+        while let Some(at) = room.legs.get(round.written).copied() {
+            round.written += 1;
+            let Some(leg) = legs.get_mut(at as usize) else { continue };
             let session = leg.session;
-            // Whoever is gone or not there yet gets nothing.
             let filled = cx.row(None, session, |row| round.fill(config, room, (at, leg), row));
-            filled.ok().flatten()
-        });
-        room.round = Some(round);
-        Some(connection)
+            // Whoever is gone or not there yet gets nothing.
+            if let Ok(Some(connection)) = filled {
+                room.round = Some(round);
+                return Some(connection);
+            }
+        }
+        for at in std::mem::take(&mut round.full) {
+            self.count_drop(cx, at);
+        }
+        if self.spare.len() < SPARE_MAX {
+            round.clear();
+            self.spare.push(round);
+        }
+        None
     }
 }
