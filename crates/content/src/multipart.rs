@@ -337,6 +337,18 @@ mod tests {
         assert_eq!(part.nested(&shallow), Some(Err(MultipartError::TooDeep)));
     }
 
+    /// What a part may hold when the boundary is `b`: anything but a delimiter, the more of what
+    /// looks like one.
+    fn part_of_b() -> impl Strategy<Value = String> {
+        let near = "(--b|--|-|b|\r\n|\r|\n|[a-z]){0,10}";
+        near.prop_filter("a delimiter ends the part", |part| {
+            let text = format!("\r\n{part}\r\n");
+            let mut rests =
+                text.match_indices("\r\n--b").map(|(at, near)| &text[at + near.len()..]);
+            !rests.any(|rest| rest.starts_with("\r\n") || rest.starts_with("--"))
+        })
+    }
+
     proptest! {
         #[test]
         fn never_panics(body: Vec<u8>, near in "(--b|--|b|\r\n|\r|\n| |x:y){0,40}") {
@@ -348,7 +360,7 @@ mod tests {
         /// Cut anywhere, the parts before the cut are the same.
         #[test]
         fn a_cut_changes_no_finished_part(
-            parts in prop::collection::vec("[a-z\r\n-]{0,12}", 1..5), cut in 0_usize..200
+            parts in prop::collection::vec(part_of_b(), 1..5), cut in 0_usize..200
         ) {
             let mut body = String::new();
             for part in &parts {
@@ -361,6 +373,8 @@ mod tests {
             let body = Bytes::from(body);
             let limits = Limits::default();
             let whole = Multipart::parse(&media, &body, &limits).unwrap();
+            let bodies: Vec<&[u8]> = whole.parts().iter().map(|part| &part.body[..]).collect();
+            prop_assert_eq!(bodies, parts.iter().map(String::as_bytes).collect::<Vec<_>>());
             let head = body.slice(..cut.min(body.len()));
             if let Ok(read) = Multipart::parse(&media, &head, &limits) {
                 let finished = read.parts().len().saturating_sub(1);
