@@ -32,6 +32,7 @@ pub mod list_service;
 mod media_type;
 mod mime;
 pub mod multipart;
+pub mod octets;
 pub mod reginfo;
 pub mod resource_lists;
 pub mod sip_message;

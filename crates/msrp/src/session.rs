@@ -9,6 +9,7 @@ use parlance_sip::sdp::Fingerprint;
 
 use crate::node::ConnectionId;
 use crate::path::session_id;
+use crate::write::SEND_START;
 use crate::{MsrpUri, Path, Scheme};
 
 /// One session of a [`Node`](crate::Node); unique while the node lives.
@@ -116,8 +117,9 @@ pub(crate) struct Session {
     /// The peer's path is that of the first request: its SDP has not come yet.
     pub(crate) claimed: bool,
     own: MsrpUri,
-    /// `\r\nTo-Path: PEER\r\nFrom-Path: OWN\r\n`; empty before the peer's path is known.
-    paths: Box<[u8]>,
+    /// [`SEND_START`] and `\r\nTo-Path: PEER\r\nFrom-Path: OWN\r\n`; empty before the peer's path
+    /// is known.
+    start: Box<[u8]>,
     /// Octets of the peer's path in it.
     peer_octets: u32,
     /// Whether that is one URI.
@@ -136,9 +138,9 @@ impl Session {
 
     /// The path of the peer, as it is written into `To-Path`; `None` before it is known.
     pub(crate) fn peer(&self) -> Option<Path<'_>> {
-        let start = TO_PATH.len();
+        let start = SEND_START.len() + TO_PATH.len();
         let end = start + self.peer_octets as usize;
-        self.paths.get(start..end).map(Path::of)
+        self.start.get(start..end).map(Path::of)
     }
 
     /// The first URI of the path of the peer: what its responses come from (RFC 4975 §7.2).
@@ -150,13 +152,20 @@ impl Session {
 
     /// `\r\nTo-Path: ..\r\nFrom-Path: ..\r\n` of a request; empty before the peer's path is known.
     pub(crate) fn request_paths(&self) -> &[u8] {
-        &self.paths
+        self.start.get(SEND_START.len()..).unwrap_or_default()
+    }
+
+    /// What a SEND starts with, up to those, with an identifier that is not its own; empty before
+    /// the peer's path is known.
+    #[inline]
+    pub(crate) fn send_start(&self) -> &[u8] {
+        &self.start
     }
 
     /// The same for a response to what came from `from`, when it is the same: the peer's path is
     /// this one URI (RFC 4975 §7.2).
     pub(crate) fn response_paths(&self, from: Path<'_>) -> Option<&[u8]> {
-        (self.single && self.peer() == Some(from)).then_some(&self.paths)
+        (self.single && self.peer() == Some(from)).then(|| self.request_paths())
     }
 
     /// Whether a request with this `From-Path` is of the peer: the same octets, or equivalent URIs
@@ -185,7 +194,7 @@ impl Session {
     pub(crate) fn set_peer(&mut self, path: Path<'_>) {
         let own = self.own.as_bytes();
         let peer = path.as_bytes();
-        self.paths = [TO_PATH, peer, FROM_PATH, own, b"\r\n"].concat().into();
+        self.start = [SEND_START, TO_PATH, peer, FROM_PATH, own, b"\r\n"].concat().into();
         self.single = path.is_single();
         self.peer_octets = u32::try_from(peer.len()).unwrap_or(u32::MAX);
     }
@@ -249,7 +258,7 @@ impl Sessions {
             from_rule: FromRule::Whole,
             claimed: false,
             own,
-            paths: Box::default(),
+            start: Box::default(),
             peer_octets: 0,
             single: false,
             generation,

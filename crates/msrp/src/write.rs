@@ -9,20 +9,41 @@ pub fn request(out: &mut Vec<u8>, id: &[u8], method: Method<'_>, to: &[u8], from
     extend(out, &[b"\r\nTo-Path: ", to, b"\r\nFrom-Path: ", from, b"\r\n"]);
 }
 
+/// `MSRP transact-id SEND` with an identifier that is none yet.
+pub(crate) const SEND_START: &[u8] = b"MSRP 0000000000000000000000000000 SEND";
+
+/// The end of a whole message with an identifier that is none yet.
+pub(crate) const WHOLE_END: &[u8] = b"\r\n-------0000000000000000000000000000$\r\n";
+
+/// The octets of an identifier of ours.
+pub(crate) type OwnId = [u8; TransactionId::OCTETS];
+
 /// Writes `MSRP transact-id SEND`, without a line end.
 #[inline]
 pub(crate) fn send_start(out: &mut Vec<u8>, id: &[u8]) {
-    out.extend_from_slice(b"MSRP ");
-    identifier(out, id);
-    out.extend_from_slice(b" SEND");
+    for part in [b"MSRP ", id, b" SEND"] {
+        out.extend_from_slice(part);
+    }
 }
 
-/// Writes an identifier; the length of ours is known.
+/// Writes a SEND that is a whole message: `start` is [`SEND_START`] and the paths, `rest` all that
+/// follows, with [`WHOLE_END`]. The identifier is put into its places.
 #[inline]
-fn identifier(out: &mut Vec<u8>, id: &[u8]) {
-    match <&[u8; TransactionId::OCTETS]>::try_from(id) {
-        Ok(own) => out.extend_from_slice(own),
-        Err(_) => out.extend_from_slice(id),
+pub(crate) fn whole(out: &mut Vec<u8>, id: &OwnId, start: &[u8], rest: &[u8]) {
+    const AT: usize = b"MSRP ".len();
+    const AT_END: usize = TransactionId::OCTETS + b"$\r\n".len();
+    let place = out.len() + AT;
+    out.extend_from_slice(start);
+    put(out, place, id);
+    out.extend_from_slice(rest);
+    let place = out.len().saturating_sub(AT_END);
+    put(out, place, id);
+}
+
+#[inline]
+fn put(out: &mut [u8], at: usize, id: &OwnId) {
+    if let Some(place) = out.get_mut(at..at + TransactionId::OCTETS) {
+        place.copy_from_slice(id);
     }
 }
 
@@ -39,7 +60,7 @@ pub fn byte_range(out: &mut Vec<u8>, range: ByteRange) {
     out.extend_from_slice(b"Byte-Range: ");
     for (number, after) in [(Some(start), b"-"), (end, b"/"), (total, b"\r")] {
         match number {
-            Some(number) => decimal(out, number),
+            Some(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
             None => out.push(b'*'),
         }
         out.extend_from_slice(after);
@@ -47,26 +68,11 @@ pub fn byte_range(out: &mut Vec<u8>, range: ByteRange) {
     out.push(b'\n');
 }
 
-/// Writes the digits of `number`.
-pub(crate) fn decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut from = digits.len();
-    for (at, place) in digits.iter_mut().enumerate().rev() {
-        *place = b'0' + (number % 10) as u8;
-        number /= 10;
-        from = at;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(from..).unwrap_or_default());
-}
-
 /// Writes the end-line: at once after the last header field, or after [`body_end`].
 #[inline]
 pub fn end_line(out: &mut Vec<u8>, id: &[u8], continuation: Continuation) {
     out.extend_from_slice(b"-------");
-    identifier(out, id);
+    out.extend_from_slice(id);
     out.extend_from_slice(&[continuation.octet(), b'\r', b'\n']);
 }
 
@@ -109,51 +115,6 @@ pub fn comment(code: u16) -> Option<&'static str> {
     })
 }
 
-/// The start of every request that goes to one peer in one session: a transaction identifier is
-/// put into its place, the rest is one copy.
-#[derive(Clone, Debug)]
-pub struct RequestTemplate(Box<[u8]>);
-
-impl RequestTemplate {
-    /// The start of requests with `method` from `from` to `to`.
-    pub fn new(method: Method<'_>, to: &[u8], from: &[u8]) -> Self {
-        let mut out = Vec::new();
-        request(&mut out, &[b'0'; TransactionId::OCTETS], method, to, from);
-        Self(out.into())
-    }
-
-    /// Writes it with `id`, as [`TransactionId::octets`] gives it.
-    pub fn write(&self, out: &mut Vec<u8>, id: &[u8; TransactionId::OCTETS]) {
-        let at = out.len() + b"MSRP ".len();
-        out.extend_from_slice(&self.0);
-        if let Some(place) = out.get_mut(at..at + TransactionId::OCTETS) {
-            place.copy_from_slice(id);
-        }
-    }
-}
-
-/// A response with one code in one session: the transaction identifier comes from the peer.
-#[derive(Clone, Debug)]
-pub struct ResponseTemplate(Box<[u8]>);
-
-impl ResponseTemplate {
-    /// Responses with `code` from `from` to `to`.
-    pub fn new(code: u16, to: &[u8], from: &[u8]) -> Self {
-        let mut out = Vec::new();
-        extend(&mut out, &[b" ", &code_digits(code)]);
-        if let Some(comment) = comment(code) {
-            extend(&mut out, &[b" ", comment.as_bytes()]);
-        }
-        extend(&mut out, &[b"\r\nTo-Path: ", to, b"\r\nFrom-Path: ", from, b"\r\n-------"]);
-        Self(out.into())
-    }
-
-    /// Writes it for the request `id`.
-    pub fn write(&self, out: &mut Vec<u8>, id: &[u8]) {
-        extend(out, &[b"MSRP ", id, &self.0, id, b"$\r\n"]);
-    }
-}
-
 fn extend(out: &mut Vec<u8>, parts: &[&[u8]]) {
     out.reserve(parts.iter().map(|part| part.len()).sum());
     for part in parts {
@@ -192,42 +153,49 @@ mod tests {
 
     // Covers: MSRP-001
     #[test]
-    fn a_request_is_written_as_the_template_writes_it() {
-        let id = TransactionId::new(1, 2, 3).octets();
-        let mut plain = b"before".to_vec();
-        let mut templated = plain.clone();
-        request(&mut plain, &id, Method::Send, TO, FROM);
-        RequestTemplate::new(Method::Send, TO, FROM).write(&mut templated, &id);
-        assert_eq!(plain, templated);
-        header(&mut plain, "Content-Type", b"text/plain");
-        plain.extend_from_slice(b"\r\nhi");
-        body_end(&mut plain, &id, Continuation::More);
-        let text = String::from_utf8_lossy(&plain).replace("\r\n", "|");
+    fn a_request_is_written() {
         let id = TransactionId::new(1, 2, 3);
-        assert_eq!(
-            text,
-            format!(
-                "beforeMSRP {id} SEND|To-Path: msrp://b.example:2855/x;tcp|From-Path: \
-                 msrp://a.example:7/y;tcp|Content-Type: text/plain||hi|-------{id}+|"
-            )
+        let mut out = b"before".to_vec();
+        request(&mut out, &id.octets(), Method::Send, TO, FROM);
+        header(&mut out, "Content-Type", b"text/plain");
+        out.extend_from_slice(b"\r\nhi");
+        body_end(&mut out, &id.octets(), Continuation::More);
+        let expect = format!(
+            "beforeMSRP {id} SEND|To-Path: msrp://b.example:2855/x;tcp|From-Path: \
+             msrp://a.example:7/y;tcp|Content-Type: text/plain||hi|-------{id}+|"
         );
+        assert_eq!(String::from_utf8_lossy(&out).replace("\r\n", "|"), expect);
+    }
+
+    // Covers: MSRP-001
+    #[test]
+    fn an_identifier_is_put_into_its_places() {
+        let id = TransactionId::new(1, 2, 3).octets();
+        let paths = [b"\r\nTo-Path: ", TO, b"\r\nFrom-Path: ", FROM, b"\r\n"].concat();
+        let rest = b"Content-Type: text/plain\r\n\r\nhi";
+        let (mut once, mut apart) = (b"before".to_vec(), b"before".to_vec());
+        whole(&mut once, &id, &[SEND_START, &paths].concat(), &[rest, WHOLE_END].concat());
+        send_start(&mut apart, &id);
+        apart.extend_from_slice(&paths);
+        apart.extend_from_slice(rest);
+        body_end(&mut apart, &id, Continuation::Last);
+        assert_eq!(once, apart);
     }
 
     // Covers: MSRP-006
     #[test]
-    fn a_response_is_written_as_the_template_writes_it() {
+    fn a_response_is_written() {
         for code in [200, 400, 401, 403, 404, 408, 413, 415, 423, 424, 425, 428, 481, 501, 506, 999]
         {
-            let (mut plain, mut templated) = (Vec::new(), Vec::new());
-            response(&mut plain, b"a786hjs2", code, FROM, TO, b"");
-            ResponseTemplate::new(code, FROM, TO).write(&mut templated, b"a786hjs2");
-            assert_eq!(plain, templated);
+            let mut out = Vec::new();
+            response(&mut out, b"a786hjs2", code, FROM, TO, b"");
             let start = match comment(code) {
                 Some(comment) => format!("MSRP a786hjs2 {code} {comment}\r\nTo-Path: "),
                 None => format!("MSRP a786hjs2 {code}\r\nTo-Path: "),
             };
-            assert!(plain.starts_with(start.as_bytes()), "{start}");
-            assert!(plain.ends_with(b"\r\n-------a786hjs2$\r\n"));
+            let paths = "msrp://a.example:7/y;tcp\r\nFrom-Path: msrp://b.example:2855/x;tcp\r\n";
+            let expect = format!("{start}{paths}-------a786hjs2$\r\n");
+            assert_eq!(String::from_utf8(out).unwrap(), expect);
         }
         let mut with = Vec::new();
         response(&mut with, b"abcd", 423, FROM, TO, b"Min-Expires: 60\r\n");

@@ -6,6 +6,7 @@ use std::str;
 use memchr::memchr;
 
 use super::CpimError;
+use crate::octets::{EACH, position};
 
 /// The parts of a message header, borrowed from its line.
 #[derive(Clone, Copy, Debug)]
@@ -65,21 +66,36 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Name and value of a line as it is written nearly always: a known name, one blank, and nothing
-/// but printable ASCII. Any other is read by [`Line::parse`], which says the same of these.
-pub(super) fn usual(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let name = match line.first()? {
-        b'F' => &b"From"[..],
-        b'T' => b"To",
-        b'D' => b"DateTime",
-        b'S' => b"Subject",
+/// A line as it is written nearly always: a known name, one blank, nothing but printable ASCII,
+/// and CRLF. [`Line::parse`] says the same of it.
+pub(super) struct Usual<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
+    /// Its octets with CRLF.
+    pub(super) len: usize,
+}
+
+/// The line that `octets` start with, if it is one of those.
+pub(super) fn usual(octets: &[u8]) -> Option<Usual<'_>> {
+    let (name, rest) = match octets.first()? {
+        b'F' => (&b"From"[..], octets.strip_prefix(b"From: ")?),
+        b'T' => (&b"To"[..], octets.strip_prefix(b"To: ")?),
+        b'D' => (&b"DateTime"[..], octets.strip_prefix(b"DateTime: ")?),
+        b'S' => (&b"Subject"[..], octets.strip_prefix(b"Subject: ")?),
         _ => return None,
     };
-    let value = line.strip_prefix(name)?.strip_prefix(b": ")?;
-    let printable = |all: bool, octet: &u8| all & (*octet >= b' ') & (*octet < 0x7f);
+    let (value, end) = rest.split_at_checked(unprintable(rest)?)?;
     let is_trimmed = value.first().is_some_and(|octet| *octet != b' ')
         && value.last().is_some_and(|octet| *octet != b' ');
-    (is_trimmed && value.iter().fold(true, printable)).then_some((name, value))
+    let len = octets.len() - end.len() + 2;
+    (is_trimmed && end.starts_with(b"\r\n")).then_some(Usual { name, value, len })
+}
+
+/// The first octet that is not printable ASCII.
+#[inline]
+fn unprintable(octets: &[u8]) -> Option<usize> {
+    let outside = |word: u64| word.wrapping_sub(EACH * 0x20) | word | word.wrapping_add(EACH);
+    position(octets, outside, |octet| !(0x20..0x7f).contains(&octet))
 }
 
 /// Where `part` stands in `line`, which begins at `start` of something larger.
@@ -165,11 +181,30 @@ mod tests {
 
     #[test]
     fn what_is_usual() {
-        let usual = |line: &'static str| usual(line.as_bytes());
-        assert_eq!(usual("To: <im:b@c>"), Some((&b"To"[..], &b"<im:b@c>"[..])));
-        assert_eq!(usual("Subject: ;a"), Some((&b"Subject"[..], &b";a"[..])));
-        for line in ["", "To", "To: ", "To:a", "To:;a=b c", "To:  a", "to: a", "Ta: a", "cc: a"] {
-            assert_eq!(usual(line), None, "{line}");
+        let usual = |line: &'static str| {
+            usual(line.as_bytes()).map(|line| (line.name, line.value, line.len))
+        };
+        let to = Some((&b"To"[..], &b"<im:b@c>"[..], 14));
+        assert_eq!(usual("To: <im:b@c>\r\n"), to);
+        assert_eq!(usual("To: <im:b@c>\r\n\r\n"), to);
+        assert_eq!(usual("Subject: ;a\r\nTo"), Some((&b"Subject"[..], &b";a"[..], 13)));
+        for line in [
+            "",
+            "To",
+            "To: \r\n",
+            "To:a\r\n",
+            "To:;a=b c\r\n",
+            "To:  a\r\n",
+            "To: a \r\n",
+            "to: a\r\n",
+            "Ta: a\r\n",
+            "cc: a\r\n",
+            "To: a",
+            "To: a\n",
+            "To: a\r",
+            "To: a\rb\r\n",
+        ] {
+            assert!(usual(line).is_none(), "{line}");
         }
     }
 
@@ -178,11 +213,23 @@ mod tests {
         fn what_is_usual_is_read_as_any_other(
             line in "(From|To|DateTime|Subject|Foo|a.To|T)(:|: |:  )[;= \"<>:.a\\u{e9}\\x01\\x7f]{0,9}",
         ) {
-            if let Some((name, value)) = usual(line.as_bytes()) {
+            let octets = format!("{line}\r\n");
+            if let Some(Usual { name, value, len }) = usual(octets.as_bytes()) {
                 let read = Line::parse(line.as_bytes()).unwrap();
                 prop_assert_eq!((read.name, read.value.as_bytes()), (name, value));
                 prop_assert!(read.prefix.is_empty() && read.parameters.is_empty());
+                prop_assert_eq!(len, octets.len());
             }
+        }
+
+        #[test]
+        fn finds_what_is_unprintable(
+            octets in prop::collection::vec(
+                prop_oneof![0x1E_u8..0x22, 0x7D_u8..0x82, any::<u8>(), Just(b'a')], 0..40,
+            ),
+        ) {
+            let first = octets.iter().position(|octet| !(0x20..0x7f).contains(octet));
+            prop_assert_eq!(unprintable(&octets), first);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::str;
 
 use memchr::memchr;
 
-use super::line::usual;
+use super::line::{Usual, usual};
 use super::{Address, CORE_NAMESPACE, CpimError, Limits, Line, begins_mime, within};
 use crate::media_type::is_token;
 use crate::{ContentDisposition, MimeError};
@@ -99,6 +99,9 @@ impl Reader {
         limits: &Limits,
     ) -> Result<Option<Envelope>, CpimError> {
         loop {
+            if self.usual_header(octets, limits)? {
+                continue;
+            }
             let unsearched = octets.get(self.searched..).unwrap_or_default();
             let end = match memchr(b'\n', unsearched) {
                 Some(at) => self.searched + at + 1,
@@ -132,11 +135,7 @@ impl Reader {
     ) -> Result<bool, CpimError> {
         if self.section == Section::Message {
             if !line.is_empty() && !begins_mime(line) {
-                if self.headers == limits.headers_max {
-                    return Err(CpimError::TooLong);
-                }
-                self.check_length(end, limits)?;
-                self.headers += 1;
+                self.count_header(end, limits)?;
                 return self.message_header(octets, line).map(|()| false);
             }
             let begin = if line.is_empty() { end } else { self.line };
@@ -166,13 +165,31 @@ impl Reader {
         }
     }
 
-    fn message_header(&mut self, octets: &[u8], line: &[u8]) -> Result<(), CpimError> {
-        if self.bare_is_core
-            && let Some((name, value)) = usual(line)
-        {
-            self.address(line, name, value);
-            return Ok(());
+    /// Takes the message header that the next line is, when it is written as usual; whether it was.
+    fn usual_header(&mut self, octets: &[u8], limits: &Limits) -> Result<bool, CpimError> {
+        let is_new = self.searched == self.line;
+        if !is_new || self.section != Section::Message || !self.bare_is_core {
+            return Ok(false);
         }
+        let rest = octets.get(self.line..).unwrap_or_default();
+        let Some(Usual { name, value, len }) = usual(rest) else { return Ok(false) };
+        let end = self.line + len;
+        self.count_header(end, limits)?;
+        self.address(rest, name, value);
+        (self.line, self.searched) = (end, end);
+        Ok(true)
+    }
+
+    /// Counts a message header that goes up to `end`.
+    fn count_header(&mut self, end: usize, limits: &Limits) -> Result<(), CpimError> {
+        if self.headers == limits.headers_max {
+            return Err(CpimError::TooLong);
+        }
+        self.headers += 1;
+        self.check_length(end, limits)
+    }
+
+    fn message_header(&mut self, octets: &[u8], line: &[u8]) -> Result<(), CpimError> {
         let read = Line::parse(line)?;
         let is_core = !read.is_prefixed() || self.means_core(octets, read.prefix);
         if is_core && read.is("NS") {
@@ -285,17 +302,16 @@ impl Envelope {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Whether the content is a disposition notification or an aggregate of some, as far as the
-    /// headers tell (RFC 5438 §9).
-    pub fn is_imdn(&self, octets: &[u8]) -> bool {
+    /// Whether the content, whose media type is `media_type`, is a disposition notification or an
+    /// aggregate of some, as far as the headers tell (RFC 5438 §9).
+    pub fn is_imdn(&self, octets: &[u8], media_type: Option<&str>) -> bool {
         let is_imdn = |media: &str| media.eq_ignore_ascii_case(crate::imdn::MEDIA_TYPE);
         let disposition = octets.get(self.content_disposition.clone()).unwrap_or_default();
         let is_notification = |disposition: &[u8]| {
             str::from_utf8(disposition)
                 .is_ok_and(|value| ContentDisposition::parse(value).is("notification"))
         };
-        self.media_type(octets).is_some_and(is_imdn)
-            || (!disposition.is_empty() && is_notification(disposition))
+        media_type.is_some_and(is_imdn) || (!disposition.is_empty() && is_notification(disposition))
     }
 
     /// The first `From` and `To` as a body of their own, without content: it tells which message is

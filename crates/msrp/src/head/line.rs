@@ -1,6 +1,7 @@
 //! Lines of a head.
 
 use memchr::memchr;
+use parlance_content::octets::{EACH, position};
 
 use crate::examined;
 
@@ -44,19 +45,8 @@ fn slow(octets: &[u8]) -> Option<Line<'_>> {
 /// The first control character (below SP) in `octets`.
 #[inline]
 fn control(octets: &[u8]) -> Option<usize> {
-    const EACH: u64 = u64::MAX / 0xFF;
-    let (words, rest) = octets.as_chunks::<8>();
-    for (number, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // The top bit of each octet below SP, and maybe of octets after the first of those: the
-        // subtraction borrows from them.
-        let below = word.wrapping_sub(EACH * 0x20) & !word & (EACH * 0x80);
-        if below != 0 {
-            return Some(number * 8 + below.trailing_zeros() as usize / 8);
-        }
-    }
-    let at = rest.iter().position(|octet| *octet < b' ')?;
-    Some(words.len() * 8 + at)
+    let below = |word: u64| word.wrapping_sub(EACH * 0x20) & !word;
+    position(octets, below, |octet| octet < b' ')
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::connection::Connection;
 use super::cx::{Cx, Later, Unsent, touch, usable};
 use crate::node::ConnectionId;
 use crate::session::{Session, SessionKey};
+use crate::write::OwnId;
 use crate::{Outbound, RESPONSE_DELAY, TransactionId};
 
 /// A session and the connection its requests are written on.
@@ -35,16 +36,15 @@ impl Row<'_> {
         &mut self,
         waits: Option<u64>,
         free: impl Fn(&[u8]) -> bool,
-        write: impl FnOnce(&mut Outbound, &[u8], &Session),
+        write: impl FnOnce(&mut Outbound, &OwnId, &Session),
     ) {
+        let next_id = &self.connection.next_id;
+        let random = match next_id.random.filter(|_| free(&next_id.octets)) {
+            Some(random) => random,
+            None => self.other_id(free),
+        };
         let found = &mut *self.connection;
         let next = found.pending.next();
-        let random = loop {
-            match found.next_id.random.filter(|_| free(&found.next_id.octets)) {
-                Some(random) => break random,
-                None => found.next_id.make(self.core, (self.entropy)(), next),
-            }
-        };
         write(&mut found.outbound, &found.next_id.octets, self.session);
         if let Some(token) = waits {
             let end = found.outbound.queued_total();
@@ -55,6 +55,19 @@ impl Row<'_> {
         let before = TransactionId::new(self.core, random, next);
         found.next_id.follow(before, waits.is_some());
         self.written += 1;
+    }
+
+    /// Makes identifiers until there is one that is `free`; its random bits.
+    #[cold]
+    fn other_id(&mut self, free: impl Fn(&[u8]) -> bool) -> u64 {
+        let Connection { next_id, pending, .. } = &mut *self.connection;
+        loop {
+            let random = (self.entropy)();
+            next_id.make(self.core, random, pending.next());
+            if free(&next_id.octets) {
+                return random;
+            }
+        }
     }
 }
 

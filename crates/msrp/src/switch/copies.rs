@@ -130,16 +130,9 @@ impl<'a> Copies<'a> {
         queue: &mut Queue,
         config: &SwitchConfig,
     ) -> bool {
-        let Connection { outbound, sessions, .. } = &*row.connection;
-        let on = Waiting {
-            queued: outbound.queued_total(),
-            waiting: outbound.len() as u64,
-            pinned: outbound.pinned() as u64,
-            shared: sessions.len() > 1,
-        };
         let paths = row.session.request_paths().len();
         let octets = FRAME_OCTETS + paths + self.common.len() + self.rest.len();
-        let admitted = queue.admit(on, octets as u64, config.queue_octets_max as u64);
+        let admitted = admit(row.connection, queue, octets, config);
         if admitted {
             self.write_anyway(row);
         }
@@ -148,7 +141,7 @@ impl<'a> Copies<'a> {
 
     /// Writes one, however much waits.
     #[inline]
-    fn write_anyway(&self, row: &mut Row<'_>) {
+    pub(super) fn write_anyway(&self, row: &mut Row<'_>) {
         let free = |id: &[u8]| self.is_free(id);
         row.send(self.waits, free, |out, id, session| self.write(out, id, session.request_paths()));
     }
@@ -181,8 +174,13 @@ impl<'a> Copies<'a> {
     /// Whether `id` does not stand in the body (RFC 4975 §7.1).
     #[inline]
     fn is_free(&self, id: &[u8]) -> bool {
+        !self.dashes || !self.has(id)
+    }
+
+    #[cold]
+    fn has(&self, id: &[u8]) -> bool {
         let occurs = |octets| TransactionId::occurs_in(id, octets);
-        !self.dashes || !(occurs(self.common) || occurs(self.rest))
+        occurs(self.common) || occurs(self.rest)
     }
 
     fn write(&self, out: &mut Outbound, id: &[u8], paths: &[u8]) {
@@ -199,6 +197,24 @@ impl<'a> Copies<'a> {
         out.share_part(self.octets, self.rest);
         write::body_end(out.tail(), id, self.flag);
     }
+}
+
+/// Whether so many octets more may wait on the connection of a leg; they are counted then.
+#[inline]
+pub(super) fn admit(
+    connection: &Connection,
+    queue: &mut Queue,
+    octets: usize,
+    config: &SwitchConfig,
+) -> bool {
+    let Connection { outbound, sessions, .. } = connection;
+    let on = Waiting {
+        queued: outbound.queued_total(),
+        waiting: outbound.len() as u64,
+        pinned: outbound.pinned() as u64,
+        shared: sessions.len() > 1,
+    };
+    queue.admit(on, octets as u64, config.queue_octets_max as u64)
 }
 
 /// Writes the header fields of a copy and the empty line, and nothing else.

@@ -418,11 +418,12 @@ impl Switch {
         let pseudonym = leg.pseudonym.as_ref().filter(|_| leg.anonymous);
         let pseudonym = pseudonym.map(|pseudonym| pseudonym.uri.clone());
         let place = leg.room;
+        let media_type = envelope.media_type(octets);
         let address = Address {
             to_count: envelope.to_count,
             to: octets.get(envelope.to.clone()).unwrap_or_default(),
-            media_type: envelope.media_type(octets),
-            is_imdn: envelope.is_imdn(octets),
+            media_type,
+            is_imdn: envelope.is_imdn(octets, media_type),
         };
         let Routed { media, private, waits } = self.route(at, place, &address, whole)?;
         let status = |media_type: &str| media_type.eq_ignore_ascii_case(is_composing::MEDIA_TYPE);
@@ -527,9 +528,8 @@ impl Switch {
 fn is_cpim(content_type: Option<&[u8]>) -> bool {
     const CPIM: &[u8] = b"message/cpim";
     content_type.is_some_and(|value| {
-        let end = memchr::memchr(b';', value).unwrap_or(value.len());
-        let media_type = value.get(..end).unwrap_or_default().trim_ascii();
-        media_type == CPIM || media_type.eq_ignore_ascii_case(CPIM)
+        let media_type = || value.split(|octet| *octet == b';').next().unwrap_or_default();
+        value == CPIM || media_type().trim_ascii().eq_ignore_ascii_case(CPIM)
     })
 }
 

@@ -12,18 +12,19 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::answer::Token;
-use super::copies::{Copies, FRAME_OCTETS, append_headers};
+use super::copies::{Copies, FRAME_OCTETS, admit, append_headers};
 use super::leg::Leg;
 use super::media::MediaNumber;
 use super::message::Letter;
 use super::room::Room;
 use super::{Switch, SwitchConfig};
-use crate::SHARED_OCTETS_MIN;
 use crate::end_line::may_end;
 use crate::header::{ByteRange, FailureReport};
 use crate::node::ConnectionId;
 use crate::node::cx::Cx;
 use crate::node::row::Row;
+use crate::write::{self, WHOLE_END};
+use crate::{SHARED_OCTETS_MIN, TransactionId};
 
 /// Octets that wait in one room at most, and less than one message more. Local limit: a buffer of
 /// them stays in the cache of a core.
@@ -54,6 +55,8 @@ struct Accepted {
     participant: u32,
     /// The number of its type; `None`: it has none.
     media: Option<MediaNumber>,
+    /// What responses to it are told by.
+    token: u64,
     /// Whether an end-line might be read in its body.
     dashes: bool,
 }
@@ -68,25 +71,38 @@ impl Round {
         row: &mut Row<'_>,
     ) -> Option<ConnectionId> {
         let waits = config.failure_report == FailureReport::Yes;
-        let (mut from, mut written) = (0, None);
+        let (mut from, mut written, mut all_fit) = (0, None, false);
         for message in &self.messages {
             let common = self.octets.get(from..message.end).unwrap_or_default();
             from = message.end;
-            let Accepted { sender, participant, media, dashes, .. } = *message;
-            let takes_type =
-                media.is_none_or(|number| leg.accepts.takes(media, room.media.name(number)));
-            if !takes_type || !room.hears((at, leg.participant), (sender, Some(participant))) {
+            let Accepted { sender, participant, media, token, dashes, .. } = *message;
+            if !room.hears((at, leg.participant), (sender, Some(participant))) {
+                continue;
+            }
+            if !media.is_none_or(|number| leg.accepts.takes(media, room.media.name(number))) {
                 continue;
             }
             if written.is_none() {
                 let each = FRAME_OCTETS + row.session.request_paths().len();
                 let octets = self.octets.len() + self.messages.len() * each;
                 row.connection.outbound.reserve(octets);
+                // No other session's octets are counted then: it may be more than is written.
+                all_fit = row.connection.sessions.len() == 1
+                    && admit(row.connection, &mut leg.queue, octets, config);
                 written = Some(row.id);
             }
-            let waits = waits.then(|| Token::Whole { media }.into());
-            if !Copies::whole(common, dashes, waits).write_in(row, &mut leg.queue, config) {
-                self.full.push(at);
+            let waits = waits.then_some(token);
+            if all_fit {
+                let free = |id: &[u8]| !dashes || !occurs_in(id, common);
+                row.send(waits, free, |out, id, session| {
+                    write::whole(out.tail(), id, session.send_start(), common);
+                });
+            } else {
+                let common = common.strip_suffix(WHOLE_END).unwrap_or(common);
+                let copies = Copies::whole(common, dashes, waits);
+                if !copies.write_in(row, &mut leg.queue, config) {
+                    self.full.push(at);
+                }
             }
         }
         written
@@ -111,6 +127,11 @@ pub(super) struct Whole<'a> {
     pub(super) octets: &'a Bytes,
 }
 
+#[cold]
+fn occurs_in(id: &[u8], octets: &[u8]) -> bool {
+    TransactionId::occurs_in(id, octets)
+}
+
 /// Whether a message for all may wait in a room, which has so many octets: nobody there is held,
 /// and nothing is given out.
 pub(super) fn may_wait(room: &Room, legs: &Slab<Leg>, octets: usize) -> bool {
@@ -129,8 +150,10 @@ impl Switch {
         append_headers(&mut round.octets, whole.id, whole.range, self.config.failure_report);
         let rest = letter.edit.open(whole.body, &mut round.octets);
         round.octets.extend_from_slice(rest);
+        round.octets.extend_from_slice(WHOLE_END);
         let (end, media, dashes) = (round.octets.len(), letter.media, may_end(whole.body));
-        round.messages.push(Accepted { end, sender: at, participant, media, dashes });
+        let token = Token::Whole { media }.into();
+        round.messages.push(Accepted { end, sender: at, participant, media, token, dashes });
         if !room.waits {
             room.waits = true;
             self.waiting.push(place);

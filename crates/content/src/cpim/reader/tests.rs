@@ -106,7 +106,7 @@ fn the_kind_of_content_is_known() {
         let octets = format!("From: <a:1>\r\n\r\n{fields}\r\nbody");
         let envelope = read(&octets).unwrap();
         assert_eq!(envelope.media_type(octets.as_bytes()), media_type, "{fields}");
-        assert_eq!(envelope.is_imdn(octets.as_bytes()), is_imdn, "{fields}");
+        assert_eq!(envelope.is_imdn(octets.as_bytes(), media_type), is_imdn, "{fields}");
         assert_eq!(&octets[envelope.content..], "body", "{fields}");
     }
 }
@@ -222,7 +222,7 @@ proptest! {
     #[test]
     fn never_panics(octets: Vec<u8>, cuts in prop::collection::vec(0_usize..100, 0..4)) {
         if let Ok(envelope) = read_in(&octets, &cuts) {
-            let _ = (envelope.media_type(&octets), envelope.is_imdn(&octets));
+            let _ = envelope.is_imdn(&octets, envelope.media_type(&octets));
             envelope.write_as_from(&octets, "sip:x@anon", &mut Vec::new());
         }
     }
