@@ -36,16 +36,34 @@ pub struct TransactionId {
     pub sequence: u64,
 }
 
-/// A transaction identifier of ours, to be compared: the octets in words, the last of which has
-/// only four that count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A transaction identifier of ours, to be written and compared: the octets in words, the last of
+/// which has only four that count.
+///
+/// A processor that reads octets which it has just written in other pieces waits for all that it
+/// wrote before: words are read as they were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Words([u64; 4]);
 
 impl Words {
+    /// The octets.
+    #[inline]
+    pub(crate) fn octets(&self) -> [u8; TransactionId::OCTETS] {
+        let mut octets = [0; TransactionId::OCTETS];
+        self.write_to(&mut octets);
+        octets
+    }
+
+    /// The same, written to where they shall be.
+    #[inline]
+    pub(crate) fn write_to(&self, octets: &mut [u8; TransactionId::OCTETS]) {
+        let Self([first, second, third, last]) = *self;
+        octets[..8].copy_from_slice(&first.to_le_bytes());
+        octets[8..16].copy_from_slice(&second.to_le_bytes());
+        octets[16..24].copy_from_slice(&third.to_le_bytes());
+        octets[24..].copy_from_slice(&last.to_le_bytes()[..4]);
+    }
+
     /// `octets` after the identifier, when they begin with it.
-    ///
-    /// A processor that reads octets which it has just written in other pieces waits for all that
-    /// it wrote before: the words stay in registers.
     #[inline]
     pub(crate) fn strip<'a>(&self, octets: &'a [u8]) -> Option<&'a [u8]> {
         let (id, rest) = octets.split_first_chunk::<{ TransactionId::OCTETS }>()?;
@@ -83,45 +101,7 @@ impl TransactionId {
     /// The octets that are written.
     #[inline]
     pub fn octets(&self) -> [u8; Self::OCTETS] {
-        let mut octets = [0; Self::OCTETS];
-        self.write_to(&mut octets);
-        octets
-    }
-
-    /// The same, written to where they shall be.
-    #[inline]
-    pub(crate) fn write_to(&self, octets: &mut [u8; Self::OCTETS]) {
-        let Words([first, second, third, last]) = self.words();
-        octets[..8].copy_from_slice(&first.to_le_bytes());
-        octets[8..16].copy_from_slice(&second.to_le_bytes());
-        octets[16..24].copy_from_slice(&third.to_le_bytes());
-        octets[24..].copy_from_slice(&last.to_le_bytes()[..4]);
-    }
-
-    /// Writes the one with the next number over this one, whose octets these are.
-    #[inline]
-    pub(crate) fn next_number(mut self, octets: &mut [u8; Self::OCTETS]) {
-        self.sequence += 1;
-        // The lowest digit of the number stands with the highest of the random bits.
-        match self.sequence & 31 {
-            0 => self.write_anew(octets),
-            _ => octets[8..16].copy_from_slice(&self.second().to_le_bytes()),
-        }
-    }
-
-    /// Writes the one with the next random bits, which are greater by one, over this one.
-    #[inline]
-    pub(crate) fn next_random(mut self, octets: &mut [u8; Self::OCTETS]) {
-        self.random = self.random.wrapping_add(1);
-        match self.random & 0x3FFF_FFFF {
-            0 => self.write_anew(octets),
-            _ => octets[..8].copy_from_slice(&self.first().to_le_bytes()),
-        }
-    }
-
-    #[cold]
-    fn write_anew(self, octets: &mut [u8; Self::OCTETS]) {
-        self.write_to(octets);
+        self.words().octets()
     }
 
     /// The core, and the lowest 30 random bits.
@@ -143,15 +123,30 @@ impl TransactionId {
         Words([self.first(), self.second(), digits(sequence >> 5), digits(sequence >> 45)])
     }
 
-    /// The words of this one, which follows on the one with `before`: it has the same random bits
-    /// and the next number.
+    /// Makes `words` those of this one: they are of the one with the random bits before, which are
+    /// less by one, and the same number.
     #[inline]
-    pub(crate) fn words_after(&self, before: Words) -> Words {
-        let Words([first, _, third, last]) = before;
-        match self.sequence & 31 {
-            0 => self.words(),
-            _ => Words([first, self.second(), third, last]),
+    pub(crate) fn next_random(&self, words: &mut Words) {
+        match self.random & 0x3FFF_FFFF {
+            0 => *words = self.all_words(),
+            _ => words.0[0] = self.first(),
         }
+    }
+
+    /// Makes `words` those of this one: they are of the one with the number before, and the same
+    /// random bits.
+    #[inline]
+    pub(crate) fn next_number(&self, words: &mut Words) {
+        // The lowest digit of the number stands with the highest of the random bits.
+        match self.sequence & 31 {
+            0 => *words = self.all_words(),
+            _ => words.0[1] = self.second(),
+        }
+    }
+
+    #[cold]
+    fn all_words(&self) -> Words {
+        self.words()
     }
 
     /// Reads an identifier that may be one of ours; one that is not may be read too, and has other
@@ -315,14 +310,13 @@ mod tests {
         ) {
             let before = TransactionId::new(core, random, sequence);
             let next = TransactionId { sequence: sequence + 1, ..before };
-            prop_assert_eq!(next.words_after(before.words()), next.words());
-            let mut octets = before.octets();
-            before.next_number(&mut octets);
-            prop_assert_eq!(octets, next.octets());
+            let mut words = before.words();
+            next.next_number(&mut words);
+            prop_assert_eq!(words, next.words());
             let next = TransactionId { random: random.wrapping_add(1), ..before };
-            let mut octets = before.octets();
-            before.next_random(&mut octets);
-            prop_assert_eq!(octets, next.octets());
+            let mut words = before.words();
+            next.next_random(&mut words);
+            prop_assert_eq!(words, next.words());
         }
 
         #[test]

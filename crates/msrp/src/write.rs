@@ -1,6 +1,7 @@
 //! Writing requests and responses (RFC 4975 §7.1, §7.2).
 
 use crate::header::ByteRange;
+use crate::transaction_id::Words;
 use crate::{Continuation, Method, TransactionId};
 
 /// Writes the start line and the paths of a request; the header fields follow.
@@ -15,9 +16,6 @@ pub(crate) const SEND_START: &[u8] = b"MSRP 0000000000000000000000000000 SEND";
 /// The end of a whole message with an identifier that is none yet.
 pub(crate) const WHOLE_END: &[u8] = b"\r\n-------0000000000000000000000000000$\r\n";
 
-/// The octets of an identifier of ours.
-pub(crate) type OwnId = [u8; TransactionId::OCTETS];
-
 /// Writes `MSRP transact-id SEND`, without a line end.
 #[inline]
 pub(crate) fn send_start(out: &mut Vec<u8>, id: &[u8]) {
@@ -29,7 +27,7 @@ pub(crate) fn send_start(out: &mut Vec<u8>, id: &[u8]) {
 /// Writes a SEND that is a whole message: `start` is [`SEND_START`] and the paths, `rest` all that
 /// follows, with [`WHOLE_END`]. The identifier is put into its places.
 #[inline]
-pub(crate) fn whole(out: &mut Vec<u8>, id: &OwnId, start: &[u8], rest: &[u8]) {
+pub(crate) fn whole(out: &mut Vec<u8>, id: Words, start: &[u8], rest: &[u8]) {
     const AT: usize = b"MSRP ".len();
     const AT_END: usize = TransactionId::OCTETS + b"$\r\n".len();
     let place = out.len() + AT;
@@ -41,9 +39,9 @@ pub(crate) fn whole(out: &mut Vec<u8>, id: &OwnId, start: &[u8], rest: &[u8]) {
 }
 
 #[inline]
-fn put(out: &mut [u8], at: usize, id: &OwnId) {
-    if let Some(place) = out.get_mut(at..at + TransactionId::OCTETS) {
-        place.copy_from_slice(id);
+fn put(out: &mut [u8], at: usize, id: Words) {
+    if let Some(place) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        id.write_to(place);
     }
 }
 
@@ -170,15 +168,15 @@ mod tests {
     // Covers: MSRP-001
     #[test]
     fn an_identifier_is_put_into_its_places() {
-        let id = TransactionId::new(1, 2, 3).octets();
+        let id = TransactionId::new(1, 2, 3).words();
         let paths = [b"\r\nTo-Path: ", TO, b"\r\nFrom-Path: ", FROM, b"\r\n"].concat();
         let rest = b"Content-Type: text/plain\r\n\r\nhi";
         let (mut once, mut apart) = (b"before".to_vec(), b"before".to_vec());
-        whole(&mut once, &id, &[SEND_START, &paths].concat(), &[rest, WHOLE_END].concat());
-        send_start(&mut apart, &id);
+        whole(&mut once, id, &[SEND_START, &paths].concat(), &[rest, WHOLE_END].concat());
+        send_start(&mut apart, &id.octets());
         apart.extend_from_slice(&paths);
         apart.extend_from_slice(rest);
-        body_end(&mut apart, &id, Continuation::Last);
+        body_end(&mut apart, &id.octets(), Continuation::Last);
         assert_eq!(once, apart);
     }
 

@@ -11,6 +11,7 @@ use crate::header::FailureReport;
 use crate::node::{ConnectionId, Hop, Peer};
 use crate::pending::Pending;
 use crate::session::SessionKey;
+use crate::transaction_id::Words;
 use crate::{Marks, Method, Outbound, TransactionId};
 
 /// One connection. Small while it is quiet: nothing is on the heap but the peer.
@@ -61,13 +62,12 @@ pub(crate) struct Connection {
 }
 
 /// The identifier of the next request on a connection. It is made when the one before has been
-/// written: a processor that reads octets which it has just written in other pieces waits for all
-/// that it wrote before, which is the message before.
+/// written.
 #[derive(Debug, Default)]
 pub(crate) struct NextId {
     /// Its random bits, once it is made.
     pub(crate) random: Option<u64>,
-    pub(crate) octets: [u8; TransactionId::OCTETS],
+    pub(crate) words: Words,
 }
 
 impl NextId {
@@ -75,18 +75,20 @@ impl NextId {
     #[inline]
     pub(crate) fn make(&mut self, core: u8, random: u64, sequence: u64) {
         self.random = Some(random);
-        TransactionId::new(core, random, sequence).write_to(&mut self.octets);
+        self.words = TransactionId::new(core, random, sequence).words();
     }
 
     /// Makes it out of the one before it in a row, `before`, with the next number if that is
     /// `waited` for, else with the next random bits. No peer has seen any of the row yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn follow(&mut self, before: TransactionId, waited: bool) {
+        let TransactionId { core, random, sequence } = before;
         if waited {
-            before.next_number(&mut self.octets);
+            TransactionId::new(core, random, sequence + 1).next_number(&mut self.words);
         } else {
-            self.random = Some(before.random.wrapping_add(1));
-            before.next_random(&mut self.octets);
+            let random = random.wrapping_add(1);
+            self.random = Some(random);
+            TransactionId::new(core, random, sequence).next_random(&mut self.words);
         }
     }
 }

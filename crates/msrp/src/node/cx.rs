@@ -12,7 +12,6 @@ use crate::path::session_id;
 use crate::pending::Waiting;
 use crate::session::{Session, SessionKey, Sessions, core_of};
 use crate::uri::UriRef;
-use crate::write::OwnId;
 use crate::{Continuation, Head, Method, Outbound, Path, Start, write};
 
 /// The token of an empty SEND of the node itself.
@@ -156,7 +155,7 @@ impl Cx {
         &mut self,
         key: SessionKey,
         waits: Option<u64>,
-        write: impl FnOnce(&mut Outbound, &OwnId, &Session),
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
         self.send_free(key, waits, |_| true, write)
     }
@@ -167,7 +166,7 @@ impl Cx {
         key: SessionKey,
         waits: Option<u64>,
         free: impl Fn(&[u8]) -> bool,
-        write: impl FnOnce(&mut Outbound, &OwnId, &Session),
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
         self.row(None, key, |row| row.send(waits, free, write))
     }
@@ -179,7 +178,7 @@ impl Cx {
         connection: ConnectionId,
         key: SessionKey,
         waits: Option<u64>,
-        write: impl FnOnce(&mut Outbound, &OwnId, &Session),
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
     ) -> Result<(), Unsent> {
         self.row(Some(connection), key, |row| row.send(waits, |_| true, write))
     }
@@ -298,7 +297,7 @@ impl Cx {
         let message_id = self.message_id();
         self.send(session, Some(EMPTY), |out, id, session| {
             let out = out.tail();
-            for part in [&b"MSRP "[..], id, b" SEND", session.request_paths()] {
+            for part in [b"MSRP ", id, b" SEND", session.request_paths()] {
                 out.extend_from_slice(part);
             }
             write::header(out, "Message-ID", &message_id);

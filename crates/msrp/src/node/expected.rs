@@ -77,10 +77,11 @@ impl<'a> Usual<'a> {
 #[inline]
 fn words(of: TransactionId, before: Option<(TransactionId, Words)>) -> Words {
     match before {
-        Some((before, words))
+        Some((before, mut words))
             if before.random == of.random && of.sequence == before.sequence + 1 =>
         {
-            of.words_after(words)
+            of.next_number(&mut words);
+            words
         }
         _ => of.words(),
     }

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::cx::{Cx, Later, Unsent, touch, usable};
 use crate::node::ConnectionId;
 use crate::session::{Session, SessionKey};
-use crate::write::OwnId;
+use crate::transaction_id::Words;
 use crate::{Outbound, RESPONSE_DELAY, TransactionId};
 
 /// A session and the connection its requests are written on.
@@ -28,24 +28,35 @@ impl Row<'_> {
     /// Writes a request: `write` is given the transaction identifier, which is `free`, and writes
     /// all of it. When a response is to be waited for, `waits` is what the role calls the request
     /// then.
-    ///
-    /// Every identifier has 64 random bits (RFC 4975 §7.1). They are new in every row; within one,
-    /// identifiers differ in the number, or in the lowest of those bits.
-    #[inline]
     pub(crate) fn send(
         &mut self,
         waits: Option<u64>,
         free: impl Fn(&[u8]) -> bool,
-        write: impl FnOnce(&mut Outbound, &OwnId, &Session),
+        write: impl FnOnce(&mut Outbound, &[u8], &Session),
+    ) {
+        let free = |id: Words| free(&id.octets());
+        self.send_as(waits, free, |out, id, session| write(out, &id.octets(), session));
+    }
+
+    /// The same with the identifier in words.
+    ///
+    /// Every identifier has 64 random bits (RFC 4975 §7.1). They are new in every row; within one,
+    /// identifiers differ in the number, or in the lowest of those bits.
+    #[inline]
+    pub(crate) fn send_as(
+        &mut self,
+        waits: Option<u64>,
+        free: impl Fn(Words) -> bool,
+        write: impl FnOnce(&mut Outbound, Words, &Session),
     ) {
         let next_id = &self.connection.next_id;
-        let random = match next_id.random.filter(|_| free(&next_id.octets)) {
+        let random = match next_id.random.filter(|_| free(next_id.words)) {
             Some(random) => random,
             None => self.other_id(free),
         };
         let found = &mut *self.connection;
         let next = found.pending.next();
-        write(&mut found.outbound, &found.next_id.octets, self.session);
+        write(&mut found.outbound, found.next_id.words, self.session);
         if let Some(token) = waits {
             let end = found.outbound.queued_total();
             if let Some(oldest) = found.pending.sent(self.due, (self.key, token), random, end) {
@@ -59,12 +70,12 @@ impl Row<'_> {
 
     /// Makes identifiers until there is one that is `free`; its random bits.
     #[cold]
-    fn other_id(&mut self, free: impl Fn(&[u8]) -> bool) -> u64 {
+    fn other_id(&mut self, free: impl Fn(Words) -> bool) -> u64 {
         let Connection { next_id, pending, .. } = &mut *self.connection;
         loop {
             let random = (self.entropy)();
             next_id.make(self.core, random, pending.next());
-            if free(&next_id.octets) {
+            if free(next_id.words) {
                 return random;
             }
         }

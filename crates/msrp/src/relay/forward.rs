@@ -11,8 +11,7 @@ use crate::pending::Fifo;
 use crate::relay::Relay;
 use crate::relay::back::{Forwarded, Kind, Passed, kept};
 use crate::session::{Session, SessionKey, Usage};
-use crate::write::{self, OwnId};
-use crate::{Continuation, Head, Method, Outbound, Start};
+use crate::{Continuation, Head, Method, Outbound, Start, write};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -145,7 +144,7 @@ impl Relay {
         };
         let forwarded =
             memory.map(|memory| Forwarded { source, sink, kind: memory.kind(range, path) });
-        let write = |out: &mut Outbound, id: &OwnId, session: &Session| match &route.own {
+        let write = |out: &mut Outbound, id: &[u8], session: &Session| match &route.own {
             Some((_, paths)) => leaving.write(out, id, paths),
             None => leaving.write(out, id, session.request_paths()),
         };

@@ -23,6 +23,7 @@ use crate::header::{ByteRange, FailureReport};
 use crate::node::ConnectionId;
 use crate::node::cx::Cx;
 use crate::node::row::Row;
+use crate::transaction_id::Words;
 use crate::write::{self, WHOLE_END};
 use crate::{SHARED_OCTETS_MIN, TransactionId};
 
@@ -93,8 +94,8 @@ impl Round {
             }
             let waits = waits.then_some(token);
             if all_fit {
-                let free = |id: &[u8]| !dashes || !occurs_in(id, common);
-                row.send(waits, free, |out, id, session| {
+                let free = |id| !dashes || !occurs_in(id, common);
+                row.send_as(waits, free, |out, id, session| {
                     write::whole(out.tail(), id, session.send_start(), common);
                 });
             } else {
@@ -128,8 +129,8 @@ pub(super) struct Whole<'a> {
 }
 
 #[cold]
-fn occurs_in(id: &[u8], octets: &[u8]) -> bool {
-    TransactionId::occurs_in(id, octets)
+fn occurs_in(id: Words, octets: &[u8]) -> bool {
+    TransactionId::occurs_in(&id.octets(), octets)
 }
 
 /// Whether a message for all may wait in a room, which has so many octets: nobody there is held,
