@@ -145,7 +145,7 @@ impl TransactionId {
     }
 
     #[cold]
-    fn all_words(&self) -> Words {
+    fn all_words(self) -> Words {
         self.words()
     }
 

@@ -16,11 +16,13 @@ use super::copies::{Copies, FRAME_OCTETS, admit, append_headers};
 use super::leg::Leg;
 use super::media::MediaNumber;
 use super::message::Letter;
+use super::queue::Queue;
 use super::room::Room;
 use super::{Switch, SwitchConfig};
 use crate::end_line::may_end;
 use crate::header::{ByteRange, FailureReport};
 use crate::node::ConnectionId;
+use crate::node::connection::Connection;
 use crate::node::cx::Cx;
 use crate::node::row::Row;
 use crate::transaction_id::Words;
@@ -49,8 +51,8 @@ pub(super) struct Round {
 /// A message that waits.
 #[derive(Clone, Copy, Debug)]
 struct Accepted {
-    /// Where its octets end.
-    end: usize,
+    /// How many octets all copies of it have in common.
+    octets: usize,
     sender: u32,
     /// The participant whose leg the sender is.
     participant: u32,
@@ -64,6 +66,7 @@ struct Accepted {
 
 impl Round {
     /// Writes what leg `at` gets; the connection, if that is anything.
+    #[inline(never)]
     fn fill(
         &mut self,
         config: &SwitchConfig,
@@ -72,41 +75,38 @@ impl Round {
         row: &mut Row<'_>,
     ) -> Option<ConnectionId> {
         let waits = config.failure_report == FailureReport::Yes;
-        let (mut from, mut written, mut all_fit) = (0, None, false);
+        let (mut rest, mut room_made) = (&self.octets[..], None);
         for message in &self.messages {
-            let common = self.octets.get(from..message.end).unwrap_or_default();
-            from = message.end;
+            let Some((common, after)) = rest.split_at_checked(message.octets) else { break };
+            rest = after;
             let Accepted { sender, participant, media, token, dashes, .. } = *message;
             if !room.hears((at, leg.participant), (sender, Some(participant))) {
                 continue;
             }
-            if !media.is_none_or(|number| leg.accepts.takes(media, room.media.name(number))) {
+            if !media.is_none_or(|number| leg.accepts.takes_one_of(&room.media, number)) {
                 continue;
             }
-            if written.is_none() {
-                let each = FRAME_OCTETS + row.session.request_paths().len();
-                let octets = self.octets.len() + self.messages.len() * each;
-                row.connection.outbound.reserve(octets);
-                // No other session's octets are counted then: it may be more than is written.
-                all_fit = row.connection.sessions.len() == 1
-                    && admit(row.connection, &mut leg.queue, octets, config);
-                written = Some(row.id);
-            }
             let waits = waits.then_some(token);
-            if all_fit {
-                let free = |id| !dashes || !occurs_in(id, common);
+            if *room_made.get_or_insert_with(|| self.make_room(config, &mut leg.queue, row)) {
+                let free = move |id| !dashes || !occurs_in(id, common);
                 row.send_as(waits, free, |out, id, session| {
                     write::whole(out.tail(), id, session.send_start(), common);
                 });
-            } else {
-                let common = common.strip_suffix(WHOLE_END).unwrap_or(common);
-                let copies = Copies::whole(common, dashes, waits);
-                if !copies.write_in(row, &mut leg.queue, config) {
-                    self.full.push(at);
-                }
+            } else if !write_one(config, &mut leg.queue, row, (common, dashes, waits)) {
+                self.full.push(at);
             }
         }
-        written
+        room_made.map(|_| row.id)
+    }
+
+    /// Makes room on a connection for a copy of all that waits; whether that much may wait there.
+    fn make_room(&self, config: &SwitchConfig, queue: &mut Queue, row: &mut Row<'_>) -> bool {
+        let each = FRAME_OCTETS + row.session.request_paths().len();
+        let octets = self.octets.len() + self.messages.len() * each;
+        let Connection { outbound, sessions, .. } = &mut *row.connection;
+        outbound.reserve(octets);
+        // It may be more than will be written, which no other session's octets are counted with.
+        sessions.len() == 1 && admit(row.connection, queue, octets, config)
     }
 
     fn clear(&mut self) {
@@ -126,6 +126,18 @@ pub(super) struct Whole<'a> {
     pub(super) body: &'a [u8],
     /// What `body` is a slice of.
     pub(super) octets: &'a Bytes,
+}
+
+/// Writes one copy of many, unless too much waits; whether it did.
+#[cold]
+fn write_one(
+    config: &SwitchConfig,
+    queue: &mut Queue,
+    row: &mut Row<'_>,
+    (common, dashes, waits): (&[u8], bool, Option<u64>),
+) -> bool {
+    let common = common.strip_suffix(WHOLE_END).unwrap_or(common);
+    Copies::whole(common, dashes, waits).write_in(row, queue, config)
 }
 
 #[cold]
@@ -148,18 +160,19 @@ impl Switch {
         let (place, participant) = (leg.room, leg.participant);
         let Some(room) = self.rooms.get_mut(place as usize) else { return };
         let round = room.round.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        let start = round.octets.len();
         append_headers(&mut round.octets, whole.id, whole.range, self.config.failure_report);
         let rest = letter.edit.open(whole.body, &mut round.octets);
         round.octets.extend_from_slice(rest);
         round.octets.extend_from_slice(WHOLE_END);
-        let (end, media, dashes) = (round.octets.len(), letter.media, may_end(whole.body));
-        let token = Token::Whole { media }.into();
-        round.messages.push(Accepted { end, sender: at, participant, media, token, dashes });
+        let (octets, media) = (round.octets.len() - start, letter.media);
+        let (token, dashes) = (Token::Whole { media }.into(), may_end(whole.body));
+        round.messages.push(Accepted { octets, sender: at, participant, media, token, dashes });
         if !room.waits {
             room.waits = true;
             self.waiting.push(place);
         }
-        if end >= OCTETS_MAX {
+        if round.octets.len() >= OCTETS_MAX {
             self.write_out(cx, place);
         }
     }
