@@ -77,15 +77,8 @@ fn a_body_that_looks_like_an_end_line_is_passed_on() {
 #[test]
 fn two_sessions_on_one_connection_are_two_participants() {
     let mut world = World::of(2);
-    let third = world.admit(&LegConfig::new(&uri(2))).unwrap();
+    let third = world.join_on(1, &LegConfig::new(&uri(2)));
     let (one, other) = (world.person(1), world.person(third));
-    let bind = format!(
-        "MSRP bind1234 SEND\r\nTo-Path: {}\r\nFrom-Path: {}\r\nMessage-ID: bind\r\n\
-         Byte-Range: 1-0/0\r\n-------bind1234$\r\n",
-        other.own, other.peer
-    );
-    world.feed(1, bind.as_bytes());
-    world.take(1);
     let body = cpim(&uri(0), ROOM, "hello");
     assert_eq!(world.say(0, "1", &body), "200");
     let got = world.messages(1);

@@ -140,6 +140,34 @@ fn who_does_not_read_is_taken_out() {
     assert!(world.node.leg_counts(world.person(2).session).is_some());
 }
 
+// Covers: MSRP-070
+#[test]
+fn sessions_on_one_connection_are_counted_each_for_itself() {
+    let mut world = World::of(2);
+    let third = world.join_on(1, &LegConfig::new(&uri(2)));
+    let config = SwitchConfig { queue_octets_max: 24_000, ..Default::default() };
+    world.node.set_switch(config);
+    let say = |world: &mut World, from: usize, octets: usize| {
+        let text = "x".repeat(octets);
+        put(world, from, &format!("{from}-{octets}"), &text);
+        cpim(&uri(from), ROOM, &text)
+    };
+    let by_third: Vec<_> = (0..15).map(|number| say(&mut world, third, 1000 + number)).collect();
+    let by_first = say(&mut world, 0, 1100);
+    while world.node.write_row().is_some() {}
+    // Too much for the second; what waits for him is not the third's.
+    let late = say(&mut world, 0, 2000);
+    let own = world.person(third).peer;
+    let (his, others): (Vec<_>, Vec<_>) =
+        world.messages(1).into_iter().partition(|frame| frame.to_path == own);
+    let are = |frames: &[Frame], bodies: &[&String]| {
+        frames.iter().map(Frame::text).eq(bodies.iter().map(|body| body.as_str()))
+    };
+    assert!(are(&his, &[&by_first, &late]), "{}", his.len());
+    let of_others: Vec<_> = by_third.iter().chain([&by_first]).collect();
+    assert!(are(&others, &of_others), "{}", others.len());
+}
+
 #[test]
 fn what_waits_is_treated_as_when_it_came() {
     let mut world = World::of(2);

@@ -105,6 +105,15 @@ impl World {
         who
     }
 
+    /// Lets a session in and binds it on the connection of somebody else.
+    pub(super) fn join_on(&mut self, whose: usize, config: &LegConfig) -> usize {
+        let who = self.admit(config).unwrap();
+        self.people[who].connection = self.people[whose].connection;
+        self.bind(who);
+        self.take(who);
+        who
+    }
+
     /// Somebody connects once more.
     pub(super) fn reconnect(&mut self, who: usize) {
         self.people[who].connection = self.node.accept(self.now, someone());
