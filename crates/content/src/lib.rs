@@ -14,6 +14,8 @@
 //! - [`sipfrag::SipFrag`]: what a NOTIFY about a REFER carries (RFC 3420);
 //! - [`sip_message::requests`]: the REGISTER inside a third-party REGISTER.
 //!
+//! [`octets`] looks at eight octets at a time, for whoever reads lines.
+//!
 //! Left out: decoding of base64 and quoted-printable (SIP and MSRP are 8-bit clean, RFC 3261
 //! §7.4.1), signatures and encryption of RFC 1847, validation against extension schemas.
 //!

@@ -19,8 +19,17 @@ pub(crate) const WHOLE_END: &[u8] = b"\r\n-------0000000000000000000000000000$\r
 /// Writes `MSRP transact-id SEND`, without a line end.
 #[inline]
 pub(crate) fn send_start(out: &mut Vec<u8>, id: &[u8]) {
-    for part in [b"MSRP ", id, b" SEND"] {
-        out.extend_from_slice(part);
+    out.extend_from_slice(b"MSRP ");
+    identifier(out, id);
+    out.extend_from_slice(b" SEND");
+}
+
+/// Writes an identifier; the length of ours is known.
+#[inline]
+fn identifier(out: &mut Vec<u8>, id: &[u8]) {
+    match <&[u8; TransactionId::OCTETS]>::try_from(id) {
+        Ok(own) => out.extend_from_slice(own),
+        Err(_) => out.extend_from_slice(id),
     }
 }
 
@@ -70,7 +79,7 @@ pub fn byte_range(out: &mut Vec<u8>, range: ByteRange) {
 #[inline]
 pub fn end_line(out: &mut Vec<u8>, id: &[u8], continuation: Continuation) {
     out.extend_from_slice(b"-------");
-    out.extend_from_slice(id);
+    identifier(out, id);
     out.extend_from_slice(&[continuation.octet(), b'\r', b'\n']);
 }
 

@@ -80,6 +80,7 @@ impl NextId {
 
     /// Makes it out of the one before it in a row, `before`, with the next number if that is
     /// `waited` for, else with the next random bits. No peer has seen any of the row yet.
+    // A call for each copy would cost as much as this.
     #[inline(always)]
     pub(crate) fn follow(&mut self, before: TransactionId, waited: bool) {
         let TransactionId { core, random, sequence } = before;

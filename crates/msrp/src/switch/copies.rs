@@ -141,7 +141,7 @@ impl<'a> Copies<'a> {
 
     /// Writes one, however much waits.
     #[inline]
-    pub(super) fn write_anyway(&self, row: &mut Row<'_>) {
+    fn write_anyway(&self, row: &mut Row<'_>) {
         let free = |id: &[u8]| self.is_free(id);
         row.send(self.waits, free, |out, id, session| self.write(out, id, session.request_paths()));
     }

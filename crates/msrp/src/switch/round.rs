@@ -66,6 +66,7 @@ struct Accepted {
 
 impl Round {
     /// Writes what leg `at` gets; the connection, if that is anything.
+    // By itself, so that what every copy needs stays in registers.
     #[inline(never)]
     fn fill(
         &mut self,
