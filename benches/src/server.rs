@@ -1,6 +1,8 @@
 //! Servers of SIP under load: each on processor 0, with the generator on processor 1.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -21,10 +23,79 @@ pub fn pin_generator() {
     let _ = Command::new("taskset").args(["-cp", &processor, &own]).stdout(Stdio::null()).status();
 }
 
+/// Where the servers tell how they are.
+pub const HTTP: &str = "127.0.0.20:8080";
+
+/// How often it is looked whether a server is ready, and how long is waited between: 20 s in all.
+const START_LOOKS: u32 = 1000;
+const START_PAUSE: Duration = Duration::from_millis(20);
+
+/// `parlance serve`; it is ended with this value.
+#[derive(Debug)]
+pub struct Serving(Child);
+
+impl Serving {
+    /// Starts it with `configuration`, whose `[http]` is [`HTTP`], on one processor if that is
+    /// said, and waits until it is ready.
+    ///
+    /// # Errors
+    /// The binary cannot be built or started, or is not ready after 20 s.
+    pub fn start(directory: &Path, configuration: &str, processor: Option<&str>) -> Result<Self> {
+        let config = directory.join("parlance.toml");
+        fs::write(&config, configuration)?;
+        let binary = beside("parlance", "parlance-server")?;
+        let mut command = match processor {
+            Some(processor) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", processor]).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
+        command.args(["serve", "--config"]).arg(&config).stdout(Stdio::null());
+        let mut serving = Self(command.spawn()?);
+        for _ in 0..START_LOOKS {
+            if is_ready() {
+                return Ok(serving);
+            }
+            if let Some(status) = serving.0.try_wait()? {
+                return Err(format!("the server has ended: {status}").into());
+            }
+            thread::sleep(START_PAUSE);
+        }
+        Err("the server is not ready".into())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether a server says at [`HTTP`] that it is ready.
+fn is_ready() -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(HTTP)?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+}
+
 /// `parlance serve` with both sides, its next hop at [`CALLED`]; it is ended with this value.
 #[derive(Debug)]
 pub struct Parlance {
-    child: Child,
+    serving: Serving,
     _directory: TempDir,
 }
 
@@ -35,38 +106,22 @@ impl Parlance {
     /// Starts it with `participating` in that section of its configuration.
     ///
     /// # Errors
-    /// The binary cannot be built or started.
+    /// As [`Serving::start`].
     pub fn start(participating: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let config = directory.path().join("parlance.toml");
-        fs::write(&config, configuration(directory.path(), participating))?;
-        let child = Command::new("taskset")
-            .args(["-c", SERVER_PROCESSOR])
-            .arg(beside("parlance", "parlance-server")?)
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .spawn()?;
-        thread::sleep(Duration::from_secs(1));
-        Ok(Self { child, _directory: directory })
+        let config = configuration(directory.path(), participating);
+        let serving = Serving::start(directory.path(), &config, Some(SERVER_PROCESSOR))?;
+        Ok(Self { serving, _directory: directory })
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.serving.pid()
     }
 
     /// Processor time that it has used.
     pub fn cpu(&self) -> Duration {
-        cpu(self.child.id())
-    }
-}
-
-impl Drop for Parlance {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        cpu(self.pid())
     }
 }
 
@@ -76,7 +131,7 @@ fn configuration(data: &Path, participating: &str) -> String {
          [[sip.listen]]\naddress = \"{}\"\nside = \"originating\"\ntransports = [\"tcp\"]\n\
          [[sip.listen]]\naddress = \"127.0.0.20:5081\"\nside = \"terminating\"\n\
          transports = [\"tcp\"]\n[[sip.listen]]\naddress = \"127.0.0.20:5082\"\n\
-         side = \"registration\"\ntransports = [\"tcp\"]\n[http]\nlisten = \"127.0.0.20:8080\"\n\
+         side = \"registration\"\ntransports = [\"tcp\"]\n[http]\nlisten = \"{HTTP}\"\n\
          [[msrp.listen]]\naddress = \"127.0.0.20:2855\"\n[msrp]\ncores = 1\n[shards]\ncount = 1\n\
          [store]\npath = {:?}\n[log]\nlevel = \"warn\"\n\
          [controlling]\nsessions_per_user_max = 100000\nended_s = 1\n\

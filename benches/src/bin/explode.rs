@@ -11,12 +11,12 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use parlance_benches::server::{HTTP, Serving};
 use parlance_sip::frame::{Frame, Framer};
 use parlance_sip::message::Limits;
 use parlance_sip::{Request, Response, ResponseBuilder};
@@ -36,27 +36,17 @@ fn main() -> Result<()> {
     let recipients = numbers.first().copied().unwrap_or(1000);
     let times = numbers.get(1).copied().unwrap_or(5);
     let directory = tempfile::tempdir()?;
-    let config = directory.path().join("parlance.toml");
-    std::fs::write(&config, configuration(directory.path()))?;
     let copies = core()?;
-    let server = Server(
-        Command::new(parlance()?)
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()?,
-    );
-    thread::sleep(Duration::from_secs(2));
+    let server = Serving::start(directory.path(), &configuration(directory.path()), None)?;
     let mut accepted = Vec::new();
     let mut finished = Vec::new();
-    let before = memory(server.0.id(), "VmRSS")?;
+    let before = memory(server.pid(), "VmRSS")?;
     for call in 0..times {
         let (until_202, until_last) = explode(recipients, call, &copies)?;
         accepted.push(until_202);
         finished.push(until_last);
     }
-    let (after, peak) = (memory(server.0.id(), "VmRSS")?, memory(server.0.id(), "VmHWM")?);
+    let (after, peak) = (memory(server.pid(), "VmRSS")?, memory(server.pid(), "VmHWM")?);
     accepted.sort_unstable();
     finished.sort_unstable();
     let median = |times: &[Duration]| times.get(times.len() / 2).copied().unwrap_or_default();
@@ -173,7 +163,7 @@ fn configuration(data: &Path) -> String {
     format!(
         "[sip]\ndomains = [\"ims.test\"]\nnext_hop = \"sip:{CORE};transport=tcp;lr\"\n\
          [[sip.listen]]\naddress = \"{SERVER}\"\nside = \"any\"\ntransports = [\"tcp\"]\n\
-         [http]\nlisten = \"127.0.0.20:8080\"\n\
+         [http]\nlisten = \"{HTTP}\"\n\
          [store]\npath = {:?}\n[msrp]\nlisten = []\n[log]\nlevel = \"warn\"\n\
          [participating]\nnotice = false\nrate_per_user = 0\n\
          [controlling]\nadhoc_group_size_max = 1000\n\
@@ -188,21 +178,4 @@ fn memory(pid: u32, line: &str) -> Result<u64> {
     let found = status.lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(':'));
     let number = found.and_then(|value| value.split_whitespace().next()).ok_or("no such line")?;
     Ok(number.parse()?)
-}
-
-/// The binary, built beside this one.
-fn parlance() -> Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name("parlance");
-    if path.exists() { Ok(path) } else { Err("build parlance-server first".into()) }
-}
-
-/// A server that is stopped with the benchmark.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -16,9 +16,9 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
+use parlance_benches::server::{HTTP, Serving};
 use parlance_lab::load::{Options, Report, Scenario, Transport, run};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -84,14 +84,14 @@ fn system_us(report: &Report) -> f64 {
 
 fn measure_parlance(transport: Transport, quick: bool) -> Result<Measured> {
     let directory = tempfile::tempdir()?;
-    let server = Server::start(directory.path())?;
+    let server = parlance(directory.path())?;
     let options = Options {
         scenario: Scenario::Full,
         transport,
         size: BODY_ISC,
         users: USERS,
         register_first: true,
-        pid: server.pids()?,
+        pid: pids(&server)?,
         rate: 4_000.0,
         trial: if quick { 1.5 } else { 5.0 },
         warm_up: 0.5,
@@ -104,8 +104,8 @@ fn measure_parlance(transport: Transport, quick: bool) -> Result<Measured> {
     drop(server);
     // Another one: what the search made it grow by would hide what this run does.
     let directory = tempfile::tempdir()?;
-    let server = Server::start(directory.path())?;
-    let report = run(&Options { duration, rate, pid: server.pids()?, ..options })?;
+    let server = parlance(directory.path())?;
+    let report = run(&Options { duration, rate, pid: pids(&server)?, ..options })?;
     println!("\nParlance, {duration:.0} s at {rate:.0} messages/s\n{report}");
     println!("longest stall: {:.1} ms (wanted: at most 50)", report.longest_stall_ms);
     if transport == Transport::Udp {
@@ -124,13 +124,21 @@ fn weigh(report: &Report, duration: f64) {
     println!("octets a completed server transaction: {:.0}", grown / kept);
 }
 
+fn parlance(directory: &Path) -> Result<Serving> {
+    Serving::start(directory, &configuration(directory), None)
+}
+
+fn pids(server: &Serving) -> Result<Vec<i32>> {
+    Ok(vec![i32::try_from(server.pid())?])
+}
+
 fn configuration(data: &Path) -> String {
     format!(
         "[sip]\ndomains = [\"ims.test\"]\nnext_hop = \"sip:127.0.0.1:5060;lr\"\n\
          [[sip.listen]]\naddress = \"127.0.0.20:5080\"\nside = \"originating\"\n\
          [[sip.listen]]\naddress = \"127.0.0.20:5081\"\nside = \"terminating\"\n\
          [[sip.listen]]\naddress = \"127.0.0.20:5082\"\nside = \"registration\"\n\
-         [http]\nlisten = \"127.0.0.20:8080\"\n\
+         [http]\nlisten = \"{HTTP}\"\n\
          [store]\npath = {:?}\n[msrp]\nlisten = []\n[log]\nlevel = \"warn\"\n\
          [participating]\nnotice = false\nrate_per_user = 0\n",
         data.join("data")
@@ -176,48 +184,6 @@ fn measure(name: &str, options: &Options, stated: f64, quick: bool) -> Result<Me
     let highest = run(&search)?;
     println!("{name} at its highest clean rate\n{highest}");
     Ok(Measured { highest, stated })
-}
-
-/// The binary, built beside this one.
-fn parlance() -> Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name("parlance");
-    if path.exists() {
-        return Ok(path);
-    }
-    let arguments = ["build", "--release", "-p", "parlance-server"];
-    let built = Command::new("cargo").args(arguments).status();
-    if built?.success() && path.exists() { Ok(path) } else { Err("no binary parlance".into()) }
-}
-
-/// A server that is stopped with this value.
-struct Server(Child);
-
-impl Server {
-    /// Parlance with its data in `directory`.
-    fn start(directory: &Path) -> Result<Self> {
-        let config = directory.join("parlance.toml");
-        std::fs::write(&config, configuration(directory))?;
-        let child = Command::new(parlance()?)
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()?;
-        std::thread::sleep(Duration::from_secs(2));
-        Ok(Self(child))
-    }
-
-    fn pids(&self) -> Result<Vec<i32>> {
-        Ok(vec![i32::try_from(self.0.id())?])
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A Kamailio that is stopped with the benchmark.
