@@ -1,4 +1,5 @@
-//! Servers of SIP under load: each on processor 0, with the generator on processor 1.
+//! Servers of SIP under load. Where both are pinned, the server has processor 0 and the generator
+//! processor 1.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -119,7 +119,7 @@ pub(crate) struct Session {
     own: MsrpUri,
     /// [`SEND_START`] and `\r\nTo-Path: PEER\r\nFrom-Path: OWN\r\n`; empty before the peer's path
     /// is known.
-    start: Box<[u8]>,
+    template: Box<[u8]>,
     /// Octets of the peer's path in it.
     peer_octets: u32,
     /// Whether that is one URI.
@@ -140,7 +140,7 @@ impl Session {
     pub(crate) fn peer(&self) -> Option<Path<'_>> {
         let start = SEND_START.len() + TO_PATH.len();
         let end = start + self.peer_octets as usize;
-        self.start.get(start..end).map(Path::of)
+        self.template.get(start..end).map(Path::of)
     }
 
     /// The first URI of the path of the peer: what its responses come from (RFC 4975 §7.2).
@@ -152,14 +152,14 @@ impl Session {
 
     /// `\r\nTo-Path: ..\r\nFrom-Path: ..\r\n` of a request; empty before the peer's path is known.
     pub(crate) fn request_paths(&self) -> &[u8] {
-        self.start.get(SEND_START.len()..).unwrap_or_default()
+        self.template.get(SEND_START.len()..).unwrap_or_default()
     }
 
     /// What a SEND starts with, up to those, with an identifier that is not its own; empty before
     /// the peer's path is known.
     #[inline]
-    pub(crate) fn send_start(&self) -> &[u8] {
-        &self.start
+    pub(crate) fn send_template(&self) -> &[u8] {
+        &self.template
     }
 
     /// The same for a response to what came from `from`, when it is the same: the peer's path is
@@ -194,7 +194,7 @@ impl Session {
     pub(crate) fn set_peer(&mut self, path: Path<'_>) {
         let own = self.own.as_bytes();
         let peer = path.as_bytes();
-        self.start = [SEND_START, TO_PATH, peer, FROM_PATH, own, b"\r\n"].concat().into();
+        self.template = [SEND_START, TO_PATH, peer, FROM_PATH, own, b"\r\n"].concat().into();
         self.single = path.is_single();
         self.peer_octets = u32::try_from(peer.len()).unwrap_or(u32::MAX);
     }
@@ -258,7 +258,7 @@ impl Sessions {
             from_rule: FromRule::Whole,
             claimed: false,
             own,
-            start: Box::default(),
+            template: Box::default(),
             peer_octets: 0,
             single: false,
             generation,

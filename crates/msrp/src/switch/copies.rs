@@ -174,13 +174,8 @@ impl<'a> Copies<'a> {
     /// Whether `id` does not stand in the body (RFC 4975 §7.1).
     #[inline]
     fn is_free(&self, id: &[u8]) -> bool {
-        !self.dashes || !self.has(id)
-    }
-
-    #[cold]
-    fn has(&self, id: &[u8]) -> bool {
         let occurs = |octets| TransactionId::occurs_in(id, octets);
-        occurs(self.common) || occurs(self.rest)
+        !self.dashes || !(occurs(self.common) || occurs(self.rest))
     }
 
     fn write(&self, out: &mut Outbound, id: &[u8], paths: &[u8]) {

@@ -70,18 +70,26 @@ impl Accepts {
     /// Whether content of this type, with its number, is taken.
     #[inline]
     pub(super) fn takes(&mut self, number: Option<MediaNumber>, media_type: &str) -> bool {
-        let Some(number) = number else { return self.look_up(media_type) };
-        if self.decided & number.bit() == 0 {
-            self.decide(number, media_type);
+        match number {
+            Some(number) => self.takes_numbered(number, || media_type),
+            None => self.look_up(media_type),
         }
-        self.taken & number.bit() != 0
     }
 
     /// The same for one of `types`.
     #[inline]
     pub(super) fn takes_one_of(&mut self, types: &MediaTypes, number: MediaNumber) -> bool {
+        self.takes_numbered(number, || types.name(number))
+    }
+
+    #[inline]
+    fn takes_numbered<'a>(
+        &mut self,
+        number: MediaNumber,
+        media_type: impl FnOnce() -> &'a str,
+    ) -> bool {
         if self.decided & number.bit() == 0 {
-            self.decide(number, types.name(number));
+            self.decide(number, media_type());
         }
         self.taken & number.bit() != 0
     }

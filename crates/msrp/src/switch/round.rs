@@ -58,8 +58,6 @@ struct Accepted {
     participant: u32,
     /// The number of its type; `None`: it has none.
     media: Option<MediaNumber>,
-    /// What responses to it are told by.
-    token: u64,
     /// Whether an end-line might be read in its body.
     dashes: bool,
 }
@@ -80,18 +78,19 @@ impl Round {
         for message in &self.messages {
             let Some((common, after)) = rest.split_at_checked(message.octets) else { break };
             rest = after;
-            let Accepted { sender, participant, media, token, dashes, .. } = *message;
+            let Accepted { sender, participant, media, dashes, .. } = *message;
             if !room.hears((at, leg.participant), (sender, Some(participant))) {
                 continue;
             }
             if !media.is_none_or(|number| leg.accepts.takes_one_of(&room.media, number)) {
                 continue;
             }
-            let waits = waits.then_some(token);
+            let waits = waits.then(|| Token::Whole { media }.into());
             if *room_made.get_or_insert_with(|| self.make_room(config, &mut leg.queue, row)) {
-                let free = move |id| !dashes || !occurs_in(id, common);
+                let free =
+                    move |id: Words| !dashes || !TransactionId::occurs_in(&id.octets(), common);
                 row.send_as(waits, free, |out, id, session| {
-                    write::whole(out.tail(), id, session.send_start(), common);
+                    write::whole(out.tail(), id, session.send_template(), common);
                 });
             } else if !write_one(config, &mut leg.queue, row, (common, dashes, waits)) {
                 self.full.push(at);
@@ -141,11 +140,6 @@ fn write_one(
     Copies::whole(common, dashes, waits).write_in(row, queue, config)
 }
 
-#[cold]
-fn occurs_in(id: Words, octets: &[u8]) -> bool {
-    TransactionId::occurs_in(&id.octets(), octets)
-}
-
 /// Whether a message for all may wait in a room, which has so many octets: nobody there is held,
 /// and nothing is given out.
 pub(super) fn may_wait(room: &Room, legs: &Slab<Leg>, octets: usize) -> bool {
@@ -166,9 +160,9 @@ impl Switch {
         let rest = letter.edit.open(whole.body, &mut round.octets);
         round.octets.extend_from_slice(rest);
         round.octets.extend_from_slice(WHOLE_END);
-        let (octets, media) = (round.octets.len() - start, letter.media);
-        let (token, dashes) = (Token::Whole { media }.into(), may_end(whole.body));
-        round.messages.push(Accepted { octets, sender: at, participant, media, token, dashes });
+        let octets = round.octets.len() - start;
+        let (media, dashes) = (letter.media, may_end(whole.body));
+        round.messages.push(Accepted { octets, sender: at, participant, media, dashes });
         if !room.waits {
             room.waits = true;
             self.waiting.push(place);
