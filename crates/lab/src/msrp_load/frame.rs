@@ -1,8 +1,9 @@
 //! Finding MSRP frames in a stream (RFC 4975 §9), as little of it as a load needs.
 //!
 //! Written without a look at the server's framing, so that the two are two readings of the
-//! grammar. What comes from a server under load is a row of frames of the same length: a frame
-//! is first looked for where one as long as the last one would end, and only then searched for.
+//! grammar. What comes from a server under load is a row of frames of few lengths (a name of one
+//! digit, a name of two): the end of a frame is first looked for where one as long as the last one
+//! would end, or one as long as the last of another length, and only then searched for.
 
 use memchr::memmem;
 
@@ -83,8 +84,8 @@ pub(crate) enum Step<'a> {
 /// Finds the frames of one direction of one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scanner {
-    /// Octets of the last request and of the last response.
-    last: [usize; 2],
+    /// Octets of the last request and of the last response, each with the length before that.
+    last: [[usize; 2]; 2],
     /// Octets of the frame at the front that have been searched already.
     searched: usize,
     /// Never guess: every end-line is searched for from the front.
@@ -108,16 +109,22 @@ impl Scanner {
             return if plausible { Step::Partial } else { Step::Broken };
         };
         let which = usize::from(matches!(kind, Kind::Response(_)));
-        let guess = self.last.get(which).copied().unwrap_or(0);
-        let guessed = (!self.strict && self.searched == 0).then(|| ends_at(octets, id, guess));
-        let found = match guessed.flatten() {
-            Some(flag) => Some((guess, flag)),
-            None => self.search(octets, id, line),
+        let last = self.last.get(which).copied().unwrap_or_default();
+        let guess = |length: usize| Some((length, ends_at(octets, id, length)?));
+        let guessed = if self.strict || self.searched > 0 {
+            None
+        } else {
+            last.into_iter().find_map(guess)
         };
-        let Some((length, flag)) = found else { return Step::Partial };
+        let Some((length, flag)) = guessed.or_else(|| self.search(octets, id, line)) else {
+            return Step::Partial;
+        };
         self.searched = 0;
-        if let Some(last) = self.last.get_mut(which) {
-            *last = length;
+        if let [newest, ..] = last
+            && newest != length
+            && let Some(last) = self.last.get_mut(which)
+        {
+            *last = [length, newest];
         }
         let inside = octets.get(..length - END.len() - id.len() - 3).unwrap_or_default();
         Step::Frame(Frame { kind, id, inside, flag, length })

@@ -18,6 +18,9 @@ const UNINTERRUPTIBLE_OCTETS_MAX: u64 = 2048;
 /// is noticed.
 const PATTERN_OCTETS: usize = 65_521;
 
+/// Lengths of a SEND for which a session remembers the answer; local limit.
+const LENGTHS_MAX: usize = 8;
+
 /// What all messages of a run have in common.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -285,8 +288,8 @@ impl Template {
 /// How a session answers a SEND (RFC 4975 §7.2): 200, to the first URI of its From-Path.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// Octets of the SEND this was learnt from; another length is learnt again.
-    pub(crate) learnt_from: usize,
+    /// Octets of the SEND this was learnt from.
+    learnt_from: usize,
     /// Whether the sender wants an answer.
     pub(crate) wanted: bool,
     /// What stands between the two transaction ids.
@@ -317,6 +320,39 @@ impl Answer {
         out.extend_from_slice(&self.middle);
         out.extend_from_slice(id);
         out.extend_from_slice(b"$\r\n");
+    }
+}
+
+/// How a session answers: learnt once for each length of a SEND, since what senders ask for does
+/// not change during a run, and neither do the paths.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers {
+    learnt: Vec<Answer>,
+    /// The next to be forgotten when [`LENGTHS_MAX`] are known.
+    oldest: usize,
+}
+
+impl Answers {
+    /// The answer to a SEND.
+    #[inline]
+    pub(crate) fn to(&mut self, frame: &Frame<'_>) -> Option<&Answer> {
+        let known = self.learnt.iter().position(|answer| answer.learnt_from == frame.length);
+        let at = known.unwrap_or_else(|| self.learn(frame));
+        self.learnt.get(at)
+    }
+
+    #[cold]
+    fn learn(&mut self, frame: &Frame<'_>) -> usize {
+        if self.learnt.len() < LENGTHS_MAX {
+            self.learnt.push(Answer::learn(frame));
+            return self.learnt.len() - 1;
+        }
+        let at = self.oldest;
+        self.oldest = (at + 1) % LENGTHS_MAX;
+        if let Some(answer) = self.learnt.get_mut(at) {
+            *answer = Answer::learn(frame);
+        }
+        at
     }
 }
 

@@ -3,7 +3,7 @@
 use super::engine::{Engine, index};
 use super::frame::{Frame, Kind};
 use super::link::Sessions;
-use super::message::{Answer, BIND, message_of};
+use super::message::{BIND, message_of};
 use super::session::Arrival;
 use super::stamp::{Stamp, intact};
 
@@ -60,12 +60,9 @@ impl Engine {
             return self.measure.wrong("requests to nobody", 1);
         };
         let Some(session) = self.sessions.get_mut(index(number)) else { return };
-        if session.answer.as_ref().is_none_or(|answer| answer.learnt_from != frame.length) {
-            session.answer = Some(Answer::learn(frame));
-        }
-        if let Some(answer) = &session.answer
+        if !self.rules.quiet
+            && let Some(answer) = session.answers.to(frame)
             && answer.wanted
-            && !self.rules.quiet
             && let Some(link) = self.links.get_mut(index(link))
         {
             link.push(|out| answer.write(frame.id, out));

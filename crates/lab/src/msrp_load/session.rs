@@ -1,7 +1,7 @@
 //! What one session has sent and received.
 
 use super::legs::Member;
-use super::message::{Answer, Author, BIND, Template};
+use super::message::{Answers, Author, BIND, Template};
 
 /// Sending times kept in an open loop: local limit; an answer that comes later than so many
 /// requests is not timed.
@@ -20,8 +20,8 @@ pub(crate) struct Session {
     pub(crate) to_path: String,
     pub(crate) from_path: String,
     pub(crate) template: Option<Template>,
-    /// How it answers; learnt from the first SEND it receives.
-    pub(crate) answer: Option<Answer>,
+    /// How it answers.
+    pub(crate) answers: Answers,
     pub(crate) sender: Sender,
     /// The next number from each member of the group; empty until something came.
     expected: Vec<u32>,
@@ -83,7 +83,7 @@ impl Session {
             to_path: member.to_path.clone(),
             from_path: member.from_path.clone(),
             template,
-            answer: None,
+            answers: Answers::default(),
             sender: Sender {
                 fan: members.saturating_sub(1),
                 messages: 0,
