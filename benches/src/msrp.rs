@@ -13,6 +13,9 @@ pub const SERVER_PROCESSOR: &str = "0";
 /// Where the generator runs.
 pub const GENERATOR_PROCESSOR: usize = 1;
 
+/// The least part of the highest rate that latency is asked at.
+const PARTS_MAX: u32 = 16;
+
 /// What goes wrong in a benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -84,6 +87,26 @@ impl Drop for Running {
         // It may be gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Plays half of the rate of `full`, with messages due one after the other; when that is too much
+/// for them to leave in time half of it, and so on: what comes alone costs more than what comes in
+/// a window, and latency under a load that is too much says nothing. Returns what part of the rate
+/// it was, too.
+pub fn part_load(
+    options: &Options,
+    full: &Report,
+    mut play: impl FnMut(&Options) -> Result<Report>,
+) -> Result<(String, Report)> {
+    let mut parts = 2;
+    loop {
+        let rate = full.sent_rate / f64::from(parts);
+        let report = play(&Options { rate, tick: 100, ..options.clone() })?;
+        if report.generator.bottleneck.is_none() || parts >= PARTS_MAX {
+            return Ok((format!("1/{parts} of that"), report));
+        }
+        parts *= 2;
     }
 }
 

@@ -2,7 +2,7 @@
 //! the same generator, and beside the floor that has no protocol.
 //!
 //! Texts of 300 octets, Failure-Report yes: 50 pairs with a window of 16 over TCP, TLS and
-//! WebSocket; one pair with a window of 1; and the latency at half the rate of the server. Parlance
+//! WebSocket; one pair with a window of 1; and the latency at half of that rate, or less. Parlance
 //! joins two sessions that it has made both URIs of; Kamailio's URIs are asked for with AUTH,
 //! without Digest. Each server has processor 0, the generator processor 1.
 //!
@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 
 use parlance_benches::msrp::{
     GENERATOR_PROCESSOR, HEADING, Result, SERVER_PROCESSOR, Server, asked, certificate, line,
-    serve_floor,
+    part_load, serve_floor,
 };
 use parlance_lab::msrp_load::{Legs, Options, Report, run};
 
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Pairs at their highest, at half of it, and one pair alone.
+/// Pairs at their highest rate, at a part of it, and one pair alone.
 fn measure(
     name: &str,
     alone: bool,
@@ -90,8 +90,8 @@ fn measure(
     let full = play(&options)?;
     println!("{}", line(&format!("{name}, 50 pairs window 16"), &full));
     // Both of each pair send; the rate is of all together.
-    let half = play(&Options { rate: full.sent_rate / 2.0, tick: 100, ..options.clone() })?;
-    println!("{}", line(&format!("{name}, half of that"), &half));
+    let (part, report) = part_load(&options, &full, &mut play)?;
+    println!("{}", line(&format!("{name}, {part}"), &report));
     let mut answer_us = None;
     if alone {
         let one = Options { pairs: Some(1), senders: Some(1), window: 1, sample: 1, ..options };

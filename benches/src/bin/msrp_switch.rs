@@ -2,14 +2,16 @@
 //! sockets without a protocol, in one run.
 //!
 //! Rooms of 10, 50 and 500 with texts of 300 octets; recipients that answer every SEND and
-//! recipients that answer none; TLS; and the latency at half the rate. The server has processor 0,
-//! the generator processor 1. Floor and switch take turns, and the median of each counts: what else
-//! runs on a machine makes one turn twice as fast as another.
+//! recipients that answer none; TLS; and the latency at half of the rate, or less. The server has
+//! processor 0, the generator processor 1. Floor and switch take turns, and the median of each
+//! counts: what else runs on a machine makes one turn twice as fast as another.
 //!
 //! `cargo run --release -p parlance-benches --bin msrp_switch [-- --quick]`
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use parlance_benches::msrp::{HEADING, Result, Server, asked, certificate, line, serve_floor};
+use parlance_benches::msrp::{
+    HEADING, Result, Server, asked, certificate, line, part_load, serve_floor,
+};
 use parlance_lab::msrp_load::{Options, Report};
 
 /// A shape of rooms, and how they are played.
@@ -54,8 +56,7 @@ fn main() -> Result<()> {
             let (floor, full) = (median(floors)?, median(fulls)?);
             println!("{}", line("floor", &floor));
             println!("{}", line("Parlance", &full));
-            let half = half(&server, shape, &full)?;
-            println!("{}", line("Parlance, half of that", &half));
+            print_part_load(&server, shape, &full)?;
             summary.push((name, full.delivered_rate, full.delivered_rate / floor.delivered_rate));
         }
     }
@@ -69,7 +70,8 @@ fn main() -> Result<()> {
     println!("rooms of {}, all answer, TLS", shape.size);
     let full = server.play(&options(shape))?;
     println!("{}", line("Parlance", &full));
-    println!("{}\n", line("Parlance, half of that", &half(&server, shape, &full)?));
+    print_part_load(&server, shape, &full)?;
+    println!();
     for (name, rate, ratio) in summary {
         println!("{name}: {rate:.0} delivered SENDs/s, {ratio:.2} of the floor's");
     }
@@ -94,6 +96,8 @@ fn options(shape: &Shape) -> Options {
     }
 }
 
-fn half(server: &Server, shape: &Shape, full: &Report) -> Result<Report> {
-    server.play(&Options { rate: full.sent_rate / 2.0, tick: 100, ..options(shape) })
+fn print_part_load(server: &Server, shape: &Shape, full: &Report) -> Result<()> {
+    let (part, report) = part_load(&options(shape), full, |options| server.play(options))?;
+    println!("{}", line(&format!("Parlance, {part}"), &report));
+    Ok(())
 }

@@ -111,11 +111,8 @@ impl Scanner {
         let which = usize::from(matches!(kind, Kind::Response(_)));
         let last = self.last.get(which).copied().unwrap_or_default();
         let guess = |length: usize| Some((length, ends_at(octets, id, length)?));
-        let guessed = if self.strict || self.searched > 0 {
-            None
-        } else {
-            last.into_iter().find_map(guess)
-        };
+        let guessed =
+            if self.strict || self.searched > 0 { None } else { last.into_iter().find_map(guess) };
         let Some((length, flag)) = guessed.or_else(|| self.search(octets, id, line)) else {
             return Step::Partial;
         };
