@@ -33,6 +33,7 @@ fn main() {
         "", "ns each", "M/s", "GB/s", "floor ns", "times"
     );
     for (name, message) in [
+        ("SEND with one octet of body", send(b"x")),
         ("SEND of 350 octets", send_of(350)),
         ("SEND of 1 KiB", send_of(1024)),
         ("SEND of 64 KiB", send_of(READ)),

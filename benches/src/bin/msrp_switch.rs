@@ -28,6 +28,10 @@ const SHAPES: [Shape; 3] = [
     Shape { rooms: "1", size: "500", senders: 10, window: 4 },
 ];
 
+/// A machine on which the floor of the first shape delivers fewer SENDs a second is too slow, or
+/// too busy, to compare on.
+const FLOOR_MIN: f64 = 2e6;
+
 /// How often each is played.
 const TURNS: usize = 5;
 
@@ -57,7 +61,7 @@ fn main() -> Result<()> {
             println!("{}", line("floor", &floor));
             println!("{}", line("Parlance", &full));
             print_part_load(&server, shape, &full)?;
-            summary.push((name, full.delivered_rate, full.delivered_rate / floor.delivered_rate));
+            summary.push((name, full.delivered_rate, floor.delivered_rate));
         }
     }
     let directory = tempfile::tempdir()?;
@@ -72,10 +76,17 @@ fn main() -> Result<()> {
     println!("{}", line("Parlance", &full));
     print_part_load(&server, shape, &full)?;
     println!();
-    for (name, rate, ratio) in summary {
-        println!("{name}: {rate:.0} delivered SENDs/s, {ratio:.2} of the floor's");
+    let slow = summary.first().is_none_or(|(_, _, floor)| *floor < FLOOR_MIN);
+    for (name, rate, floor) in summary {
+        let ratio = rate / floor;
+        println!("{name}: {rate:.0} delivered SENDs/s, {ratio:.2} of the floor's {floor:.0}");
     }
-    println!("(wanted of rooms of 10, all answer: at least 1,500,000, and 0.7 of the floor's)");
+    println!(
+        "(wanted: at least 0.7 of the floor's; of rooms of 10, all answer, at least 1,500,000)"
+    );
+    if slow {
+        println!("VOID: the floor of rooms of 10, all answer, is below {FLOOR_MIN:.0}");
+    }
     Ok(())
 }
 

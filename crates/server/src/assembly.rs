@@ -413,8 +413,17 @@ fn services(
     if let Some(conferences) = conferences {
         conferences.serve(config, &mut services);
     }
-    if let Ok(identity) = config.participating.pre_established_uri(&config.sip).parse() {
-        services.identity(identity, Service::PreEstablished);
+    let sip = &config.sip;
+    let identities = [
+        (config.participating.pre_established_uri(sip), Service::PreEstablished),
+        (config.deferred.identity(sip), Service::Deferred),
+        (config.history.identity(sip), Service::History),
+    ];
+    for (identity, service) in identities {
+        // One that is none has been refused with the configuration.
+        if let Ok(identity) = identity.parse() {
+            services.identity(identity, service);
+        }
     }
     services.running.pre_established = config.participating.pre_established;
     let names = config.sip.names.iter().filter_map(|name| host_port(name));

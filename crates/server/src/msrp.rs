@@ -73,8 +73,12 @@ impl Service {
         let address = service.relay_address().map(|(_, address)| address);
         let relay = RelayConfig { address, ..section.relay_config() };
         for core in 0..service.msrp.cores() {
-            let relay = relay.clone();
-            service.msrp.run(core, move |at| at.node.set_relay(at.now, relay)).await?;
+            let (switch, relay) = (section.switch_config(), relay.clone());
+            let set = move |at: &mut AtCore<'_>| {
+                at.node.set_switch(switch);
+                at.node.set_relay(at.now, relay);
+            };
+            service.msrp.run(core, set).await?;
         }
         Ok(service)
     }

@@ -43,7 +43,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Keys that [`Server::reload`] takes; a section's name with a dot stands for all its keys.
-const RELOADED: [&str; 15] = [
+const RELOADED: [&str; 16] = [
     "sip.domains",
     "sip.names",
     "sip.trust_loopback",
@@ -56,6 +56,7 @@ const RELOADED: [&str; 15] = [
     "registration.unknown_user",
     "registration.grace_s",
     "participating.",
+    "settings.",
     "controlling.",
     "deferred.",
     "explode.",
@@ -73,6 +74,12 @@ const NOT_RELOADED: [&str; 9] = [
     "controlling.session_prefix",
     "explode.uri",
 ];
+
+/// Whether [`Server::reload`] takes a key.
+fn is_reloaded(key: &str) -> bool {
+    let is = |known: &&str| key == *known || known.ends_with('.') && key.starts_with(*known);
+    !NOT_RELOADED.contains(&key) && RELOADED.iter().any(|known| is(&known))
+}
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -289,14 +296,8 @@ impl Server {
     pub fn reload(&self, config: Config) -> Reloaded {
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Reloaded::default();
-        let is_reloaded = |key: &String| {
-            !NOT_RELOADED.contains(&key.as_str())
-                && RELOADED
-                    .iter()
-                    .any(|known| key == known || known.ends_with('.') && key.starts_with(known))
-        };
         let changed = current.changed(&config).into_iter();
-        (done.applied, done.needs_restart) = changed.partition(is_reloaded);
+        (done.applied, done.needs_restart) = changed.partition(|key| is_reloaded(key));
         done.applied.retain(|key| key != "log.format");
         if current.log.format != config.log.format {
             done.needs_restart.push("log.format".to_owned());
@@ -485,4 +486,50 @@ fn journals(assembly: &Arc<Assembly>) -> http::Decisions {
 fn decisions(entries: &[Entry]) -> Value {
     let one = |entry: &Entry| json!({ "at": entry.at, "decision": entry.to_string() });
     entries.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_reloaded;
+    use crate::config::Config;
+
+    /// The documented file, section by section: what stands before its first key, and its keys.
+    fn sections() -> Vec<(String, String, Vec<String>)> {
+        let mut found: Vec<(String, String, Vec<String>)> = Vec::new();
+        let mut about = String::new();
+        for line in Config::document().lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                found.push((name.to_owned(), std::mem::take(&mut about), Vec::new()));
+            } else if let Some((key, _)) = line.strip_prefix('#').and_then(|l| l.split_once(" = "))
+                && !key.contains([' ', '`'])
+                && let Some((_, _, keys)) = found.last_mut()
+            {
+                keys.push(format!("{key} {}", std::mem::take(&mut about)));
+            } else if let Some(text) = line.strip_prefix("# ") {
+                about = format!("{about} {text}");
+            } else {
+                about.clear();
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn what_is_said_to_be_read_again_is() {
+        let mut seen = 0;
+        for (section, about, keys) in sections() {
+            if !about.contains("Read again on SIGHUP") {
+                continue;
+            }
+            for key in keys {
+                let (name, text) = key.split_once(' ').unwrap();
+                let name = format!("{section}.{name}");
+                // A list of tables closes its section; its keys are in no path.
+                let restart = text.contains("by a restart only");
+                assert_eq!(is_reloaded(&name), !restart, "{name}: {text}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 100, "{seen}");
+    }
 }

@@ -146,6 +146,28 @@ async fn conferences_are_served_unless_they_are_off() {
     }
 }
 
+/// The identities that the shipped criteria route here are no users.
+// Covers: ROLE-007
+#[tokio::test]
+async fn what_is_shipped_as_a_service_is_one() {
+    #[rustfmt::skip]
+    let table = [
+        ("sip:im-deferred@ims.test", "SIP/2.0 200"),
+        ("sip:im-session@ims.test",  "SIP/2.0 200"),
+        ("sip:im-history@ims.test",  "SIP/2.0 404"),
+    ];
+    for (to, status) in table {
+        let run = async {
+            let (queue, received) = mpsc::channel(8);
+            let mut config = Config::default();
+            config.participating.pre_established = true;
+            let assembly = Assembly::new(&config, parts(&config, vec![queue])).unwrap();
+            assert_eq!(asked(&assembly, received, to, "127.0.0.9:5060").await, status, "{to}");
+        };
+        LocalSet::new().run_until(run).await;
+    }
+}
+
 #[test]
 fn the_next_hop_leaves_from_a_listener_of_its_transport() {
     let local = |id, transport| Socket {

@@ -26,7 +26,8 @@ pub(super) struct IfcArgs {
     /// A public identity of the user; may be repeated.
     #[arg(long = "identity", value_name = "URI")]
     identities: Vec<String>,
-    /// Prints the profiles of the service identities instead of a user's.
+    /// Prints the profiles of the service identities of the configuration instead of a user's. A
+    /// group whose identity does not begin with `controlling.group_prefix` needs one of its own.
     #[arg(long, conflicts_with = "identities")]
     services: bool,
 }
@@ -49,7 +50,7 @@ impl IfcArgs {
         let addresses = self.addresses(config)?;
         let domain = config.sip.domains.first().map_or("ims.test", String::as_str);
         if self.services {
-            return Ok(render_services(&addresses, &ServiceIdentity::examples(domain)));
+            return Ok(render_services(&addresses, &identities(config)));
         }
         let example = format!("sip:alice@{domain}");
         let mut identities: Vec<&str> = self.identities.iter().map(String::as_str).collect();
@@ -81,6 +82,23 @@ impl IfcArgs {
             settings_event: config.settings.event.clone(),
         })
     }
+}
+
+/// What the server hosts, as public service identities.
+fn identities(config: &Config) -> Vec<ServiceIdentity> {
+    let sip = &config.sip;
+    let distinct = [
+        config.controlling.factory(sip),
+        config.explode.identity(sip),
+        config.history.identity(sip),
+        config.deferred.identity(sip),
+        config.participating.pre_established_uri(sip),
+    ];
+    let prefix = &config.controlling.group_prefix;
+    let group = |domain: &String| format!("sip:{prefix}!.*!@{domain}");
+    let groups = sip.domains.iter().map(group);
+    let distinct = distinct.into_iter().map(ServiceIdentity::Distinct);
+    distinct.chain(groups.map(ServiceIdentity::Wildcarded)).collect()
 }
 
 #[cfg(test)]
@@ -136,6 +154,39 @@ mod tests {
         let text = args().render(&config).unwrap();
         assert!(text.contains(r"^my\.settings([ ;]|$)"), "{text}");
         assert!(text.contains("<Method>PUBLISH</Method>"), "{text}");
+    }
+
+    // Covers: CORE-066
+    #[test]
+    fn the_services_are_those_of_the_configuration() {
+        let (config, _) = Config::parse(
+            "[sip]\ndomains = [\"h.test\", \"i.test\"]\n[controlling]\n\
+             factory = \"sip:meet@h.test\"\ngroup_prefix = \"g-\"\n[deferred]\n\
+             service_uri = \"sip:box@h.test\"\n",
+            std::iter::empty(),
+        );
+        let services = IfcArgs { services: true, ..args() };
+        let found = profiles(&services.render(&config).unwrap()).unwrap();
+        let found: Vec<_> = found.into_iter().flat_map(|found| found.public_identities).collect();
+        let of = ["meet", "im-exploder", "im-history", "box", "im-session", "g-0"];
+        let of = of.map(|user| format!("sip:{user}@h.test"));
+        assert_eq!(found, [&of[..], &["sip:g-0@i.test".to_owned()]].concat());
+    }
+
+    /// What is shipped is what is printed for the documented addresses.
+    #[test]
+    fn the_shipped_services_are_those_of_the_defaults() {
+        let shipped = include_str!("../../../../ifc/service-identities.xml");
+        let (config, _) = Config::parse(
+            "[sip]\ndomains = [\"ims.test\"]\nnames = [\"im.ims.test\"]\n",
+            std::iter::empty(),
+        );
+        let given = IfcArgs {
+            terminating: Some("sip:im-term@im.ims.test:5081;transport=tcp".to_owned()),
+            services: true,
+            ..args()
+        };
+        assert_eq!(given.render(&config).unwrap(), shipped);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use parlance_msrp::header::FailureReport;
 use parlance_msrp::relay::{PairConfig, PairSide};
-use parlance_msrp::switch::{LegConfig, RoomConfig, RoomId, SwitchConfig};
+use parlance_msrp::switch::{LegConfig, RoomConfig, RoomId};
 use parlance_msrp::{Event, FromRule, LocalAddress, MsrpUri, Path, Scheme, SessionKey};
 use parlance_net::msrp::{AtCore, Sink};
 use serde_json::{Value, json};
@@ -51,9 +51,10 @@ pub(super) struct RoomArgs {
     /// Participants of each room.
     #[arg(long, value_name = "N", default_value_t = 10)]
     size: usize,
-    /// What the recipients of copies in rooms are asked to answer: everything, failures, nothing.
-    #[arg(long, value_name = "WHAT", default_value = "partial")]
-    recipients_answer: RecipientsAnswer,
+    /// What the recipients of copies in rooms are asked to answer: everything, failures, nothing;
+    /// else as the configuration says.
+    #[arg(long, value_name = "WHAT")]
+    recipients_answer: Option<RecipientsAnswer>,
     /// Lets participants whose connection has ended come back under the same URI: one server serves
     /// load after load. Each costs memory that is no session's.
     #[arg(long)]
@@ -129,9 +130,12 @@ pub(super) async fn room(
     for number in 0..args.rooms {
         let (core, address, size) = (core_of(&service, number), address.clone(), args.size);
         let sink = args.again.then(|| sink.clone());
-        let failure_report = args.recipients_answer.into();
+        let mut switch = config.msrp.switch_config();
+        if let Some(answer) = args.recipients_answer {
+            switch.failure_report = answer.into();
+        }
         let room = service.msrp().run(core, move |at| {
-            at.node.set_switch(SwitchConfig { failure_report, ..SwitchConfig::default() });
+            at.node.set_switch(switch);
             open_room(at, &address, sink.as_ref(), number, size)
         });
         let (room, taken) = room.await.map_err(Failed::failure)?.map_err(Failed::Failure)?;

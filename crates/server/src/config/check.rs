@@ -145,10 +145,17 @@ impl Config {
 
     fn check_roles(&self, mistakes: &mut Mistakes) {
         self.check_participating(mistakes);
-        let identity = self.participating.pre_established_uri(&self.sip);
-        if !identity.parse::<Aor>().is_ok_and(|identity| identity.scheme() == "sip") {
-            let what = format!("{identity:?} is no SIP URI");
-            mistakes.add("participating.pre_established_uri", what);
+        let identities = [
+            (
+                "participating.pre_established_uri",
+                self.participating.pre_established_uri(&self.sip),
+            ),
+            ("history.service_uri", self.history.identity(&self.sip)),
+        ];
+        for (key, identity) in identities {
+            if !identity.parse::<Aor>().is_ok_and(|identity| identity.scheme() == "sip") {
+                mistakes.add(key, format!("{identity:?} is no SIP URI"));
+            }
         }
         self.controlling.check(&self.sip, mistakes);
         self.explode.check(&self.sip, &self.controlling, mistakes);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlance_isc::media::{Security, TlsRules};
-use parlance_msrp::relay::{NextHops, RelayConfig};
+use parlance_msrp::header::FailureReport;
+use parlance_msrp::relay::{NextHops, PeerRelays, RelayConfig};
+use parlance_msrp::switch::SwitchConfig;
 use parlance_msrp::{Limits, Marks, NodeConfig};
 use parlance_net::{MsrpConfig, MsrpLimits, MsrpListener, TlsClient, TlsServer};
 use parlance_sip::Transport;
@@ -68,6 +70,21 @@ section! {
         /// Octets of a connection with sessions on several threads that are under way between two
         /// of them; beyond, it is not read.
         pub shared_octets_max: u64 = 1_048_576, in 65_536..=1_073_741_824;
+        /// What the recipients of copies in rooms are asked to answer: `partial`, failures only;
+        /// `yes`, every copy, and one that is not answered within 30 s counts as dropped
+        /// (`Failure-Report`, RFC 7701 §6.1).
+        pub recipients_answer: RecipientsAnswer = RecipientsAnswer::Partial;
+        /// Octets that may wait to be written for one participant of a room; a message that would
+        /// be more is dropped for that participant.
+        pub queue_octets_max: u64 = 8_388_608, in 65_536..=1_073_741_824;
+        /// Messages dropped one after the other for one participant after which the participant is
+        /// taken out.
+        pub drops_max: u32 = 32, in 0..=1_000_000;
+        /// How long a message in a room may wait for its next chunk, in seconds.
+        pub chunk_timeout_s: u64 = 540, in 30..=86_400;
+        /// Messages that one participant of a room may have begun and not ended; one more is
+        /// answered 413.
+        pub open_messages_max: u64 = 16, in 1..=1_024;
         /// How long what waits may take to be written when the server ends, in seconds.
         pub drain_s: u64 = 5, in 0..=600;
         /// Whether clients get relaying by AUTH (RFC 4976), at the first listener with TLS.
@@ -92,6 +109,12 @@ section! {
         /// or `.domain` for all names under it; elsewhere they are answered 403. None: anywhere,
         /// what only this server can reach included.
         pub next_hops: Vec<String> = Vec::new(), example "[\".ims.test\"]";
+        /// The other relays that may send the AUTHs of their clients, by the names in their
+        /// certificates (RFC 4976 §6.3). None: all that prove their name.
+        pub peer_relays: Vec<String> = Vec::new(), example "[\"relay.example.com\"]";
+        /// Whether requests of methods that nobody here knows are passed on (RFC 4976 §6.4.2);
+        /// otherwise they are answered 501.
+        pub passes_unknown_methods: bool = true;
         /// Failed AUTHs after which the connection of a client is closed.
         pub auth_failures_max: u64 = 5, in 1..=255;
         /// Whether MSRP with a peer is over TLS: `off`, never; `prefer`, as its offer says, and our
@@ -115,6 +138,27 @@ section! {
         pub domain: String = String::new(), example "\"ims.test\"";
         /// As in msrp.
         pub tls: TlsUse = TlsUse::Prefer;
+    }
+}
+
+leaf!(RecipientsAnswer);
+
+/// What recipients of copies in rooms are asked to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecipientsAnswer {
+    /// Failures.
+    Partial,
+    /// Everything.
+    Yes,
+}
+
+impl From<RecipientsAnswer> for FailureReport {
+    fn from(answer: RecipientsAnswer) -> Self {
+        match answer {
+            RecipientsAnswer::Partial => Self::Partial,
+            RecipientsAnswer::Yes => Self::Yes,
+        }
     }
 }
 
@@ -247,6 +291,18 @@ impl Msrp {
         }
     }
 
+    /// How rooms are run.
+    pub(crate) fn switch_config(&self) -> SwitchConfig {
+        SwitchConfig {
+            failure_report: self.recipients_answer.into(),
+            queue_octets_max: size(self.queue_octets_max),
+            drops_max: self.drops_max,
+            chunk_timeout: Duration::from_secs(self.chunk_timeout_s),
+            open_messages_max: size(self.open_messages_max),
+            ..SwitchConfig::default()
+        }
+    }
+
     /// How the relay is run; its address is known once the listeners are bound.
     pub(crate) fn relay_config(&self) -> RelayConfig {
         RelayConfig {
@@ -260,6 +316,11 @@ impl Msrp {
                 [] => NextHops::Anywhere,
                 hosts => NextHops::Only(hosts.iter().map(|host| host.as_str().into()).collect()),
             },
+            peer_relays: match self.peer_relays.as_slice() {
+                [] => PeerRelays::AllBut(Vec::new()),
+                names => PeerRelays::Only(names.iter().map(|name| name.as_str().into()).collect()),
+            },
+            passes_unknown_methods: self.passes_unknown_methods,
             auth_failures_max: u8::try_from(self.auth_failures_max).unwrap_or(u8::MAX),
             ..RelayConfig::default()
         }
@@ -353,5 +414,36 @@ fn check_listener(key: &str, listen: &MsrpListen, mistakes: &mut Mistakes) {
     ];
     for (name, file) in files {
         check_file(&format!("{key}.{name}"), file.as_deref(), mistakes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlance_msrp::header::FailureReport;
+    use parlance_msrp::relay::{PeerRelays, RelayConfig};
+    use parlance_msrp::switch::SwitchConfig;
+
+    use crate::config::Config;
+
+    // Covers: MSRP-067, MSRP-070, MSRP-087
+    #[test]
+    fn rooms_and_relay_are_run_as_configured() {
+        let text = "[msrp]\nrecipients_answer = \"yes\"\nqueue_octets_max = 70000\ndrops_max = 3\n\
+                    chunk_timeout_s = 31\nopen_messages_max = 5\npasses_unknown_methods = false\n\
+                    peer_relays = [\"r.test\"]\n";
+        let (config, mistakes) = Config::parse(text, std::iter::empty());
+        assert!(mistakes.is_empty(), "{mistakes}");
+        let switch = config.msrp.switch_config();
+        assert_eq!(switch.failure_report, FailureReport::Yes);
+        assert_eq!((switch.queue_octets_max, switch.drops_max), (70_000, 3));
+        assert_eq!((switch.chunk_timeout.as_secs(), switch.open_messages_max), (31, 5));
+        let relay = config.msrp.relay_config();
+        assert!(!relay.passes_unknown_methods);
+        assert_eq!(relay.peer_relays, PeerRelays::Only(vec!["r.test".into()]));
+        // The documented defaults are those of the crate.
+        let config = Config::default();
+        let (ours, theirs) = (config.msrp.switch_config(), SwitchConfig::default());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        assert_eq!(config.msrp.relay_config().peer_relays, RelayConfig::default().peer_relays);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::section::{Setting, leaf, read_leaf, section};
-use super::{Mistakes, Secret};
+use super::{Mistakes, Secret, Sip};
 
 section! {
     /// The HTTP listener: /metrics (Prometheus), /healthz, /readyz, and /admin for
@@ -64,6 +64,17 @@ section! {
         /// Lines that may wait for the disk, and no more than 64 MiB of them; more are lost and
         /// counted.
         pub lines_max: u64 = 8_192, in 1..=1_000_000;
+        /// The identity of the history (`conv-hist-func-uri`): a SIP URI; without one,
+        /// `sip:im-history@` and the first domain. Nothing can be fetched there: requests to it are
+        /// answered 404.
+        pub service_uri: Option<String> = None, example "\"sip:im-history@ims.test\"";
+    }
+}
+
+impl History {
+    /// The identity of the history.
+    pub(crate) fn identity(&self, sip: &Sip) -> String {
+        self.service_uri.clone().unwrap_or_else(|| sip.service("im-history"))
     }
 }
 

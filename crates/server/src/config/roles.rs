@@ -221,9 +221,10 @@ section! {
         /// How often messages that are too old are removed, in seconds; in between, they are not
         /// delivered.
         pub sweep_interval_s: u64 = 60, in 1..=86_400;
-        /// Where notifications come from: a SIP URI; without one, `sip:im-inbox@` and the first
-        /// domain. Changed by a restart only.
-        pub service_uri: Option<String> = None, example "\"sip:im-inbox@ims.test\"";
+        /// The identity of the function (`deferred-msg-func-uri`), which notifications come from: a
+        /// SIP URI; without one, `sip:im-deferred@` and the first domain. Changed by a restart
+        /// only.
+        pub service_uri: Option<String> = None, example "\"sip:im-deferred@ims.test\"";
         /// Text of a notification; `{count}` is the number of messages.
         pub notification_text: String = "You have {count} stored instant messages.".to_owned();
         /// Accept-Contact of what is sent (RFC 3841 §9.2); `;require;explicit` behind it leaves out
@@ -381,6 +382,11 @@ impl Participating {
 }
 
 impl Deferred {
+    /// The identity of the function.
+    pub(crate) fn identity(&self, sip: &Sip) -> String {
+        self.service_uri.clone().unwrap_or_else(|| sip.service("im-deferred"))
+    }
+
     /// The policy of the function.
     pub(crate) fn policy(&self, sip: &Sip) -> parlance_deferred::Policy {
         parlance_deferred::Policy {
@@ -404,7 +410,7 @@ impl Deferred {
             lease: Duration::from_secs(self.lease_s),
             due_interval: Duration::from_millis(self.due_interval_ms),
             sweep_interval: Duration::from_secs(self.sweep_interval_s),
-            service_uri: Some(self.service_uri.clone().unwrap_or_else(|| sip.service("im-inbox"))),
+            service_uri: Some(self.identity(sip)),
             notification_text: self.notification_text.clone(),
             accept_contact: self.accept_contact.clone(),
             orig_ioi: self.orig_ioi.clone(),
@@ -482,7 +488,7 @@ mod tests {
 
         let policy = Deferred::default().policy(&sip);
         assert_eq!(policy.mistakes(), Vec::<String>::new());
-        assert_eq!(policy.service_uri.as_deref(), Some("sip:im-inbox@ims.test"));
+        assert_eq!(policy.service_uri.as_deref(), Some("sip:im-deferred@ims.test"));
         let theirs = parlance_deferred::Policy::default();
         assert_eq!(parlance_deferred::Policy { service_uri: None, ..policy }, theirs);
 

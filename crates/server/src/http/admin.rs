@@ -54,7 +54,9 @@ async fn authorize(State(service): Shared, request: Request, next: Next) -> Resp
         return next.run(request).await;
     }
     counter!("parlance_admin_refused_total").increment(1);
-    tracing::warn!(path = request.uri().path(), "administration refused: no token, or a wrong one");
+    // The path may name a user.
+    let path = parlance_isc::Private(request.uri().path());
+    tracing::warn!(%path, "administration refused: no token, or a wrong one");
     let challenge = [(WWW_AUTHENTICATE, "Bearer realm=\"parlance\"")];
     (challenge, failure(StatusCode::UNAUTHORIZED, "the admin token is needed")).into_response()
 }
