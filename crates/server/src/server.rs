@@ -189,7 +189,7 @@ impl Server {
     /// [`StartError`]; then nothing is bound.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let metrics = measure::recorder();
-        let store = storage::open(&config).await?;
+        let store = storage::open_to_serve(&config).await?;
         let token = http::admin_token(&config)?;
         let (queues, receivers): (Vec<_>, Vec<_>) = (0..config.shards.effective())
             .map(|_| mpsc::channel::<ShardInput>(size(config.sip.queue_max)))

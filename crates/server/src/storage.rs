@@ -4,9 +4,10 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use parlance_store::{OpenError, Store};
+use parlance_store::{Embedded, OpenError, Store};
 
 use crate::config::Config;
 
@@ -45,11 +46,36 @@ pub enum StorageError {
 /// # Errors
 /// [`StorageError`], with what to do about it.
 pub async fn open(config: &Config) -> Result<Store, StorageError> {
+    Ok(Store::of(open_embedded(config).await?))
+}
+
+/// The same for a server, which seals anew beside its work what `store.reseal` asks for.
+///
+/// # Errors
+/// [`StorageError`], with what to do about it.
+pub(crate) async fn open_to_serve(config: &Config) -> Result<Store, StorageError> {
+    let embedded = open_embedded(config).await?;
+    if config.store.reseal {
+        tokio::spawn(reseal(Arc::clone(&embedded)));
+    }
+    Ok(Store::of(embedded))
+}
+
+async fn open_embedded(config: &Config) -> Result<Arc<Embedded>, StorageError> {
     make_directory(&config.store.path)?;
     let embedded = config.store.embedded().map_err(StorageError::Keys)?;
     // After a crash the whole file is read once.
-    let opening = tokio::task::spawn_blocking(move || Store::embedded(embedded));
-    Ok(opening.await.map_err(|_| StorageError::Interrupted)??)
+    let opening = tokio::task::spawn_blocking(move || Embedded::open(embedded));
+    Ok(Arc::new(opening.await.map_err(|_| StorageError::Interrupted)??))
+}
+
+async fn reseal(store: Arc<Embedded>) {
+    match store.reseal().await {
+        Ok(records) => tracing::info!(records, "everything stored is sealed with the first key"),
+        Err(error) => {
+            tracing::error!(%error, "sealing anew has stopped; a restart goes on with it")
+        }
+    }
 }
 
 /// Others may not even list it.

@@ -191,6 +191,9 @@ impl Config {
         if path.exists() && !path.is_dir() {
             mistakes.add("store.path", format!("{} is no directory", path.display()));
         }
+        if self.store.reseal && self.store.key.is_none() && self.store.key_file.is_none() {
+            mistakes.add("store.reseal", "needs a key".to_owned());
+        }
         match (&self.store.key, &self.store.key_file) {
             (Some(_), Some(_)) => {
                 let what = "stands beside key_file; one of them is enough".to_owned();

@@ -21,8 +21,13 @@ section! {
         /// (PARLANCE_STORE__KEY) or in `key_file` than here.
         pub key: Option<Secret> = None, example "\"ID:DIGITS\"";
         /// File of such keys, one a line: the first seals, all open. To change the key, put a new
-        /// one with another ID before the old one.
+        /// one with another ID before the old one, and see `reseal`.
         pub key_file: Option<PathBuf> = None, example "\"/etc/parlance/store.key\"";
+        /// Whether a start seals with the first key what another key sealed, or none did, while the
+        /// server already serves. A line of the log says when all is done: then the other keys can
+        /// go from `key_file`, and this back to false. Without it what was stored before stays as
+        /// it is until it changes.
+        pub reseal: bool = false;
         /// Records of each kind (registrations, profiles, names) kept in memory.
         pub cache_entries: u64 = 262_144, in 1_024..=67_108_864;
         /// Memory for pages of the file, in octets.

@@ -158,6 +158,7 @@ fn each_mistake_is_named() {
         ("[deferred]\ndelivery = \"pigeon\"", "deferred.delivery: unknown variant"),
         ("[deferred]\nretry_max_s = 59", "deferred.retry_max_s: must not be below"),
         ("[deferred]\nservice_uri = \"x\"", "deferred.service_uri: must be"),
+        ("[store]\nreseal = true", "store.reseal: needs a key"),
         ("[history]\nservice_uri = \"x\"", "history.service_uri: "),
         ("[registration]\nreg_event_identity = \"x\"", "registration.reg_event_identity: "),
         ("[registration]\nprovisioning = \"nobody\"", "registration.provisioning: unknown variant"),

@@ -150,14 +150,52 @@ fn logs_show_no_address_and_no_body() {
     let peer = Peer::new();
     peer.message(place.terminating, "t1", "", "a private matter");
     peer.is_stored();
+    let refused = place.get(place.http, "/admin/users/sip:bob@ims.test", "").unwrap();
+    assert_eq!(refused.0, 401);
     running.signal(Signal::SIGTERM);
     running.wait();
     let log = place.log();
     assert!(log.contains("\"call_id\":\"t1\""), "{log}");
+    assert!(log.contains("administration refused"), "{log}");
     for secret in ["private matter", "alice@ims.test", "bob@ims.test", place.bare_token().as_str()]
     {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
+}
+
+/// A store that was plain is sealed, and one key after the other can be retired.
+// Covers: DF-014
+#[test]
+fn what_is_stored_is_sealed_anew() {
+    let place = Place::new();
+    let first = format!("1:{}", "11".repeat(32));
+    let second = format!("2:{}", "22".repeat(32));
+    let keys = place.data().with_extension("keys");
+    let sealed = |lines: &str, reseal: bool| {
+        fs::write(&keys, lines).unwrap();
+        let file = keys.display();
+        place.configure(&format!("[store]\nkey_file = \"{file}\"\nreseal = {reseal}\n"));
+    };
+    place.user(&["add", "sip:bob@ims.test"]);
+    let running = place.start();
+    let peer = Peer::new();
+    peer.message(place.terminating, "kept", "", "a private matter");
+    peer.is_stored();
+    drop(running);
+    for (lines, count) in [(first.clone(), 1), (format!("{second}\n{first}"), 2)] {
+        sealed(&lines, true);
+        let mut running = place.start();
+        let said = || place.log().matches("is sealed with the first key").count();
+        running.until("all is sealed", |_| said() == count);
+        running.signal(Signal::SIGTERM);
+        running.wait();
+    }
+    sealed(&second, false);
+    let inbox = place.user(&["inbox", "sip:bob@ims.test", "--show", "1", "--reason", "a test"]);
+    assert!(inbox.to_string().contains("a private matter"), "{inbox}");
+    sealed(&first, false);
+    let inbox = place.run(&["user", "inbox", "sip:bob@ims.test"]);
+    assert!(!inbox.status.success(), "the first key opens nothing any more");
 }
 
 // Covers: DF-014, SEC-034

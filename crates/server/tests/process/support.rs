@@ -39,15 +39,16 @@ impl Place {
     }
 
     /// Writes the configuration: what every test needs, and `more`, which begins with keys of
-    /// `[log]`.
+    /// `[log]` and may end with those of `[store]`.
     pub(crate) fn configure(&self, more: &str) {
         // The documented port is not free while another test has it.
         let msrp = if more.contains("msrp") { "" } else { "[msrp]\nlisten = []\n" };
+        let (more, store) = more.split_once("[store]\n").unwrap_or((more, ""));
         let text = format!(
             "[sip]\nnext_hop = \"sip:{};lr\"\ndrain_s = 15\n\
              [[sip.listen]]\naddress = \"{}\"\n\
              [[sip.listen]]\naddress = \"{}\"\nside = \"terminating\"\n\
-             [http]\nlisten = \"{}\"\n[store]\npath = \"{}\"\n[shards]\ncount = 2\n\
+             [http]\nlisten = \"{}\"\n[store]\npath = \"{}\"\n{store}[shards]\ncount = 2\n\
              {msrp}[log]\nformat = \"json\"\n{more}",
             self.core.local_addr().unwrap(),
             self.sip,
