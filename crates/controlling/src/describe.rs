@@ -1,7 +1,7 @@
 //! The session descriptions of the switch: what it offers and what it answers (RFC 7701 §8,
 //! OMA-TS-SIMPLE_IM §7.4.3.7).
 
-use parlance_isc::media::{Media, RoomLeg};
+use parlance_isc::media::{Hosts, Media, RoomLeg};
 use parlance_msrp::negotiate::{self, Agreement, Outcome, Terms};
 use parlance_msrp::switch::{LegConfig, RoomConfig};
 use parlance_sip::sdp::{Chatroom, Direction, MediaRanges, MsrpProto, Sdp};
@@ -124,7 +124,7 @@ impl Described {
 }
 
 /// Answers an offer; `number` goes into `o=`, unless there is `before`: our description before it,
-/// in a session that exists.
+/// in a session that exists. `hosts` are those of the offer.
 ///
 /// # Errors
 /// Nothing of it can be taken.
@@ -133,8 +133,9 @@ pub(crate) fn answer(
     terms: &Terms,
     number: u64,
     before: Option<&Sdp>,
+    hosts: &Hosts,
 ) -> Result<Described, Refusal> {
-    let same_host = |_: &str, _: &str| false;
+    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
     let (own, agreement) = negotiate::answer(offer, terms, number, &same_host).map_err(refused)?;
     let own = match before {
         Some(before) => own.following(before),
@@ -156,9 +157,15 @@ pub(crate) enum Concluded {
 ///
 /// # Errors
 /// There is no session.
-pub(crate) fn conclude(offer: &Sdp, octets: &[u8], terms: &Terms) -> Result<Concluded, Refusal> {
+pub(crate) async fn conclude(
+    offer: &Sdp,
+    octets: &[u8],
+    terms: &Terms,
+    media: &Media,
+) -> Result<Concluded, Refusal> {
     let answer = read(octets)?;
-    let same_host = |_: &str, _: &str| false;
+    let hosts = media.hosts(&answer).await;
+    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
     match negotiate::conclude(offer, &answer, terms, &same_host).map_err(refused)? {
         Outcome::Agreed(agreement) => Ok(Concluded::Agreed(agreement)),
         Outcome::Refused => Err(Refusal::Media(305, text(305))),

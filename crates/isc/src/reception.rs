@@ -117,7 +117,8 @@ impl Reception {
             fingerprints: if secure { media.fingerprints() } else { Vec::new() },
             ..Terms::anything(session.uri().clone())
         };
-        let same_host = |_: &str, _: &str| true;
+        let hosts = media.hosts(&offered).await;
+        let same_host = |shown: &str, host: &str| hosts.same(shown, host);
         let (answer, agreement) =
             negotiate::answer(&offered, &declared, 1, &same_host).map_err(Unopened::Offer)?;
         session.agree(&agreement).await?;

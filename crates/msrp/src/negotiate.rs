@@ -10,7 +10,8 @@
 //!
 //! [`Terms`] say what this side declares. [`offer`] and [`answer`] write descriptions from it;
 //! [`answer`] and [`conclude`] say what was agreed. Names are not resolved here: where RFC 6714
-//! compares addresses, the caller is asked whether two hosts are the same.
+//! compares addresses, the caller is asked whether two hosts are the same; [`hosts_to_compare`]
+//! says beforehand which.
 //!
 //! `holdconn` is read as no `setup` at all (RFC 6135 §4.2.1), `connection` is neither written nor
 //! read (§4.4). `setup` is in everything written here, `passive` in no offer.
@@ -28,7 +29,7 @@ use parlance_sip::sdp::{
 };
 
 use self::agreement::Way;
-pub use self::agreement::{Agreement, Role};
+pub use self::agreement::{Agreement, Role, hosts_to_compare};
 pub use self::anchor::Anchor;
 pub use self::files::{FileTransfers, FileVerdict, answer_file};
 pub use self::form::Form;

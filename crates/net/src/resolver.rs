@@ -1,6 +1,7 @@
 //! Asks the DNS what the search of RFC 3263 in `sip` wants to know, and remembers who failed.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -69,6 +70,12 @@ pub struct Resolver {
     config: Arc<ResolverConfig>,
     quarantine: Arc<Mutex<Quarantine>>,
     runtime: Handle,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Resolver {

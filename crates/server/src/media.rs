@@ -3,8 +3,9 @@
 use std::sync::{Arc, Weak};
 
 use parlance_isc::Media;
-use parlance_isc::media::{self, Command, CoreError, MediaCores, Sink, TlsRules};
+use parlance_isc::media::{self, Addresses, Command, CoreError, MediaCores, Sink, TlsRules};
 use parlance_msrp::{LentUris, LocalAddress, SessionKey};
+use parlance_net::Resolver;
 use parlance_net::msrp::{AtCore, Msrp, MsrpError, Sinks};
 use parlance_sip::sdp::Fingerprint;
 
@@ -18,6 +19,7 @@ struct Cores {
     secure: Option<LocalAddress>,
     /// Which listener that is.
     secure_place: Option<usize>,
+    resolver: Resolver,
 }
 
 /// MSRP over `msrp`, whose URIs say `plain` without TLS and `secure` with it, each with the place
@@ -27,8 +29,10 @@ pub(crate) fn over(
     plain: Option<(usize, LocalAddress)>,
     secure: Option<(usize, LocalAddress)>,
     tls: TlsRules,
+    resolver: Resolver,
 ) -> Media {
     let cores = Cores {
+        resolver,
         msrp: Arc::downgrade(msrp),
         count: msrp.cores(),
         plain: plain.map(|(_, address)| address),
@@ -61,6 +65,11 @@ impl MediaCores for Cores {
             MsrpError::Busy => CoreError::Busy,
             MsrpError::Gone => CoreError::Gone,
         })
+    }
+
+    fn addresses(&self, host: &str) -> Addresses {
+        let (resolver, host) = (self.resolver.clone(), host.to_owned());
+        Box::pin(async move { resolver.addresses(&host).await })
     }
 
     fn lent(&self, act: &mut dyn FnMut(&mut LentUris)) {
@@ -150,6 +159,16 @@ mod tests {
              a=msrp-cema\r\n"
         );
         Sdp::parse(text.as_bytes()).unwrap()
+    }
+
+    // Covers: MSRP-013
+    #[tokio::test]
+    async fn the_hosts_of_a_description_are_looked_up() {
+        let service = service().await;
+        let text = described("msrp://localhost:7654/p;tcp").to_string();
+        let text = text.replace("192.0.2.10", "127.0.0.1");
+        let hosts = service.media().hosts(&Sdp::parse(text.as_bytes()).unwrap()).await;
+        assert!(hosts.same("127.0.0.1", "localhost"), "{hosts:?}");
     }
 
     // Covers: MSRP-048

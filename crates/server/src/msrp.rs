@@ -41,6 +41,7 @@ pub struct Service {
     tls: TlsRules,
     users: Arc<ArcSwap<Credentials>>,
     drain: Duration,
+    resolver: Resolver,
 }
 
 impl Service {
@@ -60,7 +61,7 @@ impl Service {
         let tls_client = TlsClient { names: Vec::new(), ..config.net.tls_client() };
         let mut driver = section.driver(trusted, tls_client);
         driver.others = Arc::new(move |at, event| handle(at, event, &known.load()));
-        let msrp = Arc::new(Msrp::start(driver, resolver)?);
+        let msrp = Arc::new(Msrp::start(driver, resolver.clone())?);
         let drain = Duration::from_secs(section.drain_s);
         let service = Self {
             msrp,
@@ -69,6 +70,7 @@ impl Service {
             tls: section.tls_rules(),
             users,
             drain,
+            resolver,
         };
         let address = service.relay_address().map(|(_, address)| address);
         let relay = RelayConfig { address, ..section.relay_config() };
@@ -96,7 +98,7 @@ impl Service {
             let place = self.listen.iter().position(fits)?;
             Some((place, self.address(place)?))
         };
-        media::over(&self.msrp, first(false), first(true), self.tls.clone())
+        media::over(&self.msrp, first(false), first(true), self.tls.clone(), self.resolver.clone())
     }
 
     /// Where the listeners are bound, and what is spoken there.

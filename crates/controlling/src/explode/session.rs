@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parlance_content::cpim;
 use parlance_content::date_time;
-use parlance_isc::media::{MediaError, MediaSession, SendFailure, SessionEvent};
+use parlance_isc::media::{Media, MediaError, MediaSession, SendFailure, SessionEvent};
 use parlance_isc::session::{Event, Inbox, Leg, LegTerms, Outgoing, Progress, Reason};
 use parlance_isc::{Cx, Way};
 use parlance_msrp::endpoint::{self, Accepts, EndpointConfig, Failure, Message, SendError};
@@ -137,7 +137,7 @@ impl Errand {
         let refuse = |leg: Leg, status: u16| {
             leg.end(Some(Reason::sip(status, "Not Acceptable Here")));
         };
-        let agreement = match conclude(number, response.body(), &terms) {
+        let agreement = match conclude(number, response.body(), &terms, media).await {
             Ok(Outcome::Agreed(agreement)) if agreement.sends => agreement,
             Ok(Outcome::Refused) => {
                 refuse(leg, NOT_ACCEPTABLE);
@@ -322,10 +322,16 @@ fn same_domain(address: &Aor, uri: &str) -> bool {
 
 /// What the answer to our offer comes to. A client that says `sendrecv` where it may say `recvonly`
 /// only (RFC 3264 §6.1) takes the message all the same.
-fn conclude(number: u64, answer: &[u8], terms: &Terms) -> Result<Outcome, negotiate::Refusal> {
+async fn conclude(
+    number: u64,
+    answer: &[u8],
+    terms: &Terms,
+    media: &Media,
+) -> Result<Outcome, negotiate::Refusal> {
     let answer = Sdp::parse(answer).map_err(|_| negotiate::Refusal::NoMessage)?;
     let any_way = Terms { direction: Direction::SendRecv, ..terms.clone() };
-    let same_host = |_: &str, _: &str| true;
+    let hosts = media.hosts(&answer).await;
+    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
     negotiate::conclude(&negotiate::offer(&any_way, number), &answer, terms, &same_host)
 }
 

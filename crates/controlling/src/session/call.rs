@@ -254,7 +254,8 @@ impl Session {
         let Stage::Calling(call) = participant.stage else { return };
         let is_anonymous = caller::is_anonymous(response);
         let hidden = !is_anonymous || self.hide(endpoint, &participant.room_leg).await;
-        let concluded = describe::conclude(&call.offer, response.body(), &call.terms);
+        let (body, media) = (response.body(), &self.hosted.media);
+        let concluded = describe::conclude(&call.offer, body, &call.terms, media).await;
         let description = match concluded {
             // Nobody takes part under a name that he withholds.
             _ if !hidden => None,

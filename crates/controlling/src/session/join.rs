@@ -153,7 +153,8 @@ impl Session {
             let description = Description::Offered { own, terms: Box::new(terms), before: None };
             return Ok((room_leg, description));
         };
-        let described: Described = describe::answer(offer, &terms, number, None)?;
+        let hosts = self.hosted.media.hosts(offer).await;
+        let described: Described = describe::answer(offer, &terms, number, None, &hosts)?;
         // Held to its path before the description names ours.
         room_leg.agree(&described.agreement).await.map_err(|_| Refusal::Unavailable)?;
         Ok((room_leg, Description::Agreed(Box::new(described))))

@@ -55,7 +55,8 @@ impl Session {
         let before = inside.description.own();
         let media = &self.hosted.media;
         let terms = describe::terms(&self.focus, media, caller, room_leg, *secure);
-        let described = describe::answer(&offer, &terms, 0, Some(before))?;
+        let hosts = media.hosts(&offer).await;
+        let described = describe::answer(&offer, &terms, 0, Some(before), &hosts)?;
         room_leg.agree(&described.agreement).await.map_err(|_| Refusal::Unavailable)?;
         let (mut own, on_hold) = (described.own.clone(), described.is_on_hold());
         if let Some(lent) = lent {
@@ -96,7 +97,7 @@ impl Session {
         let Some(participant) = self.participants.get_mut(&endpoint) else { return };
         let Stage::In(inside) = &mut participant.stage else { return };
         let Description::Offered { own, terms, before } = &mut inside.description else { return };
-        match describe::conclude(own, octets, terms) {
+        match describe::conclude(own, octets, terms, &self.hosted.media).await {
             Ok(Concluded::Agreed(agreement)) => {
                 if participant.room_leg.agree(&agreement).await.is_ok() {
                     if let (Some(lent), Ok(his)) = (&mut participant.lent, describe::read(octets)) {

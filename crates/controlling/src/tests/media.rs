@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Buf as _, Bytes};
 use parlance_isc::media::{
-    AtCore, Command, CoreError, Media, MediaCores, Security, Sink, Sinks, TlsRules,
+    Addresses, AtCore, Command, CoreError, Media, MediaCores, Security, Sink, Sinks, TlsRules,
 };
 use parlance_msrp::{
     ConnectError, ConnectionId, Input, LocalAddress, Node, NodeConfig, Output, Peer, Scheme,
@@ -52,6 +53,12 @@ impl MediaCores for Shared {
     fn address(&self, secure: bool) -> Option<LocalAddress> {
         let (scheme, port) = if secure { (Scheme::Msrps, 2856) } else { (Scheme::Msrp, 2855) };
         Some(LocalAddress { scheme, host: "127.0.0.20".into(), port, transport: "tcp" })
+    }
+
+    /// The DNS knows one name.
+    fn addresses(&self, host: &str) -> Addresses {
+        let known = (host == "pc.example.com").then_some(IpAddr::from([10, 0, 0, 1]));
+        Box::pin(std::future::ready(known.into_iter().collect()))
     }
 
     fn run(&self, _: u8, command: Command) -> Result<(), CoreError> {

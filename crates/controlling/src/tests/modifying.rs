@@ -71,6 +71,25 @@ async fn a_participant_changes_his_session() {
     world.is_clean().await;
 }
 
+// Covers: MSRP-013
+#[tokio::test(start_paused = true)]
+async fn a_path_with_a_name_is_compared_after_the_dns() {
+    let world = World::new(Policy::default());
+    world.shelf.put(chat(&[]));
+    let (mut alice, _) = world.join("alice", CHESS, "").await;
+    let named = |host: &str, version: u8| {
+        let text = sdp("alice").replace("msrp://10.0.0.1", &format!("msrp://{host}"));
+        text.replace("o=- 1 1", &format!("o=- 1 {version}"))
+    };
+    for (host, version, status) in [("pc.example.com", 2, 200), ("other.example.com", 3, 488)] {
+        let sent = world.send(&alice.within("UPDATE", TYPED, &named(host, version))).await;
+        assert_eq!(status_of(&sent).status(), status, "{host}");
+    }
+    let mut bob = Ue::new("bob");
+    let sent = world.send(&bob.request("INVITE", CHESS, TYPED, &named("pc.example.com", 1))).await;
+    assert_eq!(status_of(&sent).status(), 200);
+}
+
 // Covers: PF-072
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_in_a_description_is_for_the_function_of_who_asks() {

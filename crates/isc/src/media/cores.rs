@@ -7,6 +7,8 @@ use parlance_msrp::{Event, LentUris, LocalAddress, Node, SessionKey};
 use parlance_sip::sdp::Fingerprint;
 use tokio::sync::mpsc;
 
+use super::Addresses;
+
 /// Takes the events of one session, or of many.
 pub type Sink = mpsc::Sender<Event>;
 
@@ -37,6 +39,11 @@ pub trait MediaCores: Send + Sync + fmt::Debug {
     /// The same for a command that ends something, which is taken whether there is room or not:
     /// everything that was opened ends once, so what was opened is the bound.
     fn run_always(&self, core: u8, command: Command);
+
+    /// The addresses of a host, by the DNS or as the configuration says. Default: none are known.
+    fn addresses(&self, _host: &str) -> Addresses {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 
     /// Does something with the URIs of peers by which sessions go. Default: nothing, none may.
     fn lent(&self, _act: &mut dyn FnMut(&mut LentUris)) {}

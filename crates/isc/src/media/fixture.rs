@@ -12,7 +12,7 @@ use parlance_msrp::{
 };
 use tokio::time::Instant;
 
-use super::{AtCore, Command, CoreError, Media, MediaCores, Sink, Sinks, TlsRules};
+use super::{Addresses, AtCore, Command, CoreError, Media, MediaCores, Sink, Sinks, TlsRules};
 
 /// Commands that wait at a core at most.
 const MAILBOX_MAX: usize = 4;
@@ -75,6 +75,15 @@ impl MediaCores for Cores {
         }
         mailbox.push(command);
         Ok(())
+    }
+
+    /// The DNS knows one name, and takes its time with another.
+    fn addresses(&self, host: &str) -> Addresses {
+        match host {
+            "pc.example.com" => Box::pin(std::future::ready(vec![[192, 0, 2, 10].into()])),
+            "slow.example.com" => Box::pin(std::future::pending()),
+            _ => Box::pin(std::future::ready(Vec::new())),
+        }
     }
 
     fn lent(&self, act: &mut dyn FnMut(&mut LentUris)) {

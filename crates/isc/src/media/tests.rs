@@ -4,7 +4,7 @@ use parlance_msrp::endpoint::{self, Accepts, EndpointConfig, Message};
 use parlance_msrp::relay::{PairConfig, PairSide};
 use parlance_msrp::switch::{JoinError, LegConfig, RoomConfig};
 use parlance_msrp::{Lost, MsrpUri};
-use parlance_sip::sdp::HashFunction;
+use parlance_sip::sdp::{HashFunction, Sdp};
 
 use super::fixture::{Bench, agreement, request, text};
 use super::*;
@@ -28,6 +28,33 @@ fn send(to: &MsrpUri, from: &str) -> String {
 
 fn start(answer: &str) -> &str {
     answer.lines().next().unwrap_or_default()
+}
+
+// Covers: MSRP-013
+#[tokio::test(start_paused = true)]
+async fn hosts_are_compared_after_the_dns_which_is_not_waited_for_long() {
+    let bench = Bench::new();
+    let of = |shown: &str, host: &str| {
+        let text = format!(
+            "v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 {shown}\r\nt=0 0\r\n\
+             m=message 7654 TCP/MSRP *\r\na=accept-types:*\r\na=path:msrp://{host}:7654/p;tcp\r\n"
+        );
+        Sdp::parse(text.as_bytes()).unwrap()
+    };
+    #[rustfmt::skip]
+    let table = [
+        ("192.0.2.10",     "pc.example.com",    true),
+        ("pc.example.com", "192.0.2.10",        true),
+        ("192.0.2.11",     "pc.example.com",    false),
+        ("192.0.2.10",     "other.example.com", false),
+        ("192.0.2.10",     "slow.example.com",  false),
+        // What needs no DNS is no business of it.
+        ("192.0.2.10",     "192.0.2.11",        false),
+    ];
+    for (shown, host, same) in table {
+        let hosts = bench.media.hosts(&of(shown, host)).await;
+        assert_eq!(hosts.same(shown, host), same, "{shown} {host}");
+    }
 }
 
 // Covers: MSRP-014, MSRP-017, SEC-011

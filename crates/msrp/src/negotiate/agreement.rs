@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use parlance_sip::sdp::{Chatroom, FileTransfer, Fingerprint, MediaLine, MessageMedia, MsrpProto};
+use parlance_sip::sdp::{
+    Chatroom, FileTransfer, Fingerprint, MediaLine, MessageMedia, MsrpProto, Sdp,
+};
 
 use super::{PORT_DISCARD, Refusal, SameHost, Terms, bare};
 use crate::endpoint::Accepts;
@@ -139,16 +141,34 @@ pub(super) fn peer_path(media: &MessageMedia) -> Result<Vec<MsrpUri>, Refusal> {
 /// Whether `c=` and the port are those of a URI of the path (RFC 6714 §4.4).
 pub(super) fn shows_path(line: &MediaLine<'_>, path: &[MsrpUri], same_host: SameHost<'_>) -> bool {
     let Some(shown) = line.connection() else { return true };
-    path.iter().any(|uri| {
-        let uri = uri.parts();
-        let host = bare(uri.host);
-        let same = host.eq_ignore_ascii_case(shown)
-            || match (uri.address(), shown.parse::<IpAddr>().ok()) {
-                (Some(one), Some(other)) => one == other,
-                _ => same_host(shown, host),
-            };
-        same && uri.port == Some(line.port())
+    let mut near = path.iter().filter(|uri| uri.parts().port == Some(line.port()));
+    near.any(|uri| match is_as_written(shown, uri) {
+        Some(same) => same,
+        None => same_host(shown, bare(uri.parts().host)),
     })
+}
+
+/// The hosts of a description that only the DNS can compare: one shown in `c=`, and one of a URI of
+/// the path that has the port of the line (RFC 6714 §4.4). Nearly always there are none.
+pub fn hosts_to_compare(description: &Sdp) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for line in description.media() {
+        let (Some(shown), Some(Ok(media))) = (line.connection(), line.message()) else { continue };
+        let uris = media.path.iter().filter_map(|uri| uri.parse::<MsrpUri>().ok());
+        let near = uris.filter(|uri| uri.parts().port == Some(line.port()));
+        let named = near.filter(|uri| is_as_written(shown, uri).is_none());
+        found.extend(named.map(|uri| (shown.to_owned(), bare(uri.parts().host).to_owned())));
+    }
+    found
+}
+
+/// Whether what `c=` shows is the host of `uri`, where both texts say it; `None`: one is a name.
+fn is_as_written(shown: &str, uri: &MsrpUri) -> Option<bool> {
+    let uri = uri.parts();
+    if bare(uri.host).eq_ignore_ascii_case(shown) {
+        return Some(true);
+    }
+    Some(uri.address()? == shown.parse::<IpAddr>().ok()?)
 }
 
 /// Where this side connects to, and whom it must find there: the host of the URI, wherever the

@@ -171,7 +171,12 @@ fn what_was_changed_on_the_way_is_connected_to_with_cema_and_refused_without() {
     let of_name = peer("192.0.2.10", "7654 TCP/MSRP", named);
     assert!(answer(&of_name, &terms(&[OWN]), 7, &same).is_ok());
     assert_eq!(answer(&of_name, &terms(&[OWN]), 7, &differ).unwrap_err(), Refusal::Middlebox);
+    assert_eq!(
+        hosts_to_compare(&of_name),
+        [("192.0.2.10".to_owned(), "pc.example.com".to_owned())]
+    );
     let other_port = peer("192.0.2.10", "7655 TCP/MSRP", named);
+    assert_eq!(hosts_to_compare(&other_port), []);
     assert_eq!(answer(&other_port, &terms(&[OWN]), 7, &same).unwrap_err(), Refusal::Middlebox);
     // Addresses are compared by value, and any URI of the path will do.
     let table = [
@@ -182,6 +187,7 @@ fn what_was_changed_on_the_way_is_connected_to_with_cema_and_refused_without() {
     for (connection, path) in table {
         let offer = peer(connection, "7654 TCP/MSRP", path);
         assert!(answered(&offer, &terms(&[OWN])).is_ok(), "{connection}");
+        assert_eq!(hosts_to_compare(&offer), [], "{connection}");
     }
 }
 

@@ -19,7 +19,7 @@
 //! fork has another path, and the offerer takes the first as the answer to its offer
 //! (RFC 3261 §13.2.1).
 
-use parlance_isc::media::Pair;
+use parlance_isc::media::{Hosts, Pair};
 use parlance_isc::session::{Body, Event, Inbox, Leg};
 use parlance_isc::{Media, Outcome};
 use parlance_msrp::MsrpUri;
@@ -54,6 +54,8 @@ pub(super) struct Exchange<'a> {
     is_unseen: bool,
     /// How the offers after it may.
     pub(super) manner: Manner,
+    /// Which of its hosts are the same.
+    hosts: Hosts,
 }
 
 /// What an answer comes to.
@@ -92,7 +94,8 @@ impl<'a> Exchange<'a> {
             }
         };
         let passed = before.map_or(passed.clone(), |before| newer(passed, before));
-        Some(Self { media, from, offer, line, passed, is_unseen, manner })
+        let hosts = media.hosts(offer).await;
+        Some(Self { media, from, offer, line, passed, is_unseen, manner, hosts })
     }
 
     /// The same offer with our URI in it, after one that passed unseen was answered. `None`: there
@@ -118,6 +121,8 @@ impl<'a> Exchange<'a> {
     pub(super) async fn conclude(&self, pair: &mut Pair, answer: &Sdp) -> Concluded {
         let answerer = self.from.other();
         let terms = pair.terms(answerer);
+        let hosts = self.media.hosts(answer).await;
+        let same_host = |shown: &str, host: &str| hosts.same(shown, host);
         let with_answerer = match negotiate::conclude(&self.passed, answer, &terms, &same_host) {
             Ok(negotiate::Outcome::Agreed(agreement)) => agreement,
             Ok(negotiate::Outcome::OfferWithoutCema) => return Concluded::Again,
@@ -178,6 +183,7 @@ impl<'a> Exchange<'a> {
     fn seen(&self, pair: &Pair, answer: &Sdp) -> Option<(Sdp, Agreement)> {
         let offered = self.offer.media().nth(self.line)?;
         let terms = pair.terms(self.from);
+        let same_host = |shown: &str, host: &str| self.hosts.same(shown, host);
         let (_, agreement) = negotiate::answer_line(&offered, &terms, &same_host)?.ok()?;
         let anchor = pair.anchor(self.from, self.media);
         let shown = anchor.answer(answer, self.line, agreement.role)?;
@@ -255,9 +261,4 @@ fn newer(passed: Sdp, before: &Sdp) -> Sdp {
     let (own, known) = (passed.origin(), before.origin());
     let is_old = own.session_id == known.session_id && own.version <= known.version;
     if is_old { passed.following(before) } else { passed }
-}
-
-/// Names are not resolved here: those that differ are not the same host.
-fn same_host(_: &str, _: &str) -> bool {
-    false
 }

@@ -49,14 +49,11 @@ fn for_client(client: &MessageMedia, pair: &Pair, media: &Media) -> Terms {
     }
 }
 
-/// Names are not resolved here: those that differ are not the same host.
-fn same_host(_: &str, _: &str) -> bool {
-    false
-}
-
 /// Answers `offer` with `terms`; `None` when it cannot be taken. A line for one file is not: the
 /// session is for what comes later.
-fn answer(offer: &Sdp, terms: &Terms, session_id: u64) -> Option<Described> {
+async fn answer(offer: &Sdp, terms: &Terms, media: &Media, session_id: u64) -> Option<Described> {
+    let hosts = media.hosts(offer).await;
+    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
     let (shown, agreement) = negotiate::answer(offer, terms, session_id, &same_host).ok()?;
     let (index, _) = shown.first_message()?;
     let said = offer.media().nth(index)?.message()?.ok()?;
@@ -64,24 +61,24 @@ fn answer(offer: &Sdp, terms: &Terms, session_id: u64) -> Option<Described> {
 }
 
 /// Answers the offer of the client.
-pub(super) fn answer_client(
+pub(super) async fn answer_client(
     offer: &Sdp,
     pair: &Pair,
     media: &Media,
     session_id: u64,
 ) -> Option<Described> {
-    answer(offer, &to_client(pair, media), session_id)
+    answer(offer, &to_client(pair, media), media, session_id).await
 }
 
 /// Answers the offer of who is attached, for the client.
-pub(super) fn answer_attached(
+pub(super) async fn answer_attached(
     offer: &Sdp,
     client: &Described,
     pair: &Pair,
     media: &Media,
     session_id: u64,
 ) -> Option<Described> {
-    answer(offer, &for_client(&client.said, pair, media), session_id)
+    answer(offer, &for_client(&client.said, pair, media), media, session_id).await
 }
 
 /// The offer to who is called, for the client.
@@ -90,7 +87,7 @@ pub(super) fn offer(client: &Described, pair: &Pair, media: &Media, session_id: 
 }
 
 /// What the answer of who was called comes to; `None`: it cannot be taken.
-pub(super) fn conclude(
+pub(super) async fn conclude(
     offered: &Sdp,
     answer: &Sdp,
     client: &Described,
@@ -98,6 +95,8 @@ pub(super) fn conclude(
     media: &Media,
 ) -> Option<Described> {
     let terms = for_client(&client.said, pair, media);
+    let hosts = media.hosts(answer).await;
+    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
     let concluded = negotiate::conclude(offered, answer, &terms, &same_host).ok()?;
     let Outcome::Agreed(agreement) = concluded else { return None };
     let said = answer.first_message()?.1.ok()?;

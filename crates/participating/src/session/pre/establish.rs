@@ -63,7 +63,7 @@ async fn agree(passage: &Passage<'_>, copies: bool) -> Result<(Described, Pair),
     // Nobody is there yet.
     pair.vacate(ATTACHED);
     let session_id = passage.cx.random() >> 1;
-    let client = description::answer_client(&offer, &pair, media, session_id);
+    let client = description::answer_client(&offer, &pair, media, session_id).await;
     let client = client.ok_or(Refusal::Description)?;
     pair.agree(CLIENT, &client.agreement).await.map_err(refused)?;
     Ok((client, pair))

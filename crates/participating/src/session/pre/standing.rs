@@ -165,11 +165,7 @@ impl Session {
 
     /// Takes another description of the client; whether it can be taken.
     async fn renegotiate(&mut self, sdp: &Sdp) -> bool {
-        let answer = |pair: &Pair| {
-            let session_id = self.cx.random() >> 1;
-            description::answer_client(sdp, pair, &self.media, session_id)
-        };
-        let Some(mut client) = answer(&self.pair) else { return false };
+        let Some(mut client) = self.answer_client(sdp).await else { return false };
         if !client.agreement.continues(&self.client.agreement) {
             // Another path: a session of its own, to which nobody else is let in (RFC 4975 §8.4).
             let rule = self.media.tls().of(self.identity.domain().unwrap_or_default());
@@ -179,7 +175,7 @@ impl Session {
             if self.pair.renew(CLIENT, secure, &self.media).await.is_err() {
                 return false;
             }
-            let Some(renewed) = answer(&self.pair) else { return false };
+            let Some(renewed) = self.answer_client(sdp).await else { return false };
             client = renewed;
         }
         if self.pair.agree(CLIENT, &client.agreement).await.is_err() {
@@ -188,6 +184,11 @@ impl Session {
         client.shown = client.shown.following(&self.client.shown);
         self.client = client;
         true
+    }
+
+    async fn answer_client(&self, offer: &Sdp) -> Option<Described> {
+        let session_id = self.cx.random() >> 1;
+        description::answer_client(offer, &self.pair, &self.media, session_id).await
     }
 
     /// The client asks to be joined to a session, or to leave it (§7.2.3.6, §7.2.3.11.2).
@@ -304,7 +305,7 @@ impl Session {
     async fn accepted(&mut self, answer: &Sdp, names: Vec<Aor>) -> bool {
         let Self { attached: Some(attached), client, pair, media, .. } = self else { return false };
         let Some(offered) = attached.offered.take() else { return false };
-        let described = description::conclude(&offered, answer, client, pair, media);
+        let described = description::conclude(&offered, answer, client, pair, media).await;
         let Some(described) = described else { return false };
         attached.names.extend(names);
         let agreed = pair.agree(ATTACHED, &described.agreement).await.is_ok();
@@ -324,7 +325,7 @@ impl Session {
     }
 
     async fn attach_anew(&mut self, before: &Described, offer: &Sdp) -> Option<Sdp> {
-        let mut described = self.answer_attached(offer)?;
+        let mut described = self.answer_attached(offer).await?;
         if !described.agreement.continues(&before.agreement) {
             let secure = description::is_secure(offer)?;
             self.media.address(secure)?;
@@ -332,7 +333,7 @@ impl Session {
                 self.detach(Some(Reason::sip(503, "media lost")));
                 return None;
             }
-            described = self.answer_attached(offer)?;
+            described = self.answer_attached(offer).await?;
         }
         self.pair.agree(ATTACHED, &described.agreement).await.ok()?;
         described.shown = described.shown.following(&before.shown);
@@ -343,9 +344,10 @@ impl Session {
         Some(shown)
     }
 
-    fn answer_attached(&self, offer: &Sdp) -> Option<Described> {
+    async fn answer_attached(&self, offer: &Sdp) -> Option<Described> {
         let session_id = self.cx.random() >> 1;
-        description::answer_attached(offer, &self.client, &self.pair, &self.media, session_id)
+        let Self { client, pair, media, .. } = self;
+        description::answer_attached(offer, client, pair, media, session_id).await
     }
 
     /// An invitation is to be answered for the user (§7.2.4.2.2).
@@ -360,7 +362,7 @@ impl Session {
         if self.pair.renew(ATTACHED, secure, &self.media).await.is_err() {
             return self.pair.vacate(ATTACHED);
         }
-        let Some(described) = self.answer_attached(&offer) else {
+        let Some(described) = self.answer_attached(&offer).await else {
             return self.pair.vacate(ATTACHED);
         };
         if self.pair.agree(ATTACHED, &described.agreement).await.is_err() {
