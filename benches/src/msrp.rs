@@ -73,6 +73,12 @@ impl Server {
         Ok(Self::new(beside("parlance", "parlance-server")?, &arguments))
     }
 
+    /// `parlance msrp-relay` with this configuration file: clients ask it for URIs with AUTH.
+    pub fn relay(file: &Path) -> Result<Self> {
+        let fixed = ["msrp-relay", "--json", "--config", &file.to_string_lossy()];
+        Ok(Self::new(beside("parlance", "parlance-server")?, &fixed))
+    }
+
     /// Plays a load against it.
     pub fn play(&self, options: &Options) -> Result<Report> {
         let server = Running::start(self)?;

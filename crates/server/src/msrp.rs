@@ -37,7 +37,7 @@ pub enum MsrpFailure {
 pub struct Service {
     msrp: Arc<Msrp>,
     listen: Vec<MsrpListen>,
-    relay: bool,
+    relay_place: Option<usize>,
     tls: TlsRules,
     users: Arc<ArcSwap<Credentials>>,
     drain: Duration,
@@ -66,7 +66,7 @@ impl Service {
         let service = Self {
             msrp,
             listen: section.listen.to_vec(),
-            relay: section.relay,
+            relay_place: section.relay_place(),
             tls: section.tls_rules(),
             users,
             drain,
@@ -133,8 +133,7 @@ impl Service {
 
     /// The listener where AUTH is taken, and what its URIs say; `None` without a relay.
     pub fn relay_address(&self) -> Option<(usize, LocalAddress)> {
-        let secure = |listen: &MsrpListen| listen.is_secure() && !listen.websocket;
-        let place = self.listen.iter().position(secure).filter(|_| self.relay)?;
+        let place = self.relay_place?;
         Some((place, self.address(place)?))
     }
 

@@ -224,9 +224,10 @@ fn core_of(service: &Service, number: usize) -> u8 {
 /// The URI that AUTH goes to, when there is a relay.
 fn auth(service: &Service) -> Value {
     let Some((place, address)) = service.relay_address() else { return Value::Null };
-    let LocalAddress { host, port, .. } = address;
+    let LocalAddress { scheme, host, port, .. } = address;
+    let scheme = if scheme == Scheme::Msrps { "msrps" } else { "msrp" };
     let connect = service.msrp().local_addr(place).map(|bound| bound.to_string());
-    json!({ "uri": format!("msrps://{host}:{port};tcp"), "connect": connect })
+    json!({ "uri": format!("{scheme}://{host}:{port};tcp"), "connect": connect })
 }
 
 /// Opens a room with a session for each of its participants.

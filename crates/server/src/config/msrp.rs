@@ -89,6 +89,10 @@ section! {
         pub drain_s: u64 = 5, in 0..=600;
         /// Whether clients get relaying by AUTH (RFC 4976), at the first listener with TLS.
         pub relay: bool = false;
+        /// Whether AUTH is taken over TLS only, as it must be (RFC 4976 §9.2). `false` is for
+        /// laboratories: where no listener has TLS, the relay is at the first one, and what it
+        /// hands out can be read on the way.
+        pub auth_needs_tls: bool = true;
         /// The realm of its users; none: the host of that listener (RFC 4976 §5.1).
         pub realm: Option<String> = None, example "\"ims.test\"";
         /// File of its users, one `user:realm:HA1` a line as in `digest_file` of sip. Read again on
@@ -291,6 +295,17 @@ impl Msrp {
         }
     }
 
+    /// The place of the listener whose address the URIs of the relay name; `None`: there is none,
+    /// or no relay.
+    pub(crate) fn relay_place(&self) -> Option<usize> {
+        let first = |secure: bool| {
+            let fits = |listen: &MsrpListen| listen.is_secure() == secure && !listen.websocket;
+            self.listen.iter().position(fits)
+        };
+        let place = first(true).or_else(|| first(false).filter(|_| !self.auth_needs_tls));
+        place.filter(|_| self.relay)
+    }
+
     /// How rooms are run.
     pub(crate) fn switch_config(&self) -> SwitchConfig {
         SwitchConfig {
@@ -320,6 +335,7 @@ impl Msrp {
                 [] => PeerRelays::AllBut(Vec::new()),
                 names => PeerRelays::Only(names.iter().map(|name| name.as_str().into()).collect()),
             },
+            auth_needs_tls: self.auth_needs_tls,
             passes_unknown_methods: self.passes_unknown_methods,
             auth_failures_max: u8::try_from(self.auth_failures_max).unwrap_or(u8::MAX),
             ..RelayConfig::default()
@@ -375,7 +391,7 @@ impl Msrp {
             }
             return;
         }
-        if !self.listen.iter().any(|listen| listen.is_secure() && !listen.websocket) {
+        if self.relay_place().is_none() {
             wrong("relay", "needs a listener with a certificate (RFC 4976 §9.2)");
         }
         match &self.digest_file {
