@@ -130,7 +130,7 @@ pub struct EndpointConfig {
     /// Octets held of messages that are not complete; at the limit a chunk is refused with 413.
     /// Default 16 MiB. Nothing is held with [`Delivery::Pieces`].
     pub held_octets_max: u64,
-    /// A message of which no chunk came for so long is dropped. Default 540 s (RFC 7701 §6.1 for a
+    /// A message of which nothing came for so long is dropped. Default 540 s (RFC 7701 §6.1 for a
     /// switch; RFC 4975 sets none).
     pub incomplete: Duration,
     /// Whether messages may come: not with `sendonly` and `inactive` in our SDP (RFC 4975 §8.9);

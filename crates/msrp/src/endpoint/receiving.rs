@@ -22,7 +22,7 @@ pub(super) struct Partial {
     message: MessageKey,
     description: Description,
     content: Content,
-    /// When a chunk of it came last.
+    /// When something of it came last.
     pub(super) last: Instant,
 }
 
@@ -99,8 +99,7 @@ impl Endpoint {
                 return Err(code);
             }
         };
-        if let Some(partial) = at.and_then(|at| self.partials.get_mut(at)) {
-            partial.last = cx.now;
+        if let Some(partial) = at.and_then(|at| self.partials.get(at)) {
             self.current = Some(Current::Of { message: partial.message, position: place.start });
         } else if self.seen.contains(&cx.hasher, message_id) {
             let (message_id, report) = (message_id.into(), head.success_report);
@@ -123,7 +122,8 @@ impl Endpoint {
         self.take(cx, body, end, octets)
     }
 
-    /// Takes `body` of the chunk that is coming.
+    /// Takes `body` of the chunk that is coming; 413 when its message was given up meanwhile, so
+    /// that the sender stops (RFC 4975 §10.5; 408 is for relays, §10.4).
     fn take(
         &mut self,
         cx: &mut Cx,
@@ -148,7 +148,7 @@ impl Endpoint {
             }
             Some(Current::Of { message, position }) => {
                 let same = |partial: &Partial| partial.message == message;
-                let Some(at) = self.partials.iter().position(same) else { return Ok(()) };
+                let at = self.partials.iter().position(same).ok_or(413_u16)?;
                 if let Err(code) = self.write(cx, at, position, body, octets) {
                     self.drop_partial(cx, at, Dropped::Refused(code));
                     return Err(code);
@@ -209,6 +209,7 @@ impl Endpoint {
         let (session, octets_max) = (self.key(), self.octets_max());
         let held: u64 = self.partials.iter().map(Partial::held).sum();
         let Some(partial) = self.partials.get_mut(at) else { return Ok(()) };
+        partial.last = cx.now;
         let refused = |_: ReassemblyError| 413_u16;
         match &mut partial.content {
             Content::Whole(reassembly) => {

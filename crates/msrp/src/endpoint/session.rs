@@ -103,7 +103,7 @@ impl Endpoint {
         }
     }
 
-    /// Drops messages of which no chunk came for too long.
+    /// Drops messages of which nothing came for too long.
     pub(super) fn timeout(&mut self, cx: &mut Cx) {
         if self.armed.is_none_or(|armed| armed > cx.now) {
             return;

@@ -432,3 +432,26 @@ fn no_more_wait_for_the_application_than_may() {
     bob.bench.written(bob.connection);
     assert_eq!(bob.hears(&quiet), "", "nobody waits");
 }
+
+// Covers: MSRP-006
+#[test]
+fn a_slow_chunk_is_taken_and_one_that_was_given_up_is_not_answered_200() {
+    let incomplete = Duration::from_secs(10);
+    for (pause, status, heard) in [(9, "200 OK", true), (10, "413 Stop Sending", false)] {
+        let mut bob = Bob::with(|config| config.incomplete = incomplete);
+        bob.bind();
+        let request = format!(
+            "MSRP sl0w SEND\nTo-Path: {BOB}\nFrom-Path: {ALICE}\nMessage-ID: m\n\
+             Byte-Range: 1-*/3\nContent-Type: text/plain\n\na"
+        );
+        for piece in [&request, "b", "c\n-------sl0w$\n"] {
+            bob.bench.octets(bob.connection, &wire(piece));
+            bob.bench.wait(Duration::from_secs(pause));
+        }
+        let answered = text(&bob.bench.written(bob.connection));
+        assert_eq!(answered, Bob::response("sl0w", status), "{pause} s");
+        let events = bob.bench.events();
+        let came = matches!(&events[..], [Event::Received { body, .. }] if &**body == b"abc");
+        assert_eq!(came, heard, "{events:?}");
+    }
+}
