@@ -260,6 +260,12 @@ impl Cx {
         touch(found, connection, &mut self.outputs);
     }
 
+    /// A URI of ours that `connection` is used for; `None`: no session is bound to it.
+    pub(super) fn own_uri(&self, connection: ConnectionId) -> Option<&[u8]> {
+        let key = self.connections.get(connection)?.sessions.first()?;
+        Some(self.sessions.get(*key)?.own().as_bytes())
+    }
+
     /// Answers the chunk that was being received on `connection`, if it wants that.
     pub(super) fn answer_rest(&mut self, connection: ConnectionId, rest: &Receiving, code: u16) {
         let Fate::Session(key) = rest.fate else { return };

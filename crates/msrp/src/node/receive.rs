@@ -226,18 +226,24 @@ impl Roles {
     }
 
     /// A request whose end was found, and that cannot be read otherwise: 400, once its session was
-    /// looked for (RFC 4975 §10.2).
+    /// looked for (RFC 4975 §10.2). Without To-Path any session of the connection answers; when it
+    /// has none there is no URI to answer from, and it is closed.
     fn malformed(&mut self, id: ConnectionId, head: &MalformedHead<'_>) {
         let Start::Request { id: transaction, method } = head.start else { return };
-        let Some(to_path) = head.to_path else { return };
-        let known = self.session_of(id, to_path).is_some();
+        let (own, known): (Box<[u8]>, bool) = match head.to_path {
+            Some(path) => {
+                let known = self.session_of(id, path).is_some() || self.foreign(path).is_some();
+                (path.first().into(), known)
+            }
+            None => (self.cx.own_uri(id).unwrap_or_default().into(), true),
+        };
         let code = if known || matches!(method, Method::Auth) { 400 } else { 481 };
         if Answers::to(method, head.failure_report).want(code) {
             let to = match method {
                 Method::Send => head.from_path.first(),
                 _ => head.from_path.as_bytes(),
             };
-            self.cx.respond(id, transaction, code, to, to_path.first(), b"");
+            self.cx.respond(id, transaction, code, to, &own, b"");
         }
     }
 

@@ -310,6 +310,39 @@ fn quiet_connections_and_sessions_are_small() {
     assert!(endpoint <= 512, "{endpoint}");
 }
 
+// Covers: MSRP-081
+#[test]
+fn what_cannot_be_read_is_answered_400_whichever_core_has_the_session() {
+    let mut bench = Bench::new(1);
+    bench.endpoint(OWN, PEER, |_| {});
+    let connection = bench.accept();
+    let foreign = format!("msrp://bob.example.com:8888/10{};tcp", "a".repeat(26));
+    let unknown = foreign.replace("/10", "/00");
+    let malformed =
+        |to: &str| format!("MSRP t3st SEND\n{to}From-Path: {PEER}\nwrong\n-------t3st$\n");
+    let answer = |status: &str, own: &str| {
+        format!("MSRP t3st {status}\nTo-Path: {PEER}\nFrom-Path: {own}\n-------t3st$\n")
+    };
+    for (to, status) in [
+        (OWN, "400 Bad Request"),
+        (&*foreign, "400 Bad Request"),
+        (&*unknown, "481 Session Does Not Exist"),
+    ] {
+        bench.octets(connection, &wire(&malformed(&format!("To-Path: {to}\n"))));
+        assert_eq!(text(&bench.written(connection)), answer(status, to));
+    }
+    // Without To-Path a session of the connection answers; one without a session is closed.
+    bench.octets(connection, &send(OWN));
+    bench.written(connection);
+    bench.said();
+    bench.octets(connection, &wire(&malformed("")));
+    assert_eq!(text(&bench.written(connection)), answer("400 Bad Request", OWN));
+    let other = bench.accept();
+    bench.octets(other, &wire(&malformed("")));
+    assert!(bench.written(other).is_empty());
+    assert_eq!(bench.said(), [Said::Close(CloseReason::Path)]);
+}
+
 // Covers: MSRP-001
 #[test]
 fn what_has_no_path_to_answer_to_ends_its_connection() {
