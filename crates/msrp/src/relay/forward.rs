@@ -184,10 +184,13 @@ impl Relay {
     /// The head of a request for a URI of a `Use-Path`.
     pub(super) fn grant_head(&mut self, cx: &mut Cx, chunk: &Chunk<'_>) -> Verdict {
         let Start::Request { method, .. } = chunk.head.start else { return Verdict::Done };
-        if let Method::Other(_) = method
-            && !self.config.passes_unknown_methods
-        {
-            return Verdict::Refuse(501);
+        match method {
+            Method::Other(_) if !self.config.passes_unknown_methods => {
+                return Verdict::Refuse(501);
+            }
+            // No REPORT could say of which message it is (RFC 4975 §7.1.1, RFC 4976 §6.4.1).
+            Method::Send if chunk.head.message_id.is_none() => return Verdict::Refuse(400),
+            Method::Send | Method::Report | Method::Auth | Method::Nickname | Method::Other(_) => {}
         }
         match self.route(cx, chunk) {
             Ok(route) => {

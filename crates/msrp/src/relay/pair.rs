@@ -275,6 +275,8 @@ impl Relay {
             Method::Send if !head.has_body && chunk.end == Some(Continuation::Last) => {
                 return Verdict::Accept;
             }
+            // No REPORT could say of which message it is (RFC 4975 §7.1.1).
+            Method::Send if head.message_id.is_none() => return Verdict::Refuse(400),
             Method::Auth => return Verdict::Refuse(501),
             Method::Other(_) if !self.config.passes_unknown_methods => {
                 return Verdict::Refuse(501);

@@ -113,6 +113,25 @@ fn answers_and_reports_follow_the_failure_report() {
     }
 }
 
+// Covers: MSRP-081
+#[test]
+fn a_send_without_a_message_id_is_refused_since_nobody_could_report_it() {
+    let Line { mut world, alice, bob, own } = line();
+    let nameless = |header: &str| {
+        let to = format!("{own} {BOB}");
+        request(
+            "a001",
+            "SEND",
+            &lines(&to, ALICE, &format!("{header}\nContent-Type: a/b")),
+            Some("hi"),
+        )
+    };
+    world.text(alice, &nameless(""));
+    assert_eq!(world.read(alice), response("a001", "400 Bad Request", ALICE, &own));
+    world.text(alice, &nameless("Failure-Report: no"));
+    assert_eq!((world.read(alice), world.read(bob)), (String::new(), String::new()));
+}
+
 // Covers: MSRP-045, MSRP-083
 #[test]
 fn reports_go_the_whole_way_back() {

@@ -101,6 +101,17 @@ fn what_comes_in_one_session_leaves_from_the_other() {
     assert_eq!(two.world.read(bob), "");
 }
 
+// Covers: MSRP-081
+#[test]
+fn a_send_without_a_message_id_is_refused_since_nobody_could_report_it() {
+    let mut two = open(PairConfig::default());
+    let [alice, bob] = two.bound();
+    let nameless = two.alices("", "hi").replace("Message-ID: m1\r\n", "");
+    two.world.text(alice, &nameless);
+    assert_eq!(two.world.read(alice), response("a001", "400 Bad Request", ALICE, &two.own[0]));
+    assert_eq!(two.world.read(bob), "");
+}
+
 // Covers: MSRP-048
 #[test]
 fn failures_of_one_side_are_reported_to_the_other() {
