@@ -10,6 +10,15 @@ const WINDOW_OCTETS: usize = 64 * 1024;
 
 const SLICES_MAX: usize = 64;
 
+/// What we write is not measured again: one header more than a peer may send, or a long path, was
+/// added on purpose.
+const ANY: Limits = Limits {
+    head_octets_max: usize::MAX,
+    headers_max: usize::MAX,
+    uris_max: usize::MAX,
+    other_body_octets_max: usize::MAX,
+};
+
 /// The messages that `outbound` begins with, as copies, at least one; none when it is empty, or
 /// holds what is no MSRP. It keeps them.
 pub(crate) fn first_frames(outbound: &Outbound) -> Vec<Bytes> {
@@ -37,15 +46,16 @@ fn peek(outbound: &Outbound, window: usize) -> Bytes {
 }
 
 fn split(octets: &Bytes) -> Vec<Bytes> {
-    let mut framer = Framer::new(Limits::default());
+    let mut framer = Framer::new(ANY);
     let (mut start, mut at) = (0, 0);
     let mut frames = Vec::new();
     while let Some(piece) = framer.next(octets, &mut at) {
-        let end = match piece {
-            Piece::Head { end, .. } | Piece::Body { end, .. } => end,
-            Piece::Malformed { .. } | Piece::Broken(_) => return Vec::new(),
+        let ended = match piece {
+            Piece::Head { end, .. } | Piece::Body { end, .. } => end.is_some(),
+            Piece::Malformed { .. } => true,
+            Piece::Broken(_) => return Vec::new(),
         };
-        if end.is_some() {
+        if ended {
             frames.push(octets.slice(start..at));
             start = at;
         }
@@ -83,5 +93,19 @@ mod tests {
             outbound.advance(message.len());
         }
         assert!(first_frames(&outbound).is_empty());
+    }
+    // Covers: MSRP-095
+    #[test]
+    fn what_we_write_may_have_more_than_a_peer_may_send() {
+        let path = vec!["msrp://a.test:1/s;tcp"; 17].join(" ");
+        for more in ["X: y\r\n".repeat(65), format!("X: {}\r\n", "y".repeat(9000)), String::new()] {
+            let message = format!(
+                "MSRP aaaa1111 SEND\r\nTo-Path: {path}\r\nFrom-Path: msrp://b.test:2/t;tcp\r\n\
+                 Message-ID: m\r\n{more}-------aaaa1111$\r\n"
+            );
+            let mut outbound = Outbound::new(Marks::default());
+            outbound.tail().extend_from_slice(message.as_bytes());
+            assert_eq!(first_frames(&outbound), [message], "{more}");
+        }
     }
 }
