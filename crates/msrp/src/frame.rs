@@ -138,6 +138,11 @@ impl Framer {
         self.place.state == State::Cut
     }
 
+    /// Whether a body has begun and not ended.
+    pub fn in_body(&self) -> bool {
+        matches!(self.place.state, State::Body | State::Skip)
+    }
+
     /// Whether what comes next is the first octet of a head.
     #[inline]
     pub(crate) fn is_between(&self) -> bool {

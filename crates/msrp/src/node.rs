@@ -111,11 +111,10 @@ impl Node {
         self.roles.cx.hash = hash;
     }
 
-    /// A connection was accepted.
-    pub fn accept(&mut self, now: Instant, peer: Peer) -> ConnectionId {
+    /// A connection was accepted, at `since`: its probation began then.
+    pub fn accept(&mut self, since: Instant, peer: Peer) -> ConnectionId {
         let cx = &mut self.roles.cx;
-        cx.now = now;
-        let connection = cx.connections.insert(now, Some(peer), None);
+        let connection = cx.connections.insert(since, Some(peer), None);
         cx.arm(connection);
         connection
     }
@@ -179,9 +178,14 @@ impl Node {
     /// What the driver may want to know of `connection`.
     pub fn standing(&self, connection: ConnectionId) -> Option<Standing> {
         let found = self.roles.cx.connections.get(connection)?;
-        let in_head = self.framers.get(connection.index()).is_some_and(Framer::in_head);
-        let (sessions, queued) = (found.sessions.len(), found.outbound.pinned());
-        Some(Standing { proven: found.proven, sessions, in_head, queued })
+        let framer = self.framers.get(connection.index()).filter(|_| found.framed);
+        Some(Standing {
+            used: found.used,
+            sessions: found.sessions.len(),
+            in_head: framer.is_some_and(Framer::in_head),
+            in_body: framer.is_some_and(Framer::in_body),
+            queued: found.outbound.pinned(),
+        })
     }
 
     /// Who is at the other end of `connection`; `None` until a connection of ours stands.

@@ -48,8 +48,9 @@ pub(crate) struct Connection {
     pub(crate) kept: bool,
     /// Requests for sessions of other cores came.
     pub(crate) shared: bool,
-    /// Ours, or a valid request came.
-    pub(crate) proven: bool,
+    /// When a valid request came last, or something was passed on to it; `None`: it is not ours,
+    /// and no valid request came.
+    pub(crate) used: Option<Instant>,
     /// The identifier of the next request of ours.
     pub(crate) next_id: NextId,
     /// When its timer is called next.
@@ -210,7 +211,7 @@ impl Connections {
             outbound: Outbound::new(self.marks),
             pending: Pending::default(),
             peer: peer.map(Box::new),
-            proven: hop.is_some(),
+            used: hop.is_some().then_some(now),
             hop: hop.map(Box::new),
             sessions: SmallVec::new(),
             last: SessionKey::NOWHERE,

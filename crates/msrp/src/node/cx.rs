@@ -411,7 +411,7 @@ impl Cx {
         }
         if let Some(found) = self.connections.get_mut(connection) {
             found.sessions.push(key);
-            found.proven = true;
+            found.used = Some(self.now);
         }
     }
 
@@ -421,6 +421,7 @@ impl Cx {
             found.sessions.swap_remove(at);
         }
         found.sessions.shrink_to_fit();
+        found.used = Some(self.now);
         if found.sessions.is_empty() && found.hop.is_some() && !found.kept {
             self.close(connection, CloseReason::Unused);
         }
@@ -430,13 +431,14 @@ impl Cx {
     pub(crate) fn keep(&mut self, connection: ConnectionId) {
         if let Some(found) = self.connections.get_mut(connection) {
             found.kept = true;
+            found.used = Some(self.now);
         }
     }
 
-    /// A valid request came on `connection`.
-    pub(crate) fn proven(&mut self, connection: ConnectionId) {
+    /// A valid request came on `connection`, or is passed on to it.
+    pub(crate) fn used(&mut self, connection: ConnectionId) {
         if let Some(found) = self.connections.get_mut(connection) {
-            found.proven = true;
+            found.used = Some(self.now);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::node::{CloseReason, ConnectionId, NodeConfig};
 /// The next deadline of a connection: the end of its probation, of the oldest transaction, or of
 /// the time without a request of ours.
 pub(super) fn next(connection: &Connection, config: &NodeConfig) -> Option<Instant> {
-    let probation = (!connection.proven).then(|| connection.since + config.probation);
+    let probation = connection.used.is_none().then(|| connection.since + config.probation);
     let keep_alive = config
         .keep_alive
         .filter(|_| connection.state == State::Open && !connection.sessions.is_empty())
@@ -39,7 +39,7 @@ impl Roles {
             return;
         }
         found.armed = None;
-        if !found.proven && found.since + self.cx.config.probation <= now {
+        if found.used.is_none() && found.since + self.cx.config.probation <= now {
             return self.cx.close(id, CloseReason::Probation);
         }
         let written = found.outbound.written_total();

@@ -17,7 +17,7 @@ impl Cx {
         end: Option<Continuation>,
     ) {
         if let Some(found) = self.connections.get_mut(connection) {
-            found.proven = true;
+            found.used = Some(self.now);
             found.shared = true;
         }
         let mut octets = Vec::with_capacity(head.raw.len() + body.len() + 64);

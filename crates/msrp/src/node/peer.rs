@@ -1,6 +1,7 @@
 //! The other end of a connection: who it is, and where to find it.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parlance_sip::sdp::Fingerprint;
@@ -102,12 +103,14 @@ pub enum CloseReason {
 /// What the driver may want to know of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// It is one of ours, or had a valid request.
-    pub proven: bool,
+    /// When a valid request of it came last, or somebody else needed it; `None`: no request yet.
+    pub used: Option<Instant>,
     /// Sessions that are bound to it.
     pub sessions: usize,
     /// A head has begun and not ended.
     pub in_head: bool,
+    /// A body has begun and not ended.
+    pub in_body: bool,
     /// Octets in memory that wait to be written.
     pub queued: usize,
 }

@@ -184,6 +184,9 @@ impl Roles {
     fn body(&mut self, id: ConnectionId, body: &[u8], end: Option<Continuation>, octets: &Bytes) {
         let Some(found) = self.cx.connections.get_mut(id) else { return };
         let Some(rest) = found.receiving.take() else { return };
+        if rest.fate != Fate::Skip {
+            found.used = Some(self.cx.now);
+        }
         let verdict = match rest.fate {
             Fate::Skip => Verdict::Done,
             Fate::Foreign(core) => {

@@ -48,8 +48,8 @@ fn an_unknown_peer_has_30_s_for_a_valid_request() {
     assert!(text(&bench.written(connections[1])).starts_with("MSRP t3st 481 "));
     bench.said();
     let standing = |bench: &Bench, at: usize| bench.node.standing(connections[at]).unwrap();
-    let known = Standing { proven: true, sessions: 1, in_head: false, queued: 0 };
-    let unknown = Standing { proven: false, sessions: 0, in_head: false, queued: 0 };
+    let unknown = Standing { used: None, sessions: 0, in_head: false, in_body: false, queued: 0 };
+    let known = Standing { used: Some(bench.now), sessions: 1, ..unknown };
     assert_eq!([standing(&bench, 0), standing(&bench, 1)], [known, unknown]);
     bench.octets(connections[2], b"MSRP t3st SE");
     assert_eq!(standing(&bench, 2), Standing { in_head: true, ..unknown });
@@ -278,7 +278,7 @@ fn what_belongs_to_another_core_goes_there_as_it_came() {
             }
         }
         assert_eq!(text(&passed), text(&all), "{cut}");
-        assert!(bench.node.standing(connection).unwrap().proven);
+        assert!(bench.node.standing(connection).unwrap().used.is_some());
     }
 }
 

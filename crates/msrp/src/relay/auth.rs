@@ -254,7 +254,7 @@ impl Relay {
         cx.timers.arm(expires, Timer::Relay(place));
         match client {
             Client::Connection(_) => cx.bind(*connection, session),
-            Client::Relay { .. } => cx.proven(*connection),
+            Client::Relay { .. } => cx.used(*connection),
         }
         let username = awaiting.credentials.username.as_str().into();
         cx.event(NodeEvent::Relay(Event::Granted { session, username, expires }));

@@ -194,7 +194,7 @@ impl Relay {
         }
         match self.route(cx, chunk) {
             Ok(route) => {
-                cx.proven(chunk.connection);
+                cx.used(chunk.connection);
                 self.pass_head(cx, chunk, route, None)
             }
             Err(code) => Verdict::Refuse(code),

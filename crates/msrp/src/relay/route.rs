@@ -94,6 +94,7 @@ impl Relay {
             && **uri == *next
             && is_usable(cx, *connection)
         {
+            cx.used(*connection);
             return Ok(Some((*connection, path)));
         }
         let Some(hop) = hop_to(next) else { return Ok(None) };
@@ -136,6 +137,7 @@ impl Relay {
                 connection
             }
         };
+        cx.used(connection);
         Some((connection, path))
     }
 

@@ -94,16 +94,23 @@ pub struct MsrpLimits {
     /// How long handshakes of TLS and WebSocket may take together, either way. Default 5 s; then
     /// the connection is closed.
     pub handshake_timeout: Duration,
-    /// How long a peer may take for its first request. Default 30 s (RFC 4976 §9.2); then the
-    /// connection is closed.
+    /// How long a peer may take for its first valid request, from the end of the handshakes and on
+    /// whichever core. Default 30 s (RFC 4976 §9.2); then the connection is closed.
     pub probation: Duration,
     /// How long the head of one message may take from its first octet to its last. Default 10 s;
     /// then the connection is closed.
     pub head_timeout: Duration,
+    /// Octets that have to come of a body, or of a WebSocket message, in each `body_timeout` until
+    /// it ends. Default 1,024; when fewer come the connection is closed.
+    pub body_octets_min: u64,
+    /// See `body_octets_min`. Default 120 s: who is out of reach for a minute has the time to go
+    /// on, and one octet a second is too slow. The time while we do not read does not count.
+    pub body_timeout: Duration,
     /// How long nothing may be taken of what waits to be written. Default 30 s, when every
     /// transaction that waits has failed (RFC 4975 §7.1.1); then the connection is closed.
     pub write_timeout: Duration,
-    /// After how long without traffic a connection that no session uses is closed. Default 60 s.
+    /// After how long without a valid request, or a piece of its body, a connection that no session
+    /// uses is closed. Default 60 s.
     pub idle: Duration,
     /// After how long without traffic the system asks whether the peer is still there (TCP
     /// keep-alive); then every `keep_alive` / 4, three times. Default 2 min.
@@ -136,6 +143,8 @@ impl Default for MsrpLimits {
             handshake_timeout: Duration::from_secs(5),
             probation: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
+            body_octets_min: 1024,
+            body_timeout: Duration::from_secs(120),
             write_timeout: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             keep_alive: Duration::from_secs(120),

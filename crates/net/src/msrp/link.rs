@@ -32,14 +32,14 @@ pub(crate) struct Link {
     pub(crate) admission: Option<Admission>,
     /// Other cores that have sessions on it.
     pub(crate) guests: SmallVec<[Guest; 1]>,
-    /// When it came to be what it is.
+    /// When it came to be what it is; for one that was accepted, when its handshakes ended.
     pub(crate) since: Instant,
-    /// When octets came last.
-    pub(crate) heard: Instant,
     /// Octets that came.
     pub(crate) received: u64,
     /// Since when a head is unfinished, as far as was looked, and how many octets had come then.
     pub(crate) in_head: Option<(Instant, u64)>,
+    /// The same for a body; counted anew each time that enough of it came.
+    pub(crate) in_body: Option<(Instant, u64)>,
     /// Since when nothing that waits was taken.
     pub(crate) stalled: Option<Instant>,
     /// There may be something to read.
@@ -153,9 +153,9 @@ impl Link {
             admission: None,
             guests: SmallVec::new(),
             since: now,
-            heard: now,
             received: 0,
             in_head: None,
+            in_body: None,
             stalled: None,
             readable: false,
             queued: false,

@@ -129,6 +129,8 @@ pub(crate) enum Ended {
     Probation,
     /// A head took too long.
     SlowHead,
+    /// A body, or a WebSocket message, gets on too slowly.
+    SlowBody,
     /// The peer does not read.
     SlowReader,
     /// Nobody uses it.
@@ -166,6 +168,7 @@ pub(crate) struct Meter {
     credentials: Alarm,
     certificate: Alarm,
     slow_head: Alarm,
+    slow_body: Alarm,
     slow_reader: Alarm,
     probation: Alarm,
 }
@@ -205,6 +208,7 @@ impl Meter {
             credentials: closed("credentials", "an MSRP peer has wrong credentials"),
             certificate: closed("certificate", "an MSRP peer shows no certificate of its SDP"),
             slow_head: closed("slow_head", "a head took too long to arrive"),
+            slow_body: closed("slow_body", "a body arrives too slowly"),
             slow_reader: closed("slow_reader", "a peer does not read"),
             probation: closed("probation", "a peer sent no request in time"),
         }
@@ -220,6 +224,7 @@ impl Meter {
             }
             Ended::Probation | Ended::ByNode(CloseReason::Probation) => self.probation.raise(who),
             Ended::SlowHead => self.slow_head.raise(who),
+            Ended::SlowBody => self.slow_body.raise(who),
             Ended::SlowReader | Ended::ByNode(CloseReason::Slow) => self.slow_reader.raise(who),
             Ended::ByNode(CloseReason::Framing(error)) => match error {
                 FrameError::StartLine => self.start_line.raise(who),

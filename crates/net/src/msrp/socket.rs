@@ -314,6 +314,15 @@ impl Socket {
         }
     }
 
+    /// Octets that came below WebSocket messages, and whether one of those has begun and not ended;
+    /// `None` when it is no WebSocket.
+    pub(crate) fn incoming(&self) -> Option<(u64, bool)> {
+        match self {
+            Self::Upgraded(websocket) => Some(websocket.incoming()),
+            Self::Bare(_) | Self::Upgrading(_) => None,
+        }
+    }
+
     /// Says that nothing more will be written.
     pub(crate) fn finish(&mut self) {
         if let Self::Upgraded(websocket) = self {

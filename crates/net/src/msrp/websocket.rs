@@ -1,6 +1,6 @@
 //! MSRP over WebSocket (RFC 7977), as the server.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 
 use bytes::Buf;
 use parlance_msrp::Outbound;
@@ -25,7 +25,7 @@ const READ_OCTETS: usize = 4096;
 const WRITE_OCTETS: usize = 16 * 1024;
 
 type Callback = fn(&Request, Response) -> Result<Response, ErrorResponse>;
-type Handshake = MidHandshake<ServerHandshake<Stream, Callback>>;
+type Handshake = MidHandshake<ServerHandshake<Metered, Callback>>;
 
 /// A WebSocket that is not open yet.
 pub(crate) enum Upgrade {
@@ -37,9 +37,35 @@ pub(crate) enum Upgrade {
 
 /// An open WebSocket.
 pub(crate) struct WebSocket {
-    inner: tungstenite::WebSocket<Stream>,
+    inner: tungstenite::WebSocket<Metered>,
     /// Something is queued inside and has not left.
     pending: bool,
+    /// Octets that had come when the last message was whole.
+    whole: u64,
+}
+
+/// A stream whose octets are counted as they come.
+pub(crate) struct Metered {
+    stream: Stream,
+    received: u64,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let octets = self.stream.read(buffer)?;
+        self.received += octets as u64;
+        Ok(octets)
+    }
+}
+
+impl Write for Metered {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.stream.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 impl Upgrade {
@@ -52,12 +78,19 @@ impl Upgrade {
                     .write_buffer_size(WRITE_OCTETS)
                     .max_message_size(Some(octets_max))
                     .max_frame_size(Some(octets_max));
-                ServerHandshake::start(stream, accept as Callback, Some(config))
+                ServerHandshake::start(
+                    Metered { stream, received: 0 },
+                    accept as Callback,
+                    Some(config),
+                )
             }
             Self::Http(handshake) => handshake,
         };
         match handshake.handshake() {
-            Ok(inner) => Ok(Ok(WebSocket { inner, pending: false })),
+            Ok(inner) => {
+                let whole = inner.get_ref().received;
+                Ok(Ok(WebSocket { inner, pending: false, whole }))
+            }
             Err(HandshakeError::Interrupted(handshake)) => Ok(Err(Self::Http(handshake))),
             Err(HandshakeError::Failure(error)) => Err(io_error(error)),
         }
@@ -66,7 +99,7 @@ impl Upgrade {
     pub(crate) fn stream_mut(&mut self) -> &mut Stream {
         match self {
             Self::Tls(stream, _) => stream,
-            Self::Http(handshake) => handshake.get_mut().get_mut(),
+            Self::Http(handshake) => &mut handshake.get_mut().get_mut().stream,
         }
     }
 }
@@ -89,7 +122,11 @@ impl WebSocket {
     /// Reads one message, of text or not: both are octets (RFC 7977 §5.1).
     pub(crate) fn read(&mut self) -> io::Result<Got> {
         loop {
-            match self.inner.read() {
+            let read = self.inner.read();
+            if read.is_ok() {
+                self.whole = self.inner.get_ref().received;
+            }
+            match read {
                 Ok(Message::Text(text)) => return Ok(Got::Message(text.into())),
                 Ok(Message::Binary(octets)) => return Ok(Got::Message(octets)),
                 // The answer is queued inside.
@@ -159,7 +196,13 @@ impl WebSocket {
     }
 
     pub(crate) fn stream_mut(&mut self) -> &mut Stream {
-        self.inner.get_mut()
+        &mut self.inner.get_mut().stream
+    }
+
+    /// Octets that came, and whether they go on after the last message that is whole.
+    pub(crate) fn incoming(&self) -> (u64, bool) {
+        let received = self.inner.get_ref().received;
+        (received, received > self.whole)
     }
 }
 

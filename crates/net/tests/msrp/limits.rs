@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use parlance_net::msrp::Msrp;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::sleep;
 
 use crate::support::{
     address, ask, at, connect, limited, response, send, session_of, settle, start, until_closed,
 };
+use crate::tls::{End, end, expect};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -52,6 +54,110 @@ async fn a_head_of_one_octet_at_a_time_is_not_waited_for() {
     let waited = until_closed(&mut reader).await;
     assert!(waited < 5 * SHORT, "{waited:?}");
     writing.abort();
+}
+
+const PEER: &str = "msrp://127.0.0.1:9/client;tcp";
+
+/// A session at `core` that nobody has used.
+async fn session(msrp: &Msrp, core: u8) -> End {
+    let session = end(msrp, core, false, 16).await;
+    expect(msrp, core, &session, PEER, Vec::new()).await;
+    session
+}
+
+/// The head of a message to `session`.
+fn head(session: &End, id: &str) -> String {
+    let to = &session.uri;
+    format!(
+        "MSRP {id} SEND\r\nTo-Path: {to}\r\nFrom-Path: {PEER}\r\nMessage-ID: {id}\r\n\
+         Byte-Range: 1-*/*\r\nContent-Type: text/plain\r\n\r\n"
+    )
+}
+
+/// Sends as many octets ten times in [`SHORT`], until `times` are over or nobody takes more.
+async fn drip(writer: &mut (impl AsyncWrite + Unpin), octets: usize, times: usize) {
+    for _ in 0..times {
+        if writer.write_all(&vec![b'x'; octets]).await.is_err() {
+            return;
+        }
+        sleep(SHORT / 10).await;
+    }
+}
+
+// Covers: MSRP-018
+#[tokio::test]
+async fn a_body_of_one_octet_at_a_time_is_not_waited_for() {
+    let msrp = limited(|limits| limits.body_timeout = SHORT);
+    for (octets, gets_on) in [(1, false), (2000, true)] {
+        let mine = session(&msrp, 1).await;
+        let (mut reader, mut writer) = connect(&msrp).await.into_split();
+        writer.write_all(head(&mine, "slow1234").as_bytes()).await.unwrap();
+        if gets_on {
+            drip(&mut writer, octets, 40).await;
+            writer.write_all(b"\r\n-------slow1234$\r\n").await.unwrap();
+            let answer = response(&mut reader, "slow1234").await;
+            assert!(answer.starts_with("MSRP slow1234 200"), "{answer}");
+        } else {
+            let writing = tokio::spawn(async move { drip(&mut writer, octets, 1000).await });
+            let waited = until_closed(&mut reader).await;
+            assert!(waited >= SHORT && waited < 5 * SHORT, "{waited:?}");
+            writing.abort();
+        }
+    }
+}
+
+// Covers: MSRP-011
+#[tokio::test]
+async fn a_connection_without_a_session_is_closed_whatever_comes_on_it() {
+    let msrp = limited(|limits| limits.idle = SHORT);
+    // The core that has the connection had the session, or the other one.
+    for (core, octets) in [(0, 1000), (1, 1000), (1, 0)] {
+        let mut peer = connect(&msrp).await;
+        let [one, last] = [session(&msrp, 0).await, session(&msrp, core).await];
+        for session in [&one, &last] {
+            let hello = format!("{}x\r\n-------bind1234$\r\n", head(session, "bind1234"));
+            peer.write_all(hello.as_bytes()).await.unwrap();
+            assert!(response(&mut peer, "bind1234").await.contains(" 200 "));
+        }
+        let (mut reader, mut writer) = peer.into_split();
+        if octets > 0 {
+            writer.write_all(head(&last, "slow1234").as_bytes()).await.unwrap();
+            drip(&mut writer, octets, 20).await;
+        } else {
+            sleep(2 * SHORT).await;
+        }
+        assert_eq!(msrp.connections(), 1, "it has sessions");
+        for (core, session) in [(0, one.session), (core, last.session)] {
+            msrp.tell(core, move |at| at.node.end_endpoint(at.now, session)).unwrap();
+        }
+        let writing = tokio::spawn(async move { drip(&mut writer, octets, 1000).await });
+        let waited = until_closed(&mut reader).await;
+        assert!(waited < 6 * SHORT, "{waited:?}");
+        writing.abort();
+        settle(&msrp, 0).await;
+        assert_eq!(at(&msrp, 0).await + at(&msrp, 1).await, 0, "the nodes know it too");
+    }
+}
+
+// Covers: MSRP-047
+#[tokio::test]
+async fn the_probation_goes_on_at_another_core() {
+    let probation = 3 * SHORT;
+    let msrp = limited(|limits| limits.probation = probation);
+    let mut peers = Vec::new();
+    for number in 0..8 {
+        peers.push((number % 2, connect(&msrp).await));
+    }
+    sleep(2 * SHORT).await;
+    for (core, peer) in &mut peers {
+        // The first lines say which core it is for, and no more comes.
+        let request = send("half1234", &session_of(*core), 10);
+        peer.write_all(&request[..100]).await.unwrap();
+    }
+    for (_, peer) in &mut peers {
+        let waited = until_closed(peer).await;
+        assert!(waited < 2 * SHORT, "{waited:?}");
+    }
 }
 
 // Covers: MSRP-018

@@ -78,7 +78,7 @@ impl Authority {
 
 /// One end of a session.
 pub(crate) struct End {
-    session: SessionKey,
+    pub(crate) session: SessionKey,
     pub(crate) uri: String,
     events: mpsc::Receiver<Event>,
 }

@@ -1,5 +1,6 @@
 //! RFC 7977.
 
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -77,4 +78,25 @@ async fn a_message_too_large_ends_the_connection() {
     let _ = socket.send(Message::binary(vec![b'x'; 10_001]));
     while socket.read().is_ok() {}
     settle(&msrp, 0).await;
+}
+
+// Covers: MSRP-095
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_one_octet_at_a_time_is_not_waited_for() {
+    let msrp = start(|config| {
+        config.listeners[0].websocket = true;
+        config.limits.body_timeout = Duration::from_millis(200);
+    });
+    let mut socket = open(&msrp, "msrp").unwrap();
+    socket.send(Message::binary(send("aaaa1234", &session_of(0), 5))).unwrap();
+    socket.read().unwrap();
+    let stream = socket.get_mut();
+    // A binary message of 65,536 octets, masked with zeros.
+    stream.write_all(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+    let began = tokio::time::Instant::now();
+    while msrp.connections() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(2));
+        let _ = stream.write_all(b"M");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -113,6 +113,30 @@ fn answers_and_reports_follow_the_failure_report() {
     }
 }
 
+/// Nobody closes a connection over which requests pass, whichever way.
+#[test]
+fn both_connections_of_what_passes_are_used() {
+    let Line { mut world, alice, bob, own } = line();
+    for (connection, to, from) in [(alice, BOB, ALICE), (bob, ALICE, BOB)] {
+        world.pass(Duration::from_secs(100));
+        let used = |world: &World| [alice, bob].map(|id| world.node.standing(id).unwrap().used);
+        assert_ne!(used(&world), [Some(world.now); 2]);
+        world.text(connection, &send("x001", &format!("{own} {to}"), from, ""));
+        assert_eq!(used(&world), [Some(world.now); 2]);
+        // What nobody takes is no use, and the rest of what is taken is.
+        world.pass(Duration::from_secs(1));
+        for (to, is_used) in [(format!("{own} {to}"), true), (own.replace("/0", "/z"), false)] {
+            let request = send("x002", &to, from, "");
+            let (head, end) = request.split_at(request.len() - 5);
+            world.text(connection, head);
+            world.pass(Duration::from_secs(1));
+            world.text(connection, end);
+            let index = usize::from(connection == bob);
+            assert_eq!(used(&world)[index] == Some(world.now), is_used, "{to}");
+        }
+    }
+}
+
 // Covers: MSRP-081
 #[test]
 fn a_send_without_a_message_id_is_refused_since_nobody_could_report_it() {

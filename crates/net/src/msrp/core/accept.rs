@@ -221,15 +221,16 @@ impl Core {
     /// Tells the node of a link, and what came on it so far.
     fn open(&mut self, key: usize) {
         let Some(peer) = self.peer(key) else { return };
-        let id = self.node.accept(self.now, peer);
+        let Some(link) = self.links.get(key) else { return };
+        let (since, listener) = (link.since, link.listener);
+        let id = self.node.accept(since, peer);
         self.links.name(key, id);
-        let listener = self.links.get(key).and_then(|link| link.listener);
         self.node.count_as(id, group(listener));
         let Some(link) = self.links.get(key) else { return };
         let Way::Fresh(socket, octets) = std::mem::replace(&mut link.way, Way::Gone) else {
             return;
         };
-        (link.way, link.since, link.heard) = (Way::Open(socket), self.now, self.now);
+        link.way = Way::Open(socket);
         if !octets.is_empty() {
             let octets = octets.freeze();
             self.node.handle_input(self.now, Input::Octets { connection: id, octets: &octets });

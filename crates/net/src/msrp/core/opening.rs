@@ -173,7 +173,7 @@ impl Core {
         let tls = shown.map(|(chain, name)| Box::new(outgoing.peer(chain, &name)));
         let local = socket.local().unwrap_or(link.remote);
         let peer = Peer { remote: link.remote, local, tls, websocket: false };
-        (link.way, link.since, link.heard) = (Way::Open(socket), self.now, self.now);
+        (link.way, link.since) = (Way::Open(socket), self.now);
         self.common.meter.connected.increment(1);
         if let Some(connection) = link.id {
             self.node.handle_input(self.now, Input::Connected { connection, peer });

@@ -117,7 +117,6 @@ impl Core {
     fn take_in(&mut self, key: usize, octets: &Bytes, more: bool) {
         let Some(link) = self.links.get(key) else { return };
         link.readable = more;
-        link.heard = self.now;
         link.received += octets.len() as u64;
         self.unsettled += octets.len();
         let (source, listener, serial) = (link.source(), link.listener, link.serial);

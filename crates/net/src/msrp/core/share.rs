@@ -61,7 +61,8 @@ impl Core {
                     self.dirty.push(id);
                 }
             }
-            Share::Leave => link.guests.retain(|guest| guest.core != core),
+            // What it has not taken yet begins anew there.
+            Share::Leave => link.guests.retain(|guest| guest.core != core || guest.given > 0),
             Share::Close(why) => {
                 link.guests.retain(|guest| guest.core != core);
                 self.begin_end(key, Ended::ByNode(why));
@@ -124,7 +125,6 @@ impl Core {
     /// Guest: octets came.
     fn take_shared(&mut self, key: usize, octets: &Bytes) {
         let Some(found) = self.links.get(key) else { return };
-        found.heard = self.now;
         let held = found.holds.any();
         let Way::Shared(home) = &mut found.way else { return };
         home.taken += octets.len();
@@ -175,13 +175,15 @@ impl Core {
             self.flush_shared(key, id);
         }
         let Some(found) = self.links.get(key) else { return };
-        let Way::Shared(home) = &found.way else { return };
+        let Way::Shared(home) = &mut found.way else { return };
+        let taken = std::mem::take(&mut home.taken);
         let share = match why {
             // Other cores have sessions on it, which go on.
             CloseReason::Unused | CloseReason::Probation | CloseReason::Certificate => Share::Leave,
             why => Share::Close(why),
         };
         let (core, link) = (home.core, home.link);
+        self.post(core, Letter::ToHome(self.number, link, Share::Taken(taken)));
         self.post(core, Letter::ToHome(self.number, link, share));
         self.end_link(key, Ended::ByNode(why));
     }

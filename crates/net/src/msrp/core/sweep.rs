@@ -1,13 +1,13 @@
 //! Time-outs of connections: all are looked at now and then, so that none costs a timer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parlance_msrp::{ConnectError, LEAD_OCTETS_MAX};
+use parlance_msrp::{CloseReason, ConnectError, LEAD_OCTETS_MAX, Standing};
 
 use super::{Backlog, Core};
 use crate::MsrpLimits;
 use crate::msrp::counted::group;
-use crate::msrp::link::Way;
+use crate::msrp::link::{Link, Way};
 use crate::msrp::meter::Ended;
 
 /// How often connections are looked at: four times in the shortest time-out, at most each second.
@@ -17,6 +17,7 @@ pub(super) fn interval(limits: &MsrpLimits) -> Duration {
         limits.handshake_timeout,
         limits.probation,
         limits.head_timeout,
+        limits.body_timeout,
         limits.write_timeout,
         limits.idle,
         limits.linger,
@@ -35,6 +36,7 @@ enum Due {
     GiveUp(ConnectError),
     Handshake,
     End(Ended),
+    Leave,
     Drop,
 }
 
@@ -61,6 +63,7 @@ impl Core {
                     self.end_link(key, Ended::ByPeer);
                 }
                 Due::End(why) => self.end_link(key, why),
+                Due::Leave => self.leave(key, CloseReason::Unused),
                 Due::Drop => {
                     // What waits to be written is given up with it.
                     self.end_link(key, Ended::SlowReader);
@@ -91,7 +94,7 @@ impl Core {
         let (now, limits) = (self.now, self.common.limits);
         let Some(link) = self.links.get(key) else { return Due::Nothing };
         let age = now.saturating_duration_since(link.since);
-        let stalled = |link: &crate::msrp::link::Link| {
+        let stalled = |link: &Link| {
             let since = link.stalled.map(|since| now.saturating_duration_since(since));
             since.is_some_and(|stalled| stalled >= limits.write_timeout)
         };
@@ -111,6 +114,7 @@ impl Core {
             Way::Fresh(..) if age >= limits.probation => Due::End(Ended::Probation),
             Way::Open(_) if stalled(link) => Due::End(Ended::SlowReader),
             Way::Open(_) => self.due_open(key),
+            Way::Shared(_) if !link.holds.any() => self.due_shared(key),
             Way::Closing(_) | Way::Closed(_) if age >= limits.linger => Due::Drop,
             Way::Opening(_)
             | Way::Shaking(..)
@@ -128,7 +132,9 @@ impl Core {
         let Some(standing) = link.id.and_then(|id| self.node.standing(id)) else {
             return Due::Nothing;
         };
-        let received = link.received;
+        let Way::Open(socket) = &link.way else { return Due::Nothing };
+        // The node sees nothing of a WebSocket message before its end.
+        let (received, in_message) = socket.incoming().unwrap_or((link.received, false));
         link.in_head = link.in_head.filter(|(_, before)| {
             // After as many octets it is not the same head.
             standing.in_head && received - before <= LEAD_OCTETS_MAX as u64
@@ -140,13 +146,53 @@ impl Core {
         if link.in_head.is_some_and(slow) {
             return Due::End(Ended::SlowHead);
         }
+        if is_slow_body(link, standing.in_body || in_message, received, now, &limits) {
+            return Due::End(Ended::SlowBody);
+        }
         let age = now.saturating_duration_since(link.since);
-        if !standing.proven && age >= limits.probation {
+        if standing.used.is_none() && age >= limits.probation {
             return Due::End(Ended::Probation);
         }
-        let quiet = now.saturating_duration_since(link.heard);
         // What is shared has its sessions elsewhere.
-        let unused = standing.proven && standing.sessions == 0 && link.guests.is_empty();
-        if unused && quiet >= limits.idle { Due::End(Ended::Idle) } else { Due::Nothing }
+        let alone = link.guests.is_empty();
+        if alone && self.is_unused(standing) { Due::End(Ended::Idle) } else { Due::Nothing }
     }
+
+    /// Guest: a home whose sessions here are over is left, so that it can close.
+    fn due_shared(&mut self, key: usize) -> Due {
+        let id = self.links.get(key).and_then(|link| link.id);
+        let standing = id.and_then(|id| self.node.standing(id));
+        if standing.is_some_and(|standing| self.is_unused(standing)) {
+            Due::Leave
+        } else {
+            Due::Nothing
+        }
+    }
+
+    /// Whether no session uses a connection, and nobody did for long.
+    fn is_unused(&self, standing: Standing) -> bool {
+        let quiet = standing.used.map(|used| self.now.saturating_duration_since(used));
+        standing.sessions == 0 && quiet.is_some_and(|quiet| quiet >= self.common.limits.idle)
+    }
+}
+
+/// Whether fewer octets came of a body than had to.
+fn is_slow_body(
+    link: &mut Link,
+    in_body: bool,
+    received: u64,
+    now: Instant,
+    limits: &MsrpLimits,
+) -> bool {
+    // What we do not read cannot get on.
+    if !in_body || link.holds.any() {
+        link.in_body = None;
+        return false;
+    }
+    let (since, before) = *link.in_body.get_or_insert((now, received));
+    if now.saturating_duration_since(since) < limits.body_timeout {
+        return false;
+    }
+    link.in_body = Some((now, received));
+    received - before < limits.body_octets_min
 }
