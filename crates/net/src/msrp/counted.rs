@@ -4,8 +4,7 @@ use parlance_msrp::Counts;
 
 use super::meter::ListenerMeter;
 
-/// The group of connections that a listener has in a node: 0 is what we opened, and what another
-/// core gives us of a connection of its own.
+/// The group of connections that a listener has in a node: 0 is what we opened.
 pub(crate) fn group(listener: Option<u16>) -> u16 {
     listener.map_or(0, |listener| listener.saturating_add(1))
 }

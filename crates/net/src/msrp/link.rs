@@ -25,7 +25,7 @@ pub(crate) struct Link {
     /// What it is to the node, while it is something.
     pub(crate) id: Option<ConnectionId>,
     pub(crate) way: Way,
-    /// The listener it was accepted on; `None` when we opened it, or another core has it.
+    /// The listener it was accepted on, whichever core has it; `None` when we opened it.
     pub(crate) listener: Option<u16>,
     pub(crate) remote: SocketAddr,
     /// Held until it is gone.
@@ -126,8 +126,8 @@ pub(crate) struct Home {
 /// Octets or a note about a connection that two cores share.
 #[derive(Debug)]
 pub(crate) enum Share {
-    /// To the guest: octets for it.
-    Read(Peer, Bytes),
+    /// To the guest: octets for it, and who sent them to which listener.
+    Read(Peer, Option<u16>, Bytes),
     /// To the guest: as many octets of it were written.
     Wrote(usize),
     /// To the guest: the connection is gone.

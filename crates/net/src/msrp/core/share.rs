@@ -7,9 +7,10 @@
 //! than [`crate::MsrpLimits::shared_octets_max`] are under way.
 
 use bytes::{Buf, Bytes};
-use parlance_msrp::{CloseReason, ConnectionId, Input};
+use parlance_msrp::{CloseReason, ConnectionId, Input, Peer};
 
 use super::Core;
+use crate::msrp::counted::group;
 use crate::msrp::letter::Letter;
 use crate::msrp::link::{Guest, Home, Link, LinkRef, Share, Way};
 use crate::msrp::meter::Ended;
@@ -25,6 +26,7 @@ impl Core {
         if link.guest(core).is_none() {
             link.guests.push(Guest { core, given: 0, owed: 0 });
         }
+        let listener = link.listener;
         let Some(guest) = link.guest(core) else { return };
         guest.given += octets.len();
         if guest.given > limit && !link.holds.shared {
@@ -32,7 +34,8 @@ impl Core {
             self.common.meter.paused_shared.increment(1);
         }
         self.common.meter.shared_octets.increment(octets.len() as u64);
-        self.post(core, Letter::ToGuest(self.number, reference, Share::Read(peer, octets)));
+        let share = Share::Read(peer, listener, octets);
+        self.post(core, Letter::ToGuest(self.number, reference, share));
     }
 
     /// Home: a guest says something.
@@ -93,19 +96,8 @@ impl Core {
     pub(super) fn handle_home(&mut self, core: u8, link: LinkRef, share: Share) {
         let known = self.shared.get(&(core, link)).copied();
         match (share, known) {
-            (Share::Read(peer, octets), known) => {
-                let key = match known {
-                    Some(key) => key,
-                    None => {
-                        let id = self.node.accept(self.now, peer.clone());
-                        let home = Home { core, link, given: 0, taken: 0 };
-                        let mut guest = Link::new(Way::Shared(home), peer.remote, self.now);
-                        guest.id = Some(id);
-                        let key = self.links.insert(guest);
-                        self.shared.insert((core, link), key);
-                        key
-                    }
-                };
+            (Share::Read(peer, listener, octets), known) => {
+                let key = known.unwrap_or_else(|| self.be_guest(core, link, peer, listener));
                 self.take_shared(key, &octets);
             }
             (Share::Wrote(octets), Some(key)) => {
@@ -120,6 +112,18 @@ impl Core {
             (Share::Wrote(_) | Share::Lost, None) => {}
             (Share::Write(_) | Share::Taken(_) | Share::Leave | Share::Close(_), _) => {}
         }
+    }
+
+    /// Guest: the first octets come of a connection that `core` has.
+    fn be_guest(&mut self, core: u8, link: LinkRef, peer: Peer, listener: Option<u16>) -> usize {
+        let home = Home { core, link, given: 0, taken: 0 };
+        let mut guest = Link::new(Way::Shared(home), peer.remote, self.now);
+        let id = self.node.accept(self.now, peer);
+        self.node.count_as(id, group(listener));
+        (guest.id, guest.listener) = (Some(id), listener);
+        let key = self.links.insert(guest);
+        self.shared.insert((core, link), key);
+        key
     }
 
     /// Guest: octets came.
