@@ -324,6 +324,8 @@ impl Running {
             match output {
                 Output::Flush(id) => self.flush(id),
                 Output::Connect { connection, to } => self.connect(connection, *to),
+                // No two clients of a relay are here.
+                Output::Join { connection, .. } => self.lose(connection),
                 Output::Pause(id) => {
                     if let Some(link) = self.links.get(&id) {
                         link.holds.add();

@@ -184,6 +184,8 @@ pub(crate) struct Connections {
     slots: slab::Slab<Connection>,
     /// Those of ours, by where they lead.
     hops: HashMap<Hop, ConnectionId, FixedState>,
+    /// Those of ours to other cores, at most one to each.
+    cores: Vec<(u8, ConnectionId)>,
     generation: u32,
     marks: Marks,
 }
@@ -191,7 +193,7 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new(marks: Marks, seed: u64) -> Self {
         let hops = HashMap::with_hasher(FixedState::with_seed(seed));
-        Self { slots: slab::Slab::new(), hops, generation: 0, marks }
+        Self { slots: slab::Slab::new(), hops, cores: Vec::new(), generation: 0, marks }
     }
 
     /// A new one: accepted when the peer is known, else one that the driver is to make.
@@ -258,6 +260,20 @@ impl Connections {
     pub(crate) fn to(&self, hop: &Hop) -> Option<ConnectionId> {
         let id = *self.hops.get(hop)?;
         self.get(id).filter(|connection| connection.state != State::Closing).map(|_| id)
+    }
+
+    /// The same to `core`.
+    pub(crate) fn to_core(&self, core: u8) -> Option<ConnectionId> {
+        let (_, id) = *self.cores.iter().find(|(known, _)| *known == core)?;
+        self.get(id).filter(|connection| connection.state != State::Closing).map(|_| id)
+    }
+
+    /// A new one, to `core`.
+    pub(crate) fn insert_to_core(&mut self, now: Instant, core: u8) -> ConnectionId {
+        let id = self.insert(now, None, None);
+        self.cores.retain(|(known, _)| *known != core);
+        self.cores.push((core, id));
+        id
     }
 
     pub(crate) fn len(&self) -> usize {

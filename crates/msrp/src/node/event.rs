@@ -56,6 +56,14 @@ pub enum Output {
         /// Where to.
         to: Box<Hop>,
     },
+    /// Connect to the node of this core, inside the server, and say `Connected` at once. There is
+    /// one such connection to a core at a time.
+    Join {
+        /// The new connection.
+        connection: ConnectionId,
+        /// Where to; it may be the core of this node.
+        core: u8,
+    },
     /// Read no more from this connection.
     Pause(ConnectionId),
     /// Read again.

@@ -42,6 +42,17 @@ impl Cx {
         self.foreign(connection, core, octets.into());
     }
 
+    /// A connection to the core that has the session of ours that `uri` names, if its session-id
+    /// says one: what a relay would have to connect to itself for.
+    pub(crate) fn join(&mut self, uri: &[u8]) -> Option<ConnectionId> {
+        let core = (self.places)(uri).filter(|core| *core < self.cores)?;
+        Some(self.connections.to_core(core).unwrap_or_else(|| {
+            let connection = self.connections.insert_to_core(self.now, core);
+            self.push(Output::Join { connection, core });
+            connection
+        }))
+    }
+
     fn foreign(&mut self, connection: ConnectionId, core: u8, octets: Bytes) {
         if !octets.is_empty() {
             self.push(Output::Foreign { connection, core, octets });

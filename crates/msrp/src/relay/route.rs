@@ -3,6 +3,7 @@
 //! | it comes | it goes |
 //! |---|---|
 //! | from the client that has the URI | to the next URI of its `To-Path`, wherever that is |
+//! | the same, and that URI is of this relay | to the core that has it |
 //! | from anybody else | to that client; the next URI of its `To-Path` must be the hop back to it |
 //!
 //! Everything else is refused: there is nobody who vouches for it.
@@ -97,11 +98,15 @@ impl Relay {
             cx.used(*connection);
             return Ok(Some((*connection, path)));
         }
-        let Some(hop) = hop_to(next) else { return Ok(None) };
-        if !self.config.next_hops.admit(&hop.host) {
-            return Err(403);
-        }
-        let connection = cx.connect_to(hop);
+        let connection = if self.config.is_ours(next) {
+            cx.join(next).ok_or(481_u16)?
+        } else {
+            let Some(hop) = hop_to(next) else { return Ok(None) };
+            if !self.config.next_hops.admit(&hop.host) {
+                return Err(403);
+            }
+            cx.connect_to(hop)
+        };
         cx.keep(connection);
         grant.remote = Some((next.into(), connection));
         Ok(Some((connection, path)))

@@ -38,6 +38,8 @@ struct World {
     /// Connections that are not to be read from.
     paused: Vec<ConnectionId>,
     connects: Vec<(ConnectionId, String)>,
+    /// The cores that the node joined.
+    joined: Vec<u8>,
     closed: Vec<(ConnectionId, CloseReason)>,
     events: Vec<NodeEvent>,
     /// Connections whose octets are left where they are.
@@ -73,6 +75,7 @@ impl World {
             sent: HashMap::new(),
             paused: Vec::new(),
             connects: Vec::new(),
+            joined: Vec::new(),
             closed: Vec::new(),
             events: Vec::new(),
             slow: Vec::new(),
@@ -133,6 +136,7 @@ impl World {
                     let to = format!("{}:{}", to.host, to.port.unwrap_or_default());
                     self.connects.push((connection, to));
                 }
+                Output::Join { core, .. } => self.joined.push(core),
                 Output::Pause(connection) => self.paused.push(connection),
                 Output::Resume(connection) => self.paused.retain(|paused| *paused != connection),
                 Output::Close(connection, why) => self.closed.push((connection, why)),

@@ -25,6 +25,7 @@ use super::link::{LinkRef, Links};
 mod accept;
 mod close;
 mod flush;
+mod join;
 mod opening;
 mod read;
 mod share;
@@ -308,6 +309,7 @@ impl Core {
             match output {
                 Output::Flush(id) => self.dirty.push(id),
                 Output::Connect { connection, to } => self.connect(connection, *to),
+                Output::Join { connection, core } => self.join(connection, core),
                 Output::Pause(id) => self.pause(id),
                 Output::Resume(id) => {
                     if let Some(key) = self.links.key_of(id) {

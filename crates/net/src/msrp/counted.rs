@@ -4,7 +4,8 @@ use parlance_msrp::Counts;
 
 use super::meter::ListenerMeter;
 
-/// The group of connections that a listener has in a node: 0 is what we opened.
+/// The group of connections that a listener has in a node: 0 is what we opened, also to other
+/// cores.
 pub(crate) fn group(listener: Option<u16>) -> u16 {
     listener.map_or(0, |listener| listener.saturating_add(1))
 }

@@ -85,7 +85,7 @@ pub(crate) enum Way {
     Closing(Socket),
     /// It is closed; the peer may still have to see what was written.
     Closed(Socket),
-    /// Another core has the socket.
+    /// Another core has the socket, or is itself at the other end.
     Shared(Home),
     /// Nothing any more.
     Gone,
@@ -112,10 +112,12 @@ pub(crate) struct Guest {
     pub(crate) owed: usize,
 }
 
-/// The core that has the socket of a connection on which this one has sessions.
+/// The core at the other end of a link without socket.
 #[derive(Debug)]
 pub(crate) struct Home {
+    pub(crate) side: Side,
     pub(crate) core: u8,
+    /// What letters call the link: the place it has at the other end, or here when we asked.
     pub(crate) link: LinkRef,
     /// Octets given to it that it has not written yet.
     pub(crate) given: usize,
@@ -123,11 +125,24 @@ pub(crate) struct Home {
     pub(crate) taken: usize,
 }
 
+/// What the other core is to a link without socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// It has the socket of a peer, with whom this core has sessions.
+    Socket,
+    /// It joined this core: there is no socket.
+    Joined,
+    /// This core joined it.
+    Joins,
+}
+
 /// Octets or a note about a connection that two cores share.
 #[derive(Debug)]
 pub(crate) enum Share {
     /// To the guest: octets for it, and who sent them to which listener.
     Read(Peer, Option<u16>, Bytes),
+    /// To a core that was joined: octets for it.
+    Join(Bytes),
     /// To the guest: as many octets of it were written.
     Wrote(usize),
     /// To the guest: the connection is gone.

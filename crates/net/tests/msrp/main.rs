@@ -7,6 +7,8 @@ mod limits;
 #[cfg(test)]
 mod meter;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod support;

@@ -299,6 +299,22 @@ fn both_sides_may_use_this_relay() {
     assert!(world.read(alice).starts_with("MSRP a003 481 "));
 }
 
+// Covers: MSRP-044
+#[test]
+fn it_does_not_connect_to_itself() {
+    let mut world = World::new();
+    let (alice, own) = world.granted(ALICE);
+    let relay = "msrps://relay.example:2855";
+    let elsewhere = format!("00{}", "7".repeat(26));
+    for (id, status, joined) in [("odd", 481, vec![]), (&*elsewhere, 200, vec![0])] {
+        let to = format!("{own} {relay}/{id};tcp {BOB}");
+        world.text(alice, &send("a001", &to, ALICE, ""));
+        let answer = world.read(alice);
+        assert!(answer.starts_with(&format!("MSRP a001 {status} ")), "{answer}");
+        assert_eq!((&world.joined, world.connects.len()), (&joined, 0), "{id}");
+    }
+}
+
 // Covers: MSRP-087
 #[test]
 fn other_methods_pass() {

@@ -4,7 +4,7 @@ use parlance_msrp::{CloseReason, ConnectError, ConnectionId, Input};
 
 use super::Core;
 use crate::msrp::letter::Letter;
-use crate::msrp::link::{Share, Way};
+use crate::msrp::link::{Share, Side, Way};
 use crate::msrp::meter::Ended;
 
 impl Core {
@@ -88,6 +88,7 @@ impl Core {
     pub(super) fn drop_link(&mut self, key: usize) {
         let Some(link) = self.links.remove(key) else { return };
         match link.way {
+            Way::Shared(home) if home.side == Side::Joins => {}
             Way::Shared(home) => {
                 self.shared.remove(&(home.core, home.link));
             }

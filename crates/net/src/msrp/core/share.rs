@@ -10,9 +10,10 @@ use bytes::{Buf, Bytes};
 use parlance_msrp::{CloseReason, ConnectionId, Input, Peer};
 
 use super::Core;
+use super::join::inside;
 use crate::msrp::counted::group;
 use crate::msrp::letter::Letter;
-use crate::msrp::link::{Guest, Home, Link, LinkRef, Share, Way};
+use crate::msrp::link::{Guest, Home, Link, LinkRef, Share, Side, Way};
 use crate::msrp::meter::Ended;
 
 impl Core {
@@ -44,6 +45,9 @@ impl Core {
         let limit = self.common.limits.shared_octets_max;
         let Some(link) = self.links.get(key) else { return };
         let id = link.id;
+        if let Way::Shared(_) = link.way {
+            return self.handle_joined(key, share);
+        }
         match share {
             Share::Taken(octets) => {
                 if let Some(guest) = link.guest(core) {
@@ -70,7 +74,7 @@ impl Core {
                 link.guests.retain(|guest| guest.core != core);
                 self.begin_end(key, Ended::ByNode(why));
             }
-            Share::Read(..) | Share::Wrote(_) | Share::Lost => {}
+            Share::Read(..) | Share::Join(_) | Share::Wrote(_) | Share::Lost => {}
         }
     }
 
@@ -97,17 +101,16 @@ impl Core {
         let known = self.shared.get(&(core, link)).copied();
         match (share, known) {
             (Share::Read(peer, listener, octets), known) => {
-                let key = known.unwrap_or_else(|| self.be_guest(core, link, peer, listener));
+                let key = known
+                    .unwrap_or_else(|| self.be_guest(Side::Socket, core, link, peer, listener));
                 self.take_shared(key, &octets);
             }
-            (Share::Wrote(octets), Some(key)) => {
-                if let Some(found) = self.links.get(key)
-                    && let Way::Shared(home) = &mut found.way
-                {
-                    home.given = home.given.saturating_sub(octets);
-                    self.dirty.extend(found.id);
-                }
+            (Share::Join(octets), known) => {
+                let key = known
+                    .unwrap_or_else(|| self.be_guest(Side::Joined, core, link, inside(), None));
+                self.take_shared(key, &octets);
             }
+            (Share::Wrote(octets), Some(key)) => self.caught_up(key, octets),
             (Share::Lost, Some(key)) => self.end_link(key, Ended::ByPeer),
             (Share::Wrote(_) | Share::Lost, None) => {}
             (Share::Write(_) | Share::Taken(_) | Share::Leave | Share::Close(_), _) => {}
@@ -115,8 +118,15 @@ impl Core {
     }
 
     /// Guest: the first octets come of a connection that `core` has.
-    fn be_guest(&mut self, core: u8, link: LinkRef, peer: Peer, listener: Option<u16>) -> usize {
-        let home = Home { core, link, given: 0, taken: 0 };
+    fn be_guest(
+        &mut self,
+        side: Side,
+        core: u8,
+        link: LinkRef,
+        peer: Peer,
+        listener: Option<u16>,
+    ) -> usize {
+        let home = Home { side, core, link, given: 0, taken: 0 };
         let mut guest = Link::new(Way::Shared(home), peer.remote, self.now);
         let id = self.node.accept(self.now, peer);
         self.node.count_as(id, group(listener));
@@ -126,8 +136,18 @@ impl Core {
         key
     }
 
+    /// As many octets of what was given to the other end are through.
+    pub(super) fn caught_up(&mut self, key: usize, octets: usize) {
+        if let Some(found) = self.links.get(key)
+            && let Way::Shared(home) = &mut found.way
+        {
+            home.given = home.given.saturating_sub(octets);
+            self.dirty.extend(found.id);
+        }
+    }
+
     /// Guest: octets came.
-    fn take_shared(&mut self, key: usize, octets: &Bytes) {
+    pub(super) fn take_shared(&mut self, key: usize, octets: &Bytes) {
         let Some(found) = self.links.get(key) else { return };
         let held = found.holds.any();
         let Way::Shared(home) = &mut found.way else { return };
@@ -148,9 +168,15 @@ impl Core {
         }
         let Way::Shared(home) = &mut found.way else { return };
         let taken = std::mem::take(&mut home.taken);
-        let (core, link) = (home.core, home.link);
+        let (side, core, link) = (home.side, home.core, home.link);
         if taken > 0 {
-            self.post(core, Letter::ToHome(self.number, link, Share::Taken(taken)));
+            let letter = match side {
+                Side::Joins => Letter::ToGuest(self.number, link, Share::Wrote(taken)),
+                Side::Socket | Side::Joined => {
+                    Letter::ToHome(self.number, link, Share::Taken(taken))
+                }
+            };
+            self.post(core, letter);
         }
     }
 
@@ -166,9 +192,13 @@ impl Core {
         }
         let octets = outbound.copy_to_bytes(outbound.len());
         home.given += octets.len();
-        let (core, link) = (home.core, home.link);
+        let (side, core, link) = (home.side, home.core, home.link);
         self.common.meter.shared_octets.increment(octets.len() as u64);
-        self.post(core, Letter::ToHome(self.number, link, Share::Write(octets)));
+        let letter = match side {
+            Side::Joins => Letter::ToGuest(self.number, link, Share::Join(octets)),
+            Side::Socket | Side::Joined => Letter::ToHome(self.number, link, Share::Write(octets)),
+        };
+        self.post(core, letter);
         self.node.handle_input(self.now, Input::Written { connection: id });
     }
 
@@ -181,6 +211,11 @@ impl Core {
         let Some(found) = self.links.get(key) else { return };
         let Way::Shared(home) = &mut found.way else { return };
         let taken = std::mem::take(&mut home.taken);
+        if home.side == Side::Joins {
+            let (core, link) = (home.core, home.link);
+            self.post(core, Letter::ToGuest(self.number, link, Share::Lost));
+            return self.end_link(key, Ended::ByNode(why));
+        }
         let share = match why {
             // Other cores have sessions on it, which go on.
             CloseReason::Unused | CloseReason::Probation | CloseReason::Certificate => Share::Leave,

@@ -7,7 +7,7 @@ use parlance_msrp::{CloseReason, ConnectError, LEAD_OCTETS_MAX, Standing};
 use super::{Backlog, Core};
 use crate::MsrpLimits;
 use crate::msrp::counted::group;
-use crate::msrp::link::{Link, Way};
+use crate::msrp::link::{Link, Side, Way};
 use crate::msrp::meter::Ended;
 
 /// How often connections are looked at: four times in the shortest time-out, at most each second.
@@ -114,7 +114,9 @@ impl Core {
             Way::Fresh(..) if age >= limits.probation => Due::End(Ended::Probation),
             Way::Open(_) if stalled(link) => Due::End(Ended::SlowReader),
             Way::Open(_) => self.due_open(key),
-            Way::Shared(_) if !link.holds.any() => self.due_shared(key),
+            Way::Shared(home) if home.side == Side::Socket && !link.holds.any() => {
+                self.due_shared(key)
+            }
             Way::Closing(_) | Way::Closed(_) if age >= limits.linger => Due::Drop,
             Way::Opening(_)
             | Way::Shaking(..)
