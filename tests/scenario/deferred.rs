@@ -109,17 +109,49 @@ async fn nothing_is_sent_after_the_user_left() {
     .await;
 }
 
+/// A draft of a message in CPIM that asks for `wanted`.
+fn asking(wanted: &str, text: &str) -> Draft {
+    let body = format!(
+        "From: <sip:alice@ims.test>\r\nTo: <sip:bob@ims.test>\r\n\
+         DateTime: 2026-09-21T14:13:20Z\r\nNS: imdn <urn:ietf:params:imdn>\r\n\
+         imdn.Message-ID: m1\r\nimdn.Disposition-Notification: {wanted}\r\n\r\n\
+         Content-Type: text/plain\r\n\r\n{text}"
+    );
+    Draft::message(BOB, "").body("message/cpim", body.as_bytes())
+}
+
+// Covers: DF-082, PF-094
+#[tokio::test(start_paused = true)]
+async fn that_a_message_is_stored_is_told_once_to_who_asked() {
+    story(async || {
+        let world = alice_alone("").await;
+        let draft = asking("processing, negative-delivery", "hello");
+        assert_eq!(world.ue("alice").send(draft).await.status, 202);
+        world.settle(seconds(5)).await;
+        let told = world.ue("alice").received();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].header("Content-Type").as_deref(), Some("message/cpim"));
+        let text = world.ue("alice").texts().concat();
+        for part in ["Content-Type: message/imdn+xml", "<message-id>m1</message-id>", "<stored/>"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        world.ue("bob").register().await;
+        world.settle(seconds(100)).await;
+        assert_eq!((world.waiting("bob").await, world.ue("bob").received().len()), (0, 1));
+        // Delivered at once: nothing is stored, and the server has nothing to tell.
+        assert_eq!(world.ue("alice").send(asking("processing", "again")).await.status, 200);
+        world.settle(seconds(100)).await;
+        assert_eq!(world.ue("alice").received().len(), 1, "once");
+    })
+    .await;
+}
+
 // Covers: DF-009, CORE-052
 #[tokio::test(start_paused = true)]
 async fn a_message_that_ran_out_is_reported_and_not_delivered() {
     story(async || {
         let world = alice_alone("").await;
-        let body = "From: <sip:alice@ims.test>\r\nTo: <sip:bob@ims.test>\r\n\
-            DateTime: 2026-09-21T14:13:20Z\r\nNS: imdn <urn:ietf:params:imdn>\r\n\
-            imdn.Message-ID: m1\r\nimdn.Disposition-Notification: negative-delivery\r\n\r\n\
-            Content-Type: text/plain\r\n\r\nsoon stale";
-        let draft = Draft::message(BOB, "").header("Expires", "60");
-        let draft = draft.body("message/cpim", body.as_bytes());
+        let draft = asking("negative-delivery", "soon stale").header("Expires", "60");
         assert_eq!(world.ue("alice").send(draft).await.status, 202);
         let now_or_never = Draft::message(BOB, "now").header("Expires", "0");
         assert_eq!(world.ue("alice").send(now_or_never).await.status, 480);

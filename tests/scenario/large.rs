@@ -55,6 +55,26 @@ async fn it_is_kept_and_delivered_when_he_is_back() {
     .await;
 }
 
+// Covers: DF-005, PF-094
+#[tokio::test(start_paused = true)]
+async fn that_it_is_kept_is_told_to_who_asked() {
+    story(async || {
+        let world = bob_is_away().await;
+        let chat = large_message(&world, &[]).await.chat.expect("a session");
+        let body = "From: <sip:alice@ims.test>\r\nTo: <sip:bob@ims.test>\r\n\
+            DateTime: 2026-09-21T14:13:20Z\r\nNS: imdn <urn:ietf:params:imdn>\r\n\
+            imdn.Message-ID: m1\r\nimdn.Disposition-Notification: processing\r\n\r\n\
+            Content-Type: text/plain\r\n\r\nThe whole story.";
+        assert_eq!(chat.send_octets("message/cpim", body.as_bytes()).await, 200);
+        assert_eq!(chat.leave().await.status, 200);
+        world.settle(seconds(100)).await;
+        let told = world.ue("alice").texts();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains("<stored/>"), "{}", told[0]);
+    })
+    .await;
+}
+
 // Covers: DF-006, PF-034
 #[tokio::test(start_paused = true)]
 async fn a_conversation_is_not_kept() {

@@ -121,7 +121,7 @@ pub(crate) enum Event {
     Missed { user: UserId },
     /// The store says that his inbox is due.
     Due { user: UserId },
-    /// A sender is to be told that his message was given up.
+    /// A sender is to be told what became of his message.
     Report(Box<Report>),
 }
 
@@ -260,7 +260,7 @@ impl Deferred {
 
     /// Has the sender told that his message was given up, if he asked.
     pub(crate) fn report(&self, cx: &Cx, item: &Item) {
-        if let Some(report) = Report::about(item) {
+        if let Some(report) = Report::failed(item) {
             self.post(cx, Event::Report(Box::new(report)));
         }
     }

@@ -1,40 +1,67 @@
-//! Telling a sender that his message will not be delivered (RFC 5438 §8, §9).
+//! Telling a sender that his message is stored, or will not be delivered (RFC 5438 §8, §9).
 //!
-//! After its 202 this function has the duty to deliver, so it is the one to report a failure; and
-//! that only: what a client answers tells nothing about the user (§12.2 does not let an
-//! intermediary report deliveries).
+//! After its 202 this function has the duty to deliver, so it is the one to report a failure, but
+//! never a delivery: what a client answers tells nothing about the user (§12.2).
+//!
+//! | What                       | Asked for with      | Sent                                |
+//! |----------------------------|---------------------|-------------------------------------|
+//! | the store has the message  | `processing`        | `stored` (§8.1), tried once         |
+//! | it ends undelivered        | `negative-delivery` | `failed` (§8.2), tried several times |
+//!
+//! Each follows a change of the store that happens once for a message, so none is sent twice. A
+//! crash in between loses it: §8 forbids two, and §12.2 asks for none.
 //!
 //! Deviation: §8 sends a notification along `IMDN-Route`, which is copied from a body anybody can
 //! write. It is written into the notification, but the request goes to the asserted originator, so
 //! that nobody can make this server send messages to a third party.
 
 use bytes::Bytes;
+use parlance_content::cpim::Cpim;
 use parlance_content::date_time;
-use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn};
+use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn, ProcessingStatus};
 use parlance_isc::{Origin, Private, Way, charging_vector};
-use parlance_store::{Item, Millis, UserId};
+use parlance_store::{Item, Millis, NewItem, UserId};
 
 use crate::deferred::Shared;
 use crate::keeper::Keeper;
 use crate::message::{self, Ids};
 use crate::verdict::Verdict;
-use crate::{keep, meter};
+use crate::{Policy, keep, meter};
+
+/// The message will not be delivered.
+pub(crate) const FAILED: Disposition = Disposition::Delivery(DeliveryStatus::Failed);
+
+/// The message waits in the store.
+pub(crate) const STORED: Disposition = Disposition::Processing(ProcessingStatus::Stored);
 
 /// A notification to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Report {
     /// Who gets it.
     pub(crate) originator: String,
+    disposition: Disposition,
     received: Millis,
     payload: Bytes,
 }
 
 impl Report {
     /// The report of a failure, if the sender asked for one and can be reached.
-    pub(crate) fn about(item: &Item) -> Option<Report> {
+    pub(crate) fn failed(item: &Item) -> Option<Report> {
         let asked = item.wants_negative_delivery && !item.originator.is_empty();
         asked.then(|| Report {
             originator: item.originator.clone(),
+            disposition: FAILED,
+            received: item.received,
+            payload: item.payload.clone(),
+        })
+    }
+
+    /// The report that `item`, whose content is `cpim`, is stored; as [`Report::failed`].
+    pub(crate) fn stored(item: &NewItem, cpim: Option<&Cpim>) -> Option<Report> {
+        let asked = keep::asks_for(STORED, cpim) && !item.originator.is_empty();
+        asked.then(|| Report {
+            originator: item.originator.clone(),
+            disposition: STORED,
             received: item.received,
             payload: item.payload.clone(),
         })
@@ -44,15 +71,20 @@ impl Report {
     fn body(&self, shared: &Shared, message_id: &str, now: Millis) -> Option<Bytes> {
         let stored = keep::read(&self.payload)?;
         let cpim = keep::kept_cpim(&stored)?;
-        let failed = Disposition::Delivery(DeliveryStatus::Failed);
         let envelope = Envelope {
             from: &shared.service,
             to: &self.originator,
             message_id,
             date_time: &rfc3339(now)?,
         };
-        let document = Imdn::about(&cpim, failed, &rfc3339(self.received)?)?;
+        let document = Imdn::about(&cpim, self.disposition, &rfc3339(self.received)?)?;
         document.wrap(&cpim, &envelope).ok()
+    }
+
+    /// How often it is tried again. That a message is stored is no news later, and must not take
+    /// the room of failures.
+    fn retries(&self, policy: &Policy) -> u32 {
+        if self.disposition == STORED { 0 } else { policy.report_retries }
     }
 
     /// Sends it, again after a back-off when it fails, and counts it as lost in the end.
@@ -62,7 +94,7 @@ impl Report {
         let Some(body) = self.body(shared, &message_id, keeper.cx.now()) else {
             return meter::report("impossible");
         };
-        for failures in 0..=shared.policy().report_retries {
+        for failures in 0..=self.retries(&shared.policy()) {
             if failures > 0 {
                 keeper.cx.after(shared.policy().back_off(failures)).await;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use parlance_content::MediaType;
 use parlance_content::cpim::{Cpim, Limits};
-use parlance_content::{imdn, imdn::Asked};
+use parlance_content::imdn::{self, Asked, Disposition};
 use parlance_sip::grammar::split_list;
 use parlance_sip::header::{ContentType, Date, Expires, From, Privacy, PrivacyValue};
 use parlance_sip::{Edits, HeaderName, Message, Request, message};
@@ -89,10 +89,12 @@ pub(crate) fn kept_cpim(stored: &Request) -> Option<Cpim> {
     cpim_in(&content.content_type, &content.body)
 }
 
-/// Whether the sender wants to hear when the message cannot be delivered; never for a
-/// notification (RFC 5438 §7.2.1), and not for a message that has no name to report on.
-pub(crate) fn wants_negative_delivery(cpim: Option<&Cpim>) -> bool {
-    cpim.is_some_and(|cpim| Asked::of(cpim).negative_delivery && imdn::message_id(cpim).is_some())
+/// Whether the sender wants to hear of `disposition`; never for a notification (RFC 5438 §7.2.1),
+/// and not for a message that has no name to report on.
+pub(crate) fn asks_for(disposition: Disposition, cpim: Option<&Cpim>) -> bool {
+    cpim.is_some_and(|cpim| {
+        Asked::of(cpim).includes(disposition) && imdn::message_id(cpim).is_some()
+    })
 }
 
 /// The octets to keep: the request without what belongs to its way here except the topmost `Via`,
@@ -189,7 +191,8 @@ pub(crate) fn read(payload: &Bytes) -> Option<Request> {
 #[cfg(test)]
 mod tests {
     use super::{Dedup, Duration, Lifetime, Millis, cpim, payload, read};
-    use super::{is_private, wants_negative_delivery};
+    use super::{asks_for, is_private};
+    use crate::imdn::{FAILED, STORED};
     use crate::scenario::request;
 
     /// 2006-03-01T10:15:30Z.
@@ -300,18 +303,23 @@ mod tests {
     fn a_report_must_be_asked_for_and_possible() {
         const PLAIN: &str = "Content-Type: text/plain";
         let asks = |headers: &str, content: &str| {
-            wants_negative_delivery(cpim(&cpim_message(headers, content)).as_ref())
+            let body = cpim(&cpim_message(headers, content));
+            [FAILED, STORED].map(|disposition| asks_for(disposition, body.as_ref()))
         };
+        const NONE: [bool; 2] = [false, false];
         let id = "imdn.Message-ID: m1\r\n";
-        let wanted = "imdn.Disposition-Notification: positive-delivery, negative-delivery\r\n";
-        assert!(asks(&format!("{id}{wanted}"), PLAIN));
-        assert!(!asks(id, PLAIN));
-        assert!(!asks(wanted, PLAIN), "without a name nothing can be said about it");
-        let other = "imdn.Disposition-Notification: positive-delivery, display\r\n";
-        assert!(!asks(&format!("{id}{other}"), PLAIN));
+        let asked = |values: &str| format!("{id}imdn.Disposition-Notification: {values}\r\n");
+        let wanted = asked("positive-delivery, negative-delivery, processing");
+        assert_eq!(asks(&wanted, PLAIN), [true, true]);
+        assert_eq!(asks(&asked("positive-delivery, negative-delivery"), PLAIN), [true, false]);
+        assert_eq!(asks(&asked("processing, display"), PLAIN), [false, true]);
+        assert_eq!(asks(&asked("positive-delivery, display"), PLAIN), NONE);
+        assert_eq!(asks(id, PLAIN), NONE);
+        let unnamed = wanted.replace(id, "");
+        assert_eq!(asks(&unnamed, PLAIN), NONE, "without a name nothing can be said about it");
         let notification = "Content-Type: message/imdn+xml\r\nContent-Disposition: notification";
-        assert!(!asks(&format!("{id}{wanted}"), notification), "never about a notification");
-        assert!(!wants_negative_delivery(cpim(&with("Content-Type: text/plain")).as_ref()));
+        assert_eq!(asks(&wanted, notification), NONE, "never about a notification");
+        assert!(!asks_for(FAILED, cpim(&with("Content-Type: text/plain")).as_ref()));
     }
 
     // Covers: DF-086

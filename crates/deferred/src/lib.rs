@@ -8,9 +8,9 @@
 //! Start with [`Deferred`].
 //!
 //! Covers OMA-TS-SIMPLE_IM §7.3.1 (storing), §7.3.4 (notifications) and the order, pacing and
-//! retries of a push for pager mode; RFC 3428 §7 and §8; the negative delivery notifications of
-//! RFC 5438; §7.3.1.3 and §7.3.1.8 (large messages), §7.3.1.9 (`message-summary`, RFC 3842). Left
-//! out: retrieval by the user, push over MSRP.
+//! retries of a push for pager mode; RFC 3428 §7 and §8; the `stored` and negative delivery
+//! notifications of RFC 5438; §7.3.1.3 and §7.3.1.8 (large messages), §7.3.1.9 (`message-summary`,
+//! RFC 3842). Left out: retrieval by the user, push over MSRP.
 //!
 //! **Invariant**: a 202 is answered only after the store said that the message is durable.
 //! **Invariant**: for one recipient one lane runs at a time in the whole system (a lease of the

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parlance_content::cpim::Cpim;
 use parlance_isc::registration::{Availability, availability};
 use parlance_isc::{Cause, Cx, Offered};
 use parlance_sip::Request;
@@ -11,6 +12,7 @@ use parlance_store::{
 };
 
 use crate::deferred::{Deferred, Event, Shared};
+use crate::imdn::{FAILED, Report};
 use crate::keep::{self, Lifetime};
 use crate::refusal::{Refusal, refusal};
 use crate::rest::Rest;
@@ -125,7 +127,6 @@ impl Deferred {
         match kept {
             Ok(Ok(Accepted::Stored(seq))) => {
                 meter::offered("stored");
-                self.tell(cx, user, seq, cause).await;
                 Offered::Stored(seq)
             }
             Ok(Ok(Accepted::Duplicate(_))) => {
@@ -167,16 +168,38 @@ impl Deferred {
             received,
             expires,
             due: shared.due(cx, user, &profile, cause).await?,
-            wants_negative_delivery: keep::wants_negative_delivery(cpim.as_ref()),
+            wants_negative_delivery: keep::asks_for(FAILED, cpim.as_ref()),
             private: sender.private,
             payload: keep::payload(request, received),
         };
-        shared.inboxes.accept(item, policy.quota(), received).await.map(Ok)
+        self.accept(cx, item, cpim.as_ref(), cause).await.map(Ok)
+    }
+
+    /// Stores a message whose content is `cpim`, and tells who has to know: the recipient's lane,
+    /// and the sender if he asked.
+    pub(crate) async fn accept(
+        &self,
+        cx: &Cx,
+        item: NewItem,
+        cpim: Option<&Cpim>,
+        cause: Cause,
+    ) -> Result<Accepted, StoreError> {
+        let shared = self.shared();
+        let (user, received) = (item.recipient.clone(), item.received);
+        let report = Report::stored(&item, cpim);
+        let accepted = shared.inboxes.accept(item, shared.policy().quota(), received).await?;
+        if let Accepted::Stored(seq) = accepted {
+            self.tell(cx, &user, seq, cause).await;
+            if let Some(report) = report {
+                self.post(cx, Event::Report(Box::new(report)));
+            }
+        }
+        Ok(accepted)
     }
 
     /// Wakes the lane of a user who is there. He may have come back since the decision to keep the
     /// message was made; one whose client was just tried in vain is left alone for a while.
-    pub(crate) async fn tell(&self, cx: &Cx, user: &UserId, seq: Seq, cause: Cause) {
+    async fn tell(&self, cx: &Cx, user: &UserId, seq: Seq, cause: Cause) {
         let shared = self.shared();
         shared.watched.changed(user);
         let is_there = async {

@@ -118,7 +118,8 @@ pub struct Policy {
     /// by TCP (RFC 3261 §18.1.1). 1300 where a hop further on is not congestion safe (RFC 3428
     /// §8): a message that is larger stays then, and a notification tells of it.
     pub request_octets_max: usize,
-    /// How often a disposition notification is tried again. Default 5. Then it is counted as lost.
+    /// How often a disposition notification about a failure is tried again. Default 5. Then it is
+    /// counted as lost. One that a message is stored is not tried again.
     pub report_retries: u32,
     /// Subscriptions to `message-summary` at a time. Default 100,000, some 4 KiB each. One more
     /// SUBSCRIBE is answered 480 with Retry-After.

@@ -27,6 +27,7 @@ use parlance_sip::sdp::Sdp;
 use parlance_store::{Accepted, Millis, NewItem, StoreError, UserId};
 
 use crate::deferred::{Deferred, Shared};
+use crate::imdn::FAILED;
 use crate::keep;
 use crate::large::Came;
 use crate::meter;
@@ -172,9 +173,8 @@ impl Keeping<'_> {
     /// A message came: it is kept, if it may; the answer to its last chunk.
     async fn take(&self, arrived: Arrived<'_>) -> u16 {
         match self.keep(arrived).await {
-            Ok(Accepted::Stored(seq)) => {
+            Ok(Accepted::Stored(_)) => {
                 meter::offered("stored");
-                self.deferred.tell(self.cx, self.user, seq, self.cause).await;
                 200
             }
             Ok(Accepted::Duplicate(_)) => {
@@ -223,11 +223,11 @@ impl Keeping<'_> {
             received,
             expires: self.expires,
             due: shared.due(self.cx, self.user, &profile, self.cause).await?,
-            wants_negative_delivery: keep::wants_negative_delivery(cpim.as_ref()),
+            wants_negative_delivery: keep::asks_for(FAILED, cpim.as_ref()),
             private: self.sender.private,
             payload,
         };
-        shared.inboxes.accept(item, shared.policy().quota(), received).await
+        self.deferred.accept(self.cx, item, cpim.as_ref(), self.cause).await
     }
 }
 

@@ -86,6 +86,76 @@ async fn who_did_not_ask_hears_nothing() {
     .await;
 }
 
+// Covers: DF-009, DF-082, PF-094, CORE-064
+#[tokio::test(start_paused = true)]
+async fn a_sender_who_asked_hears_that_it_is_stored() {
+    story(Policy::default(), async |world: &World| {
+        world.register(ALICE).await;
+        let body = cpim("m1", "processing, negative-delivery");
+        keep(world, ALICE, "Expires: 100\r\n", &body).await;
+        assert!(world.sent().is_empty(), "the 202 goes first");
+        world.after(1.0).await;
+        assert_eq!(world.sent().len(), 1);
+        let report = &world.sent()[0];
+        assert_eq!(report.to(), ALICE);
+        assert_eq!(Marks::new(SECRET).recognise(&report.request), Some(Origin::Notification));
+        let body = report.body();
+        for part in [
+            "To: <sip:alice@ims.test>\r\n",
+            "Content-Type: message/imdn+xml\r\n",
+            "Content-Disposition: notification\r\n",
+            "<message-id>m1</message-id>",
+            "<datetime>2006-03-01T10:15:29Z</datetime>",
+            "<recipient-uri>sip:bob@ims.test</recipient-uri>",
+            "<processing-notification><status><stored/></status></processing-notification>",
+        ] {
+            assert!(body.contains(part), "{part} in {body}");
+        }
+        // It comes again: recognised by its name, and not reported again.
+        let again = cpim("m1", "processing, negative-delivery");
+        let headers = format!("{CPIM}Expires: 100\r\n");
+        let again = world.offer_with(ALICE, &headers, &again, Cause::Unregistered).await;
+        assert!(matches!(again, Offered::Duplicate), "{again:?}");
+        world.after(1000.0).await;
+        let reports = world.bodies();
+        assert_eq!(reports.len(), 2);
+        assert!(reports[1].contains("<failed/>"), "{}", reports[1]);
+    })
+    .await;
+}
+
+// Covers: PF-094
+#[tokio::test(start_paused = true)]
+async fn that_it_is_stored_is_told_to_nobody_else() {
+    let policy = Policy { items_max: 3, ..Policy::default() };
+    story(policy, async |world: &World| {
+        let notification = cpim("m1", "processing")
+            .replace("Content-Type: text/plain", "Content-Type: message/imdn+xml");
+        keep(world, ALICE, "", &notification).await;
+        keep(world, ALICE, "", &cpim("m2", "positive-delivery, negative-delivery, display")).await;
+        let nameless = cpim("m3", "processing").replace("imdn.Message-ID: m3\r\n", "");
+        keep(world, ALICE, "", &nameless).await;
+        let body = cpim("m4", "processing");
+        let offered = world.offer_with(ALICE, CPIM, &body, Cause::Unregistered).await;
+        assert!(matches!(offered, Offered::Refused(_)), "the inbox is full");
+        world.after(1000.0).await;
+        assert!(world.sent().is_empty(), "{:?}", world.bodies());
+    })
+    .await;
+}
+
+// Covers: PF-094
+#[tokio::test(start_paused = true)]
+async fn that_it_is_stored_is_tried_once() {
+    story(Policy::default(), async |world: &World| {
+        world.answers(Answer::Now(480));
+        keep(world, ALICE, "", &cpim("m1", "processing")).await;
+        world.after(10_000.0).await;
+        assert_eq!((world.kept().await, world.sent().len()), (1, 1));
+    })
+    .await;
+}
+
 // Covers: DF-009, CORE-052
 #[tokio::test(start_paused = true)]
 async fn what_expired_is_not_delivered_whether_swept_or_not() {
