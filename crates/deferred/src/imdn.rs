@@ -19,7 +19,7 @@ use bytes::Bytes;
 use parlance_content::cpim::Cpim;
 use parlance_content::date_time;
 use parlance_content::imdn::{DeliveryStatus, Disposition, Envelope, Imdn, ProcessingStatus};
-use parlance_isc::{Origin, Private, Way, charging_vector};
+use parlance_isc::{Charging, Origin, Private, Way};
 use parlance_store::{Item, Millis, NewItem, UserId};
 
 use crate::deferred::Shared;
@@ -127,7 +127,7 @@ impl Report {
             way: &way,
             to: &self.originator,
             ids: &Ids::fresh(cx, &shared.domain),
-            charging: charging_vector(cx, registration.as_deref(), policy.orig_ioi.as_deref()),
+            charging: Charging::of(cx, registration.as_deref(), policy.orig_ioi.as_deref()),
         }
         .report(body)?;
         let branch = shared.marks.branch(Origin::Notification, cx.shard(), cx.random(), &request);

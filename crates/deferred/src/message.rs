@@ -1,6 +1,6 @@
 //! The requests this function originates (OMA-TS-SIMPLE_IM §7.3.4, §8.1.2; RFC 3428 §4, §8).
 
-use parlance_isc::{Cx, MAX_FORWARDS, Way};
+use parlance_isc::{Charging, Cx, MAX_FORWARDS, Way};
 use parlance_sip::header::{Encode, From, NameAddr, Params};
 use parlance_sip::{HeaderName, Request, RequestBuilder};
 use parlance_store::{Attempt, Item};
@@ -46,8 +46,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) to: &'a str,
     /// Its identifiers.
     pub(crate) ids: &'a Ids,
-    /// Its `P-Charging-Vector`: fresh for each transaction (RFC 7315 §4.6).
-    pub(crate) charging: String,
+    /// Its charging headers: fresh for each transaction (RFC 7315 §4.6).
+    pub(crate) charging: Charging,
 }
 
 impl Envelope<'_> {
@@ -64,8 +64,8 @@ impl Envelope<'_> {
             .header(HeaderName::To, format_args!("<{}>", self.to))
             .header(HeaderName::CallId, &self.ids.call_id)
             .header(HeaderName::CSeq, format_args!("{} MESSAGE", self.ids.cseq))
-            .header(HeaderName::PAssertedIdentity, format_args!("<{asserted}>"))
-            .header(HeaderName::PChargingVector, &self.charging);
+            .header(HeaderName::PAssertedIdentity, format_args!("<{asserted}>"));
+        request = self.charging.put_on(request);
         if !self.shared.policy().accept_contact.is_empty() {
             request =
                 request.header(HeaderName::AcceptContact, &self.shared.policy().accept_contact);
@@ -164,7 +164,7 @@ fn goes_along(name: HeaderName, written: &[u8], private: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use parlance_isc::{Marks, Origin, Way};
+    use parlance_isc::{Charging, Marks, Origin, Way};
 
     use super::{Envelope, Ids};
     use crate::deferred::Shared;
@@ -178,6 +178,10 @@ mod tests {
         String::from_utf8(request.bytes().to_vec()).unwrap()
     }
 
+    fn charging(vector: &str, addresses: Option<&str>) -> Charging {
+        Charging { vector: vector.into(), addresses: addresses.map(Into::into) }
+    }
+
     fn made(policy: Policy, make: impl FnOnce(&Envelope<'_>) -> Option<Request>) -> String {
         let deferred = Deferred::new(setup(policy));
         let shared: &Shared = deferred.shared();
@@ -188,7 +192,7 @@ mod tests {
             way: &way,
             to: "sip:bob@ims.test",
             ids: &ids,
-            charging: "icid-value=\"icid-1\"".into(),
+            charging: charging("icid-value=\"icid-1\"", Some("ccf=192.0.2.40")),
         };
         text(&make(&envelope).unwrap())
     }
@@ -208,6 +212,7 @@ mod tests {
              CSeq: 1 MESSAGE\r\n\
              P-Asserted-Identity: <sip:im-inbox@ims.test>\r\n\
              P-Charging-Vector: icid-value=\"icid-1\"\r\n\
+             P-Charging-Function-Addresses: ccf=192.0.2.40\r\n\
              Accept-Contact: *;+g.oma.sip-im\r\n\
              Content-Type: text/plain;charset=utf-8\r\n\
              Content-Length: 35\r\n\r\n\
@@ -256,6 +261,7 @@ mod tests {
              CSeq: 1 MESSAGE\r\n\
              P-Asserted-Identity: <sip:alice@ims.test>\r\n\
              P-Charging-Vector: icid-value=\"icid-1\"\r\n\
+             P-Charging-Function-Addresses: ccf=192.0.2.40\r\n\
              Accept-Contact: *;+g.oma.sip-im\r\n\
              Reply-To: <sip:al@ims.test>\r\n\
              Priority: urgent\r\n\
@@ -297,7 +303,7 @@ mod tests {
             way: &way,
             to: "sip:b@h",
             ids: &ids,
-            charging: String::new(),
+            charging: charging("", None),
         };
         let pushed = envelope.push(&item, &stored).unwrap();
         assert_eq!(pushed.body(), body);

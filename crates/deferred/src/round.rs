@@ -18,7 +18,7 @@ mod lease;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance_isc::{Cx, Origin, Outcome, Way, charging_vector};
+use parlance_isc::{Charging, Cx, Origin, Outcome, Way};
 use parlance_sip::Request;
 use parlance_store::{Fence, Inboxes, Millis, Registration, Seq, StoreError};
 use tokio::time::Instant;
@@ -227,7 +227,7 @@ impl Round<'_> {
             way,
             to: public_id(registration, self.lane.user.as_str()),
             ids,
-            charging: charging_vector(self.cx(), Some(registration), policy.orig_ioi.as_deref()),
+            charging: Charging::of(self.cx(), Some(registration), policy.orig_ioi.as_deref()),
         })
     }
 

@@ -27,8 +27,8 @@ use parlance_sip::{
     Source, Target, Transport,
 };
 use parlance_store::{
-    Binding, Bound, Item, Memory, Millis, Profile, Profiles, RegistrationId, Registrations, Seq,
-    UserId,
+    Binding, Bound, ChargingAddresses, Item, Memory, Millis, Profile, Profiles, RegistrationId,
+    Registrations, Seq, UserId,
 };
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -407,7 +407,7 @@ pub(crate) fn binding(user: &str) -> Binding {
         expires: 3600,
         grace: Duration::from_secs(30),
         contacts: None,
-        charging: None,
+        charging: Some(ChargingAddresses { ccf: vec!["ccf.ims.test".into()], ecf: Vec::new() }),
         orig_ioi: Some("ims.test".into()),
         barred: false,
         call_id: "reg".into(),

@@ -54,7 +54,7 @@ pub mod trust;
 mod way;
 mod wire;
 
-pub use charging::charging_vector;
+pub use charging::{Charging, charging_vector};
 pub use clock::Clock;
 pub use cx::{Busy, Cx};
 pub use decision::{Decider, Decision, Function, Reason, Refusal, RefusalPolicy, refusal};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::counter;
-use parlance_isc::{Cx, MAX_FORWARDS, Marks, NextHop, Node, Origin, Outcome, charging_vector};
+use parlance_isc::{Charging, Cx, MAX_FORWARDS, Marks, NextHop, Node, Origin, Outcome};
 use parlance_sip::uri::Uri;
 use parlance_sip::{HeaderName, ListenerId, Method, Request, RequestBuilder};
 use parlance_store::Registration;
@@ -71,8 +71,9 @@ fn build(cx: &Cx, policy: &Policy, registration: &Registration) -> Option<Reques
     // A loose router, or it would take the Route for the target (RFC 3261 §16.12.1.1).
     let lr = if scscf.contains(";lr") { "" } else { ";lr" };
     let Notice { from, text, feature_tag, .. } = &policy.notice;
-    let charging = charging_vector(cx, Some(registration), policy.ioi.as_deref());
-    RequestBuilder::new(Method::Message, user)
+    let charging = Charging::of(cx, Some(registration), policy.ioi.as_deref());
+    charging
+        .put_on(RequestBuilder::new(Method::Message, user))
         .header(HeaderName::Route, format_args!("<{scscf}{lr}>"))
         .header(HeaderName::MaxForwards, MAX_FORWARDS)
         .header(HeaderName::From, format_args!("<{from}>;tag={}", cx.tag()))
@@ -80,7 +81,6 @@ fn build(cx: &Cx, policy: &Policy, registration: &Registration) -> Option<Reques
         .header(HeaderName::CallId, format_args!("{}{}", cx.tag(), cx.tag()))
         .header(HeaderName::CSeq, "1 MESSAGE")
         .header(HeaderName::PAssertedIdentity, format_args!("<{from}>"))
-        .header(HeaderName::PChargingVector, charging)
         .header(HeaderName::AcceptContact, format_args!("*;{feature_tag}"))
         .header(HeaderName::ContentType, "text/plain;charset=utf-8")
         .build(text.as_bytes())

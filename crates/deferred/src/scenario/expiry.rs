@@ -30,7 +30,7 @@ fn reports(world: &World) -> Vec<Sent> {
     world.sent().into_iter().filter(|sent| sent.body().contains("<imdn ")).collect()
 }
 
-// Covers: DF-009, DF-082, PF-094, CORE-064, ROLE-013
+// Covers: DF-009, DF-082, PF-094, CORE-020, CORE-064, ROLE-013
 #[tokio::test(start_paused = true)]
 async fn a_sender_who_asked_hears_of_the_end() {
     story(Policy::default(), async |world: &World| {
@@ -48,6 +48,7 @@ async fn a_sender_who_asked_hears_of_the_end() {
         assert_eq!(report.field(HeaderName::Route), "<sip:127.0.0.13:6060;lr>");
         assert_eq!(report.field(HeaderName::PAssertedIdentity), "<sip:im-inbox@ims.test>");
         assert!(report.field(HeaderName::From).starts_with("<sip:im-inbox@ims.test>;tag="));
+        assert_eq!(report.field(HeaderName::PChargingFunctionAddresses), "ccf=ccf.ims.test");
         assert_eq!(report.field(HeaderName::ContentType), "message/cpim");
         assert_eq!(Marks::new(SECRET).recognise(&report.request), Some(Origin::Notification));
         let body = report.body();
@@ -190,7 +191,7 @@ async fn the_operators_week_is_the_longest() {
     .await;
 }
 
-// Covers: CORE-037, PF-094
+// Covers: CORE-020, CORE-037, PF-094
 #[tokio::test(start_paused = true)]
 async fn a_sender_who_is_not_registered_here_is_reached_through_the_core() {
     story(Policy::default(), async |world: &World| {
@@ -201,6 +202,7 @@ async fn a_sender_who_is_not_registered_here_is_reached_through_the_core() {
         assert_eq!((sent.len(), sent[0].to().as_str()), (1, eve));
         assert_eq!(sent[0].target.remote.to_string(), "127.0.0.10:5060");
         assert_eq!(sent[0].field(HeaderName::Route), "<sip:127.0.0.10:5060;lr>");
+        assert_eq!(sent[0].field(HeaderName::PChargingFunctionAddresses), "", "nobody told any");
     })
     .await;
 }

@@ -14,7 +14,7 @@ use parlance_store::Registration;
 
 use super::RegEventPolicy;
 use crate::wire::transport_parameter;
-use crate::{Cx, MAX_FORWARDS, NextHop, Reply, charging_vector};
+use crate::{Charging, Cx, MAX_FORWARDS, NextHop, Reply};
 
 /// The event package (RFC 3680 §4.1).
 const PACKAGE: &str = "reg";
@@ -87,15 +87,16 @@ impl Subject<'_> {
         let RegEventPolicy { identity, listener, orig_ioi, .. } = self.policy;
         let local = cx.locals().at(*listener)?;
         let transport = transport_parameter(local.transport);
-        let charging = charging_vector(cx, Some(self.registration), orig_ioi.as_deref());
-        request
+        let charging = Charging::of(cx, Some(self.registration), orig_ioi.as_deref());
+        let request = request
             .header(HeaderName::MaxForwards, MAX_FORWARDS)
             .header(HeaderName::From, format_args!("<{identity}>;tag={}", self.name.tag))
             .header(HeaderName::CallId, &self.name.call_id)
             .header(HeaderName::CSeq, format_args!("{cseq} SUBSCRIBE"))
             .header(HeaderName::Contact, format_args!("<sip:{}{transport}>", local.sent_by))
-            .header(HeaderName::PAssertedIdentity, format_args!("<{identity}>"))
-            .header(HeaderName::PChargingVector, charging)
+            .header(HeaderName::PAssertedIdentity, format_args!("<{identity}>"));
+        charging
+            .put_on(request)
             .header(HeaderName::Event, PACKAGE)
             .header(HeaderName::Accept, reginfo::MEDIA_TYPE)
             .header(HeaderName::Expires, expires)

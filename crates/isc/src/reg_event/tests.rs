@@ -22,6 +22,7 @@ async fn a_registration_is_subscribed_to() {
                  Contact: <sip:127.0.0.20:5080>\r\nP-Asserted-Identity: <sip:im-as.ims.test>\r\n\
                  P-Charging-Vector: icid-value=\"00000000000000070000000000000008\";\
                  orig-ioi=\"home1.example\"\r\n\
+                 P-Charging-Function-Addresses: ccf=192.0.2.40\r\n\
                  Event: reg\r\nAccept: application/reginfo+xml\r\nExpires: 3600\r\n\
                  Content-Length: 0\r\n\r\n"
             )

@@ -35,7 +35,7 @@ async fn registered(world: &World, scscf: &str) -> Arc<Registration> {
 
 const SHORT: Duration = Duration::from_millis(1);
 
-// Covers: PF-002, ROLE-013, CORE-016, CORE-037, CORE-050, CORE-051, SEC-007
+// Covers: PF-002, ROLE-013, CORE-016, CORE-020, CORE-037, CORE-050, CORE-051, SEC-007
 #[tokio::test(start_paused = true)]
 async fn he_is_told_that_his_profile_can_be_changed() {
     let world = World::new(Setup::default()).await;
@@ -50,6 +50,8 @@ async fn he_is_told_that_his_profile_can_be_changed() {
     assert!(lines(&message, HeaderName::From)[0].starts_with("<sip:im@ims.test>;tag="));
     assert_eq!(lines(&message, HeaderName::PAssertedIdentity), ["<sip:im@ims.test>"]);
     assert!(lines(&message, HeaderName::PChargingVector)[0].starts_with("icid-value=\""));
+    let functions = lines(&message, HeaderName::PChargingFunctionAddresses);
+    assert_eq!(functions, ["ccf=ccf.ims.test"]);
     assert_eq!(lines(&message, HeaderName::UserAgent), ["IM-serv/OMA1.0 Parlance"]);
     assert_eq!(lines(&message, HeaderName::AcceptContact), ["*;+g.oma.sip-im"]);
     assert!(!message.has(HeaderName::Contact));

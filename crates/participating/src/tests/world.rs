@@ -22,7 +22,7 @@ use parlance_sip::{
     ClientKey, Endpoint, EndpointConfig, ListenerId, Message, Request, ResponseBuilder, Source,
     Target, Transport,
 };
-use parlance_store::{Binding, Contact, Memory, Profile, Seq, Store, UserId};
+use parlance_store::{Binding, ChargingAddresses, Contact, Memory, Profile, Seq, Store, UserId};
 use tokio::sync::mpsc;
 
 use crate::access::Lists;
@@ -493,7 +493,7 @@ pub(crate) fn binding(user: &str, has_im_tag: bool) -> Binding {
         expires: 3600,
         grace: Duration::from_secs(30),
         contacts: Some(vec![contact]),
-        charging: None,
+        charging: Some(ChargingAddresses { ccf: vec!["ccf.ims.test".into()], ecf: Vec::new() }),
         orig_ioi: None,
         barred: false,
         call_id: format!("reg-{user}"),

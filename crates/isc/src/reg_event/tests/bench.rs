@@ -213,6 +213,7 @@ impl Bench {
              Via: SIP/2.0/UDP 127.0.0.13:6060;branch=z9hG4bKr{user}{call_id}\r\n\
              Max-Forwards: 10\r\nTo: <sip:{user}@ims.test>\r\nFrom: <sip:127.0.0.13:6060>;tag=x\r\n\
              CSeq: 10 REGISTER\r\nCall-ID: {call_id}\r\nExpires: {expires}\r\n\
+             P-Charging-Function-Addresses: ccf=192.0.2.40\r\n\
              Contact: <sip:scscf@127.0.0.13:6060>\r\n\r\n"
         ))
         .await;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parlance_content::multipart::{Builder, NewPart};
 use parlance_content::resource_lists::{MEDIA_TYPE, RECIPIENT_LIST};
 use parlance_isc::session::{Body, Inbox, LegTerms, Outgoing, Progress};
-use parlance_isc::{Cx, MAX_FORWARDS, Way};
+use parlance_isc::{Charging, Cx, MAX_FORWARDS, Way};
 use parlance_sip::header::{Contact, From, NameAddr, PAssertedIdentity, Params};
 use parlance_sip::message::reason_phrase;
 use parlance_sip::sdp::Sdp;
@@ -38,6 +38,8 @@ pub(super) struct Invitation {
     pub(super) offered: Sdp,
     pub(super) terms: LegTerms,
     pub(super) listener: ListenerId,
+    /// A dialog of its own (RFC 7315 §4.6).
+    pub(super) charging: Charging,
 }
 
 impl Invitation {
@@ -49,14 +51,14 @@ impl Invitation {
         if let Some(route) = &way.route {
             request = request.header(HeaderName::Route, route);
         }
-        request = request
+        request = (self.charging)
+            .put_on(request)
             .header(HeaderName::MaxForwards, MAX_FORWARDS)
             .header(HeaderName::From, format_args!("{from};tag={}", cx.tag()))
             .header(HeaderName::To, format_args!("<{}>", self.target))
             .header(HeaderName::CallId, format_args!("{}{}", cx.tag(), cx.tag()))
             .header(HeaderName::CSeq, "1 INVITE")
-            .header(HeaderName::Contact, &self.terms.contact)
-            .header(HeaderName::PChargingVector, format_args!("icid-value=\"{}\"", cx.tag()));
+            .header(HeaderName::Contact, &self.terms.contact);
         for name in KEPT {
             for value in self.established_by.values(name) {
                 request = request.octets(name.as_str().as_bytes(), value);

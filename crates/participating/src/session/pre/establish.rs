@@ -120,6 +120,7 @@ async fn begin(passage: Passage<'_>, client: Described, pair: Pair, chronicle: O
         media: functions.media.clone(),
         policy,
         request,
+        user,
         identity,
         listener,
         terms,

@@ -16,10 +16,11 @@ use parlance_isc::media::{Heard, Pair, PairEvent};
 use parlance_isc::session::{
     Address, Body, Ended, Event, Inbox, Leg, LegTerms, Offer, Reason, WatcherId,
 };
-use parlance_isc::{Cx, Incoming, Media, Reply};
+use parlance_isc::{Charging, Cx, Incoming, Media, Reply};
 use parlance_sip::sdp::Sdp;
 use parlance_sip::uri::Aor;
 use parlance_sip::{ListenerId, Method, Request};
+use parlance_store::UserId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::chronicle::Chronicle;
@@ -41,6 +42,8 @@ pub(super) struct Session {
     /// The INVITE that established it.
     pub(super) request: Request,
     /// Its user.
+    pub(super) user: UserId,
+    /// His identity, as others know him.
     pub(super) identity: Aor,
     pub(super) listener: ListenerId,
     /// What our side of the client's leg says of itself.
@@ -218,6 +221,12 @@ impl Session {
         }
     }
 
+    /// The charging headers of a request in the name of the user.
+    async fn charging(&self) -> Charging {
+        let found = self.cx.node().registrations.lookup(&self.user).await.ok().flatten();
+        Charging::of(&self.cx, found.as_deref(), self.policy.ioi.as_deref())
+    }
+
     /// Calls `target` in the name of the user.
     async fn call(
         &mut self,
@@ -242,6 +251,7 @@ impl Session {
             offered: offered.clone(),
             terms: LegTerms { timer: self.terms.timer, ..own },
             listener: self.listener,
+            charging: self.charging().await,
         };
         let (line, far) = line();
         self.cx.spawn(calling::call(self.cx.clone(), invitation, far));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-// Covers: PF-062
+// Covers: PF-062, CORE-020, CORE-037
 #[tokio::test(start_paused = true)]
 async fn a_refer_attaches_and_tells_how_it_gets_on() {
     let pre = Pre::new().await;
@@ -17,6 +17,7 @@ async fn a_refer_attaches_and_tells_how_it_gets_on() {
     assert_eq!(value(&shown, "Route"), "<sip:127.0.0.13:6060;lr;orig>");
     assert_eq!(value(&shown, "Referred-By"), "<sip:alice@ims.test>");
     assert_eq!(value(&shown, "P-Asserted-Identity"), "<sip:alice@ims.test>");
+    assert_eq!(value(&shown, "P-Charging-Function-Addresses"), "ccf=ccf.ims.test");
     assert_eq!(value(&shown, "Accept-Contact"), "*;+g.oma.sip-im");
     assert!(value(&shown, "From").starts_with("<sip:alice@ims.test>;tag="), "{shown}");
     assert!(shown.contains("a=accept-types:message/cpim text/x-alice"), "{shown}");
