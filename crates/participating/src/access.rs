@@ -12,7 +12,7 @@ use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::target::host;
 
-/// Lists of identities kept outside the profile, by name.
+/// Lists of identities kept outside the profile, by name. Those in the profile go before.
 pub trait Lists {
     /// Whether `sender` is in the list that `owner` calls `list`; `None` when it cannot be found.
     fn contains<'a>(
@@ -72,7 +72,8 @@ fn is_from_anonymous(request: &Request) -> bool {
 
 /// Applies the rules of the user `profile` belongs to.
 ///
-/// The reject list wins. An anonymous sender whose identity the network knows is found there by
+/// The reject list wins. Who may be on it, because a list it names cannot be found, is sent away
+/// until it can be. An anonymous sender whose identity the network knows is found there by
 /// it, but not in the accept list: whom the recipient may not see he cannot have meant.
 ///
 /// # Errors
@@ -83,13 +84,14 @@ pub(crate) async fn admit(
     policy: &Policy,
     lists: Option<&dyn Lists>,
 ) -> Result<(), Refusal> {
-    let rules = Rules { sender, owner: &profile.user, lists };
+    let rules = Rules { sender, profile, lists };
     match rules.find(&profile.reject, true).await {
-        Some(Entry::Anonymous) if is_default(profile) => return Err(Refusal::Anonymous),
-        Some(_) => return Err(Refusal::Rejected(profile.reject_answer)),
-        None => {}
+        Found::Entry(Entry::Anonymous) if is_default(profile) => return Err(Refusal::Anonymous),
+        Found::Entry(_) => return Err(Refusal::Rejected(profile.reject_answer)),
+        Found::ListLost => return Err(Refusal::Fault),
+        Found::Nothing => {}
     }
-    if rules.find(&profile.accept, !sender.is_anonymous).await.is_some() {
+    if let Found::Entry(_) = rules.find(&profile.accept, !sender.is_anonymous).await {
         return Ok(());
     }
     let takes_anonymous = match profile.anonymous {
@@ -113,8 +115,8 @@ pub(crate) async fn is_among(
     profile: &Profile,
     lists: Option<&dyn Lists>,
 ) -> bool {
-    let rules = Rules { sender, owner: &profile.user, lists };
-    rules.find(entries, !sender.is_anonymous).await.is_some()
+    let rules = Rules { sender, profile, lists };
+    matches!(rules.find(entries, !sender.is_anonymous).await, Found::Entry(_))
 }
 
 /// Whether the user left the answer to the operator, who has one for anonymous senders
@@ -123,50 +125,76 @@ fn is_default(profile: &Profile) -> bool {
     profile.reject_answer == parlance_store::RejectAnswer::default()
 }
 
+/// What entries say about a sender.
+enum Found<'e> {
+    /// The first entry that means him.
+    Entry(&'e Entry),
+    /// None is known to, but a list that they name cannot be found.
+    ListLost,
+    /// None does.
+    Nothing,
+}
+
 struct Rules<'a> {
     sender: &'a Sender<'a>,
-    owner: &'a UserId,
+    profile: &'a Profile,
     lists: Option<&'a dyn Lists>,
 }
 
 impl Rules<'_> {
-    /// The first entry that means the sender.
-    async fn find<'e>(&self, entries: &'e [Entry], by_identity: bool) -> Option<&'e Entry> {
+    async fn find<'e>(&self, entries: &'e [Entry], by_identity: bool) -> Found<'e> {
+        let mut is_lost = false;
         for entry in entries {
             let found = match entry {
-                Entry::Anonymous => self.sender.is_anonymous,
-                _ if !by_identity => false,
-                Entry::Identity(known) => {
-                    self.sender.known().any(|identity| identity.as_str() == known)
-                }
-                Entry::Domain(domain) => self
-                    .sender
-                    .known()
-                    .filter_map(host)
-                    .any(|host| host.eq_ignore_ascii_case(domain)),
+                Entry::Anonymous => Some(self.sender.is_anonymous),
+                _ if !by_identity => Some(false),
                 Entry::List(name) => self.is_member(name).await,
+                Entry::Identity(_) | Entry::Domain(_) => Some(self.is_named_by(entry)),
             };
-            if found {
-                return Some(entry);
+            match found {
+                Some(true) => return Found::Entry(entry),
+                Some(false) => {}
+                None => is_lost = true,
             }
         }
-        None
+        if is_lost { Found::ListLost } else { Found::Nothing }
     }
 
-    /// A list that cannot be found has no members; it is counted, so that an operator can see it.
-    async fn is_member(&self, name: &str) -> bool {
+    /// Whether an entry is an identity of the sender, or the domain of one.
+    fn is_named_by(&self, entry: &Entry) -> bool {
+        let mut known = self.sender.known();
+        match entry {
+            Entry::Identity(name) => known.any(|identity| identity.as_str() == name),
+            Entry::Domain(domain) => {
+                known.filter_map(host).any(|host| host.eq_ignore_ascii_case(domain))
+            }
+            Entry::Anonymous | Entry::List(_) => false,
+        }
+    }
+
+    /// Whether the sender is in the list `name`. `None`: it cannot be found, which is counted, so
+    /// that an operator can see it.
+    async fn is_member(&self, name: &str) -> Option<bool> {
+        if let Some(members) = self.profile.lists.get(name) {
+            return Some(members.iter().any(|member| self.is_named_by(member)));
+        }
+        let mut is_lost = false;
         for identity in self.sender.known() {
             let answer = match self.lists {
-                Some(lists) => lists.contains(self.owner, name, identity).await,
+                Some(lists) => lists.contains(&self.profile.user, name, identity).await,
                 None => None,
             };
             match answer {
-                Some(true) => return true,
+                Some(true) => return Some(true),
                 Some(false) => {}
-                None => counter!("parlance_participating_lists_not_found_total").increment(1),
+                None => is_lost = true,
             }
         }
-        false
+        if is_lost {
+            counter!("parlance_participating_lists_not_found_total").increment(1);
+            return None;
+        }
+        Some(false)
     }
 }
 
@@ -205,7 +233,9 @@ mod tests {
     ) -> Result<(), Refusal> {
         let parsed = identities.map(|identity| identity.parse::<Aor>().ok());
         let sender = Sender { identities: parsed.each_ref().map(Option::as_ref), is_anonymous };
-        let profile = Profile { user: "sip:bob@ims.test".into(), ..profile };
+        let lists = [("friends".to_owned(), entries(&["sip:al@ims.test", "domain friends.test"]))];
+        let user = "sip:bob@ims.test".into();
+        let profile = Profile { user, lists: lists.into(), ..profile };
         admit(&sender, &profile, policy, Some(&Enemies)).await
     }
 
@@ -221,6 +251,7 @@ mod tests {
 
     const REJECTED: Result<(), Refusal> = Err(Refusal::Rejected(RejectAnswer::Forbidden));
     const ANONYMOUS: Result<(), Refusal> = Err(Refusal::Anonymous);
+    const FAULT: Result<(), Refusal> = Err(Refusal::Fault);
 
     // Covers: PF-081, PF-083, PF-097, SEC-033
     #[tokio::test]
@@ -229,7 +260,7 @@ mod tests {
         const NOBODY: [&str; 2] = ["", ""];
         type Row<'a> = (&'a [&'a str], &'a [&'a str], [&'a str; 2], bool, Result<(), Refusal>);
         #[rustfmt::skip]
-        let table: [Row<'_>; 16] = [
+        let table: [Row<'_>; 22] = [
             (&[], &[], EVE, false, Ok(())),
             (&["sip:eve@other.test"], &[], EVE, false, REJECTED),
             (&["sip:eve@other.test"], &["sip:eve@other.test"], EVE, false, REJECTED),
@@ -240,7 +271,14 @@ mod tests {
             (&["domain ther.test"], &[], EVE, false, Ok(())),
             (&["list enemies"], &[], EVE, false, REJECTED),
             (&["list enemies"], &[], ["sip:al@ims.test", ""], false, Ok(())),
-            (&["list lost"], &[], EVE, false, Ok(())),
+            (&["list friends"], &[], ["sip:al@ims.test", ""], false, REJECTED),
+            (&["list friends"], &[], ["sip:x@friends.test", ""], false, REJECTED),
+            (&["list friends"], &[], EVE, false, Ok(())),
+            // A list that cannot be found lets nobody through whom it may name.
+            (&["list lost"], &[], EVE, false, FAULT),
+            (&["list lost"], &["sip:eve@other.test"], EVE, true, FAULT),
+            (&["list lost", "sip:eve@other.test"], &[], EVE, false, REJECTED),
+            (&["list lost"], &["list lost"], NOBODY, true, Ok(())),
             (&["anonymous"], &[], EVE, false, Ok(())),
             (&["anonymous"], &["anonymous"], NOBODY, true, ANONYMOUS),
             (&["anonymous"], &["sip:eve@other.test"], EVE, true, ANONYMOUS),
@@ -297,6 +335,10 @@ mod tests {
         assert_eq!(check(eve, false, of(&["sip:al@ims.test"]), &policy).await, REJECTED);
         assert_eq!(check(eve, false, of(&["domain other.test"]), &policy).await, Ok(()));
         assert_eq!(check(eve, false, of(&[]), &policy).await, Ok(()));
+        assert_eq!(check(eve, false, of(&["list lost"]), &policy).await, REJECTED);
+        assert_eq!(check(eve, false, of(&["list friends"]), &policy).await, REJECTED);
+        let al = ["sip:al@ims.test", ""];
+        assert_eq!(check(al, false, of(&["list friends"]), &policy).await, Ok(()));
         let lax = Policy::default();
         assert_eq!(check(eve, false, of(&["sip:al@ims.test"]), &lax).await, Ok(()));
     }

@@ -1,5 +1,6 @@
 //! The IM profile of a user (OMA-TS-SIMPLE_IM §7.2.1, OMA-TS-IM_XDM) and the names he goes by.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,11 @@ use serde_json::{Map, Value};
 use crate::identity::check_identity;
 use crate::{Cached, LIST_MAX, Millis, Pending, Publication, StoreError, UserId};
 
-/// Most entries in one access list of a profile; local limit.
+/// Most entries in one access list of a profile, and in all its named lists together; local limit.
 const ENTRIES_MAX: usize = 1024;
+
+/// Longest name of a list in octets; local limit.
+const LIST_NAME_OCTETS_MAX: usize = 64;
 
 /// Whom an access list entry means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +25,7 @@ pub enum Entry {
     Domain(String),
     /// Everybody who asked for privacy or has no asserted identity.
     Anonymous,
-    /// The members of a list kept elsewhere, by its name.
+    /// The members of one of [`Profile::lists`], or of a list kept elsewhere, by its name.
     List(String),
 }
 
@@ -156,6 +160,8 @@ pub struct Profile {
     pub reject: Vec<Entry>,
     /// How they are refused.
     pub reject_answer: RejectAnswer,
+    /// Lists that entries refer to ([`Entry::List`]), by name; of identities and domains.
+    pub lists: BTreeMap<String, Vec<Entry>>,
     /// What happens to anonymous senders.
     pub anonymous: AnonymousPolicy,
     /// Whether he takes part.
@@ -211,6 +217,7 @@ impl Default for Profile {
             accept: Vec::new(),
             reject: Vec::new(),
             reject_answer: RejectAnswer::default(),
+            lists: BTreeMap::new(),
             anonymous: AnonymousPolicy::default(),
             visibility: Visibility::default(),
             offline_delivery: None,
@@ -252,6 +259,22 @@ impl Profile {
                 .any(|entries| entries.len() > ENTRIES_MAX)
         {
             return Err(StoreError::Invalid("list too long"));
+        }
+        self.check_lists()
+    }
+
+    fn check_lists(&self) -> Result<(), StoreError> {
+        let is_name = |name: &String| (1..=LIST_NAME_OCTETS_MAX).contains(&name.len());
+        if !self.lists.keys().all(is_name) {
+            return Err(StoreError::Invalid("list name too short or too long"));
+        }
+        let members = self.lists.values().map(Vec::len).sum::<usize>();
+        if self.lists.len() > LIST_MAX || members > ENTRIES_MAX {
+            return Err(StoreError::Invalid("list too long"));
+        }
+        let is_member = |entry: &Entry| matches!(entry, Entry::Identity(_) | Entry::Domain(_));
+        if !self.lists.values().flatten().all(is_member) {
+            return Err(StoreError::Invalid("a list holds identities and domains"));
         }
         Ok(())
     }
@@ -371,6 +394,7 @@ mod tests {
             reject: vec![Entry::Domain("spam.test".into()), Entry::Anonymous],
             reject_answer: RejectAnswer::Silent,
             offline_storage: Some(vec![Entry::List("friends".into())]),
+            lists: [("friends".to_owned(), vec![Entry::Domain("ims.test".into())])].into(),
             message_octets_max: Some(1300),
             ..Profile::new("sip:alice@ims.test".into(), Millis(7))
         };
@@ -386,5 +410,29 @@ mod tests {
         };
         assert_eq!(with(LIST_MAX).check(), Ok(()));
         assert_eq!(with(LIST_MAX + 1).check(), Err(StoreError::Invalid("list too long")));
+    }
+
+    // Covers: PF-081
+    #[test]
+    fn named_lists_are_bounded_and_flat() {
+        let check = |lists: Vec<(String, Vec<Entry>)>| {
+            let lists = lists.into_iter().collect();
+            Profile { lists, ..Profile::new("sip:a@b".into(), Millis(0)) }.check()
+        };
+        let members = |count| vec![Entry::Identity("sip:x@y".into()); count];
+        let many = |count| (0..count).map(|number| (number.to_string(), Vec::new())).collect();
+        let too_long = Err(StoreError::Invalid("list too long"));
+        assert_eq!(check(vec![("f".repeat(64), members(1000)), ("g".into(), members(24))]), Ok(()));
+        assert_eq!(check(vec![("f".into(), members(1000)), ("g".into(), members(25))]), too_long);
+        assert_eq!(check(many(LIST_MAX)), Ok(()));
+        assert_eq!(check(many(LIST_MAX + 1)), too_long);
+        for name in [String::new(), "f".repeat(65)] {
+            let refused = check(vec![(name, Vec::new())]);
+            assert_eq!(refused, Err(StoreError::Invalid("list name too short or too long")));
+        }
+        for member in [Entry::List("g".into()), Entry::Anonymous] {
+            let refused = check(vec![("f".into(), vec![member])]);
+            assert_eq!(refused, Err(StoreError::Invalid("a list holds identities and domains")));
+        }
     }
 }

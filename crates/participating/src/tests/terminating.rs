@@ -291,6 +291,19 @@ async fn adapters_have_their_say() {
     let carol = "P-Asserted-Identity: <sip:carol@ims.test>";
     world.bob_gets(carol, "hi").await;
     world.forwarded();
+    // Without an adapter the list is nowhere, unless the profile has it.
+    let setup = bob(|profile| profile.reject = vec![Entry::List("foes".into())]);
+    let world = World::new(setup).await;
+    assert_eq!(status(&refused(&world, carol, "hi").await), 480);
+    let setup = bob(|profile| {
+        profile.reject = vec![Entry::List("foes".into())];
+        let foes = vec![Entry::Identity("sip:alice@ims.test".into())];
+        profile.lists = [("foes".to_owned(), foes)].into();
+    });
+    let world = World::new(setup).await;
+    assert_eq!(status(&refused(&world, "", "hi").await), 403);
+    world.bob_gets(carol, "hi").await;
+    world.forwarded();
     let setup = bob(|_| {});
     let world = World::new(Setup { filter: Some(Rc::new(Adapter)), ..setup }).await;
     assert_eq!(status(&refused(&world, "", "refuse me").await), 403);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{binding, item, ok, quota};
 use crate::{
-    Binding, Bound, Cached, Counts, Creation, Deferral, Millis, Profile, Registration,
+    Binding, Bound, Cached, Counts, Creation, Deferral, Entry, Millis, Profile, Registration,
     Registrations, Store, StoreError, UserId,
 };
 
@@ -182,15 +182,23 @@ pub async fn creates_the_default_profile_once(store: &Store) {
     assert_eq!(ok(store.profiles.resolve(ALICE)).await, Some(alice));
 }
 
-/// A change of an old revision is refused.
+// Covers: PF-081
+/// A change of an old revision is refused, and a list in a list.
 pub async fn puts_with_a_revision(store: &Store) {
     let alice = UserId::from(ALICE);
     let first = ok(store.profiles.put(Profile::new(alice.clone(), Millis(1)))).await;
     assert_eq!(first.revision, 1);
-    let change = Profile { deferral: Deferral::PushMsrp, ..(*first).clone() };
+    let friends = vec![Entry::Identity(BOB.to_owned()), Entry::Domain("ims.test".to_owned())];
+    let lists = [("friends".to_owned(), friends)].into();
+    let change = Profile { deferral: Deferral::PushMsrp, lists, ..(*first).clone() };
     let second = ok(store.profiles.put(change.clone())).await;
     assert_eq!((second.revision, second.deferral), (2, Deferral::PushMsrp));
+    assert_eq!(second.lists, change.lists);
     assert_eq!(store.profiles.put(change).await, Err(StoreError::Conflict));
+    let nested = [("all".to_owned(), vec![Entry::List("friends".to_owned())])].into();
+    let nested = Profile { lists: nested, ..(*second).clone() };
+    let refused = store.profiles.put(nested).await;
+    assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
     assert_eq!(ok(store.profiles.profile(&alice)).await, Some(second));
     let absent = Profile { revision: 4, ..Profile::new(BOB.into(), Millis(1)) };
     assert_eq!(store.profiles.put(absent).await, Err(StoreError::Conflict));
