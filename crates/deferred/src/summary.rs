@@ -17,13 +17,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parlance_isc::service::Service;
 use parlance_isc::session::{Body, Event, Inbox, WatchTerms};
-use parlance_isc::{Cx, Decision, Incoming, Reply, Role, Task};
+use parlance_isc::{Cx, Decision, Incoming, Reason, Reply, Role, SessionCase, Task};
 use parlance_sip::header::Accept;
 use parlance_sip::subscription::notifier::{Cause, Limits};
 use parlance_sip::uri::Aor;
 use parlance_sip::{HeaderName, Request};
-use parlance_store::{Inboxes, Seq, StoreError, UserId};
+use parlance_store::{Inboxes, Profiles, Seq, StoreError, UserId};
 use tokio::sync::watch;
 
 use crate::deferred::Deferred;
@@ -129,15 +130,22 @@ impl Role for Deferred {
 impl Deferred {
     async fn summarise(&self, cx: &Cx, incoming: Incoming) {
         let shared = self.shared();
-        let Some(user) = owner(incoming.request(), incoming.decision(), &shared.service) else {
-            return incoming.reply(&Reply::new(403));
+        let busy = Reply::new(480).with(HeaderName::RetryAfter, RETRY_AFTER_S);
+        let profiles = &*cx.node().profiles;
+        let owner = owner(incoming.request(), incoming.decision(), &shared.service, profiles).await;
+        let user = match owner {
+            Ok(Some(user)) => user,
+            Ok(None) => return incoming.reply(&Reply::new(403)),
+            Err(error) => {
+                tracing::warn!(%error, "whose inbox is asked for cannot be found out");
+                return incoming.reply(&busy);
+            }
         };
         if !takes_summary(incoming.request()) {
             return incoming.reply(&Reply::new(406));
         }
         let most = shared.policy().summaries_max;
         let Some(mut watching) = shared.watched.watch(&user, most) else {
-            let busy = Reply::new(480).with(HeaderName::RetryAfter, RETRY_AFTER_S);
             return incoming.reply(&busy);
         };
         let mut inbox = Inbox::new(cx);
@@ -185,14 +193,27 @@ impl Deferred {
     }
 }
 
-/// Whose inbox is watched: the user's own, by himself.
-fn owner(request: &Request, decision: &Decision, service: &str) -> Option<UserId> {
-    let user = decision.user.clone()?;
+/// Whose inbox is watched: the user's own, by himself. Where the core serves this function and not
+/// a user, that is who asks.
+async fn owner(
+    request: &Request,
+    decision: &Decision,
+    service: &str,
+    profiles: &dyn Profiles,
+) -> Result<Option<UserId>, StoreError> {
+    let Some(asks) = decision.originator.as_ref().map(|asks| &asks.address) else {
+        return Ok(None);
+    };
+    let Some(target) = request.uri().and_then(|uri| Aor::from_uri(&uri)) else { return Ok(None) };
+    let is_service =
+        decision.reason == Reason::Service(Service::Deferred) || target.as_str() == service;
+    if is_service && decision.case() == SessionCase::Terminating {
+        return profiles.resolve(asks.as_str()).await;
+    }
     let served = decision.served.identity.as_ref();
     let is_his = |identity: &Aor| served == Some(identity) || decision.subscriber.has(identity);
-    let asks = decision.originator.as_ref().is_some_and(|asks| is_his(&asks.address));
-    let target = request.uri().and_then(|uri| Aor::from_uri(&uri))?;
-    (asks && (is_his(&target) || target.as_str() == service)).then_some(user)
+    let may_ask = is_his(asks) && (is_his(&target) || is_service);
+    Ok(decision.user.clone().filter(|_| may_ask))
 }
 
 /// Whether the subscriber takes the summary; the package has no other (RFC 3842 §3.6).
@@ -249,10 +270,15 @@ fn written(user: &UserId, pager: Count, large: Count) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, Watched, is_urgent, summary, takes_summary, written};
+    use super::{Count, Watched, is_urgent, owner, summary, takes_summary, written};
     use crate::scenario::request;
-    use parlance_store::{Inboxes, Memory, Millis, NewItem, Quota};
+    use parlance_isc::served_user::{Evidence, ServedUser, Subscriber};
+    use parlance_isc::service::Service;
+    use parlance_isc::trust::{Originator, Peer};
+    use parlance_isc::{Decision, Function, Reason, SessionCase};
+    use parlance_store::{Inboxes, Memory, Millis, NewItem, Profile, Profiles, Quota};
 
+    const SERVICE: &str = "sip:im-inbox@ims.test";
     const BOB: &str = "sip:bob@ims.test";
 
     // Covers: DF-021
@@ -280,6 +306,67 @@ mod tests {
         ];
         for (header, expected) in table {
             assert_eq!(is_urgent(&with(header)), expected, "{header}");
+        }
+    }
+
+    /// The decision about a SUBSCRIBE of `asks` for the user, or the service, `served`.
+    fn decision(asks: &str, case: SessionCase, served: &str, reason: Reason) -> Decision {
+        let user = (served == BOB).then(|| BOB.into());
+        let subscriber = match user.clone() {
+            Some(user) => Subscriber::Known { user, profile: None, registration: None },
+            None => Subscriber::Unknown,
+        };
+        let served = ServedUser {
+            case,
+            evidence: Evidence::ServedUser,
+            identity: served.parse().ok(),
+            registered: None,
+            named_by_core: true,
+            route_is_ours: true,
+        };
+        Decision {
+            role: Function::Deferred,
+            reason,
+            peer: Peer::Untrusted,
+            served,
+            user,
+            subscriber,
+            originator: asks.parse().ok().map(|address| Originator { address, alias: None }),
+            mode: None,
+            origin: None,
+        }
+    }
+
+    // Covers: DF-020
+    #[tokio::test]
+    async fn a_summary_is_for_the_owner() {
+        use SessionCase::{Originating, Terminating};
+        const OTHER: &str = "sip:im-deferred@ims.test";
+        const EVE: &str = "sip:eve@other.test";
+        const ASKED: Reason = Reason::Service(Service::Deferred);
+        let store = Memory::new();
+        store.put(Profile::new(BOB.into(), Millis(0))).await.unwrap();
+        #[rustfmt::skip]
+        let table = [
+            (BOB, Originating, BOB,     BOB,     Reason::MessageSummary, true),
+            (BOB, Originating, BOB,     SERVICE, Reason::MessageSummary, true),
+            (BOB, Originating, BOB,     OTHER,   ASKED,                  true),
+            (BOB, Originating, BOB,     EVE,     Reason::MessageSummary, false),
+            (EVE, Terminating, BOB,     BOB,     Reason::MessageSummary, false),
+            (EVE, Originating, BOB,     OTHER,   ASKED,                  false),
+            ("",  Originating, BOB,     BOB,     Reason::MessageSummary, false),
+            // The core serves the function.
+            (BOB, Terminating, SERVICE, SERVICE, ASKED,                  true),
+            (BOB, Terminating, OTHER,   OTHER,   ASKED,                  true),
+            (EVE, Terminating, OTHER,   OTHER,   ASKED,                  false),
+            ("",  Terminating, OTHER,   OTHER,   ASKED,                  false),
+        ];
+        for (asks, case, served, target, reason, expected) in table {
+            let request = request(&format!("SUBSCRIBE {target} SIP/2.0\r\n\r\n"));
+            let decision = decision(asks, case, served, reason);
+            let found = owner(&request, &decision, SERVICE, &store).await.unwrap();
+            let expected = expected.then(|| BOB.into());
+            assert_eq!(found, expected, "{asks} {case:?} {served} {target}");
         }
     }
 
