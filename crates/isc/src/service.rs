@@ -56,7 +56,8 @@ impl Service {
             }
             Self::Session => &[Invite, Ack, Cancel, Bye, Prack, Update, Refer, Subscribe, Options],
             Self::History => &[Invite, Ack, Cancel, Bye, Prack, Update, Options],
-            Self::Deferred => &[Invite, Ack, Cancel, Bye, Prack, Update, Subscribe, Options],
+            // Retrieval, which is by INVITE (§7.3.3), is not here.
+            Self::Deferred => &[Subscribe, Options],
             Self::PreEstablished => &[Invite, Ack, Cancel, Bye, Prack, Update, Options],
         }
     }
@@ -113,7 +114,7 @@ pub struct Running {
     pub controlling: bool,
     /// Conversation history.
     pub history: bool,
-    /// The deferred function, as far as it can be called: retrieval and `message-summary`.
+    /// The deferred function, as far as it can be called: `message-summary`.
     pub deferred: bool,
     /// Pre-established sessions.
     pub pre_established: bool,

@@ -22,6 +22,7 @@ const CAPTURES: [&str; 4] = ["orig_INVITE", "term_MESSAGE_tel", "term_MESSAGE", 
 const IM: &str = "Accept-Contact: *;+g.oma.sip-im;require;explicit";
 const ALICE: &str = "P-Asserted-Identity: <sip:alice@ims.test>";
 
+mod keeping;
 mod refused;
 
 /// Facts that a row may change.
@@ -187,7 +188,9 @@ fn our_own_message_is_passed_on_when_it_comes_back() {
 // Covers: ROLE-004, ROLE-007, ROLE-008, ROLE-012
 #[test]
 fn a_service_takes_what_is_addressed_to_it() {
-    use Function::{Controlling, Deferred, History, Participating};
+    use Function::{Controlling, History, Participating};
+    // Stored messages are not fetched from here.
+    let not_allowed = refused(Refusal::MethodNotAllowed(vec!["SUBSCRIBE", "OPTIONS"]));
     #[rustfmt::skip]
     let table = [
         ("INVITE",    "sip:im-conf-factory@ims.test", Controlling(Service::ConferenceFactory)),
@@ -195,7 +198,7 @@ fn a_service_takes_what_is_addressed_to_it() {
         ("MESSAGE",   "sip:im-group-7@ims.test",      Controlling(Service::Group)),
         ("MESSAGE",   "sip:im-exploder@ims.test",     Controlling(Service::Exploder)),
         ("INVITE",    "sip:im-history@ims.test",      History),
-        ("INVITE",    "sip:im-deferred@ims.test",     Deferred),
+        ("INVITE",    "sip:im-deferred@ims.test",     not_allowed),
         ("INVITE",    "sip:im-session@ims.test",      Participating(Originating)),
         ("INVITE",    "sip:bob@ims.test",             Participating(Originating)),
         ("INVITE",    "sip:s1@sessions.ims.test",     refused(Refusal::NotFound)),
@@ -219,7 +222,7 @@ fn a_service_takes_what_is_addressed_to_it() {
 #[test]
 fn a_service_for_instant_messaging_takes_nothing_else() {
     let role = |method, uri: &str, headers: &str| World::full().role(&alice(method, uri, headers));
-    let uris = ["im-conf-factory", "im-group-7", "im-history", "im-deferred", "im-session"];
+    let uris = ["im-conf-factory", "im-group-7", "im-history", "im-session"];
     for headers in ["Subject: x", "Accept-Contact: *;audio;require", "a: *;+g.oma.sip-im=FALSE"] {
         for user in uris {
             let role = role("INVITE", &format!("sip:{user}@ims.test"), headers);
