@@ -81,7 +81,7 @@ async fn a_summary_is_for_the_owner_and_may_be_fetched_once() {
         assert_eq!(subscribe(&world, "alice", BOB, &[]).await.status, 403);
         let other = [("Accept", "application/pidf+xml")];
         assert_eq!(subscribe(&world, "bob", BOB, &other).await.status, 406);
-        let service = "sip:im-inbox@ims.test";
+        let service = "sip:im-deferred@ims.test";
         assert_eq!(subscribe(&world, "alice", service, &[("Expires", "0")]).await.status, 200);
         world.settle(seconds(1)).await;
         let [(state, text)] = &told(&world, "alice")[..] else { panic!() };

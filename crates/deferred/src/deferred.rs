@@ -154,7 +154,7 @@ impl Deferred {
             marks: Marks::new(secret),
             dedup: Dedup::new(&secret),
             holder,
-            service: service.unwrap_or_else(|| format!("sip:im-inbox@{domain}")),
+            service: service.unwrap_or_else(|| format!("sip:im-deferred@{domain}")),
             domain,
             listener,
             inboxes,

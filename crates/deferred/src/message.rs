@@ -206,11 +206,11 @@ mod tests {
             "MESSAGE sip:bob@ims.test SIP/2.0\r\n\
              Max-Forwards: 70\r\n\
              Route: <sip:scscf2.home2.example;lr>\r\n\
-             From: <sip:im-inbox@ims.test>;tag=dn1\r\n\
+             From: <sip:im-deferred@ims.test>;tag=dn1\r\n\
              To: <sip:bob@ims.test>\r\n\
              Call-ID: dn-1@as\r\n\
              CSeq: 1 MESSAGE\r\n\
-             P-Asserted-Identity: <sip:im-inbox@ims.test>\r\n\
+             P-Asserted-Identity: <sip:im-deferred@ims.test>\r\n\
              P-Charging-Vector: icid-value=\"icid-1\"\r\n\
              P-Charging-Function-Addresses: ccf=192.0.2.40\r\n\
              Accept-Contact: *;+g.oma.sip-im\r\n\
@@ -284,7 +284,7 @@ mod tests {
         let from = "From: \"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=dn1\r\n";
         assert!(pushed.contains(from), "{pushed}");
         assert!(pushed.contains("\r\nPrivacy: id\r\n"), "{pushed}");
-        assert!(pushed.contains("\r\nP-Asserted-Identity: <sip:im-inbox@ims.test>\r\n"));
+        assert!(pushed.contains("\r\nP-Asserted-Identity: <sip:im-deferred@ims.test>\r\n"));
     }
 
     #[test]

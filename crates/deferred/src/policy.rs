@@ -102,7 +102,7 @@ pub struct Policy {
     #[serde(rename = "sweep_interval_s", with = "seconds")]
     pub sweep_interval: Duration,
     /// The identity of this function, which notifications come from. Default
-    /// `sip:im-inbox@DOMAIN` with the first domain served.
+    /// `sip:im-deferred@DOMAIN` with the first domain served.
     pub service_uri: Option<String>,
     /// The text of a notification, UTF-8; `{count}` stands for the number of messages. Default
     /// `You have {count} stored instant messages.`

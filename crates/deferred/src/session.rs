@@ -233,8 +233,8 @@ impl Keeping<'_> {
 
 /// Our `Contact`: where requests of the dialog reach this server.
 pub(crate) fn contact(cx: &Cx, shared: &Shared) -> String {
-    let user = shared.service.split_once(':').map_or("im-inbox", |(_, rest)| rest);
-    let user = user.split_once('@').map_or("im-inbox", |(user, _)| user);
+    let user = shared.service.split_once(':').map_or("im-deferred", |(_, rest)| rest);
+    let user = user.split_once('@').map_or("im-deferred", |(user, _)| user);
     let local = cx.node().locals.at(shared.listener);
     let sent_by = local.map_or(shared.domain.as_str(), |local| &local.sent_by);
     let transport = local.map(|local| transport_parameter(local.transport)).unwrap_or_default();

@@ -278,7 +278,7 @@ mod tests {
     use parlance_isc::{Decision, Function, Reason, SessionCase};
     use parlance_store::{Inboxes, Memory, Millis, NewItem, Profile, Profiles, Quota};
 
-    const SERVICE: &str = "sip:im-inbox@ims.test";
+    const SERVICE: &str = "sip:im-deferred@ims.test";
     const BOB: &str = "sip:bob@ims.test";
 
     // Covers: DF-021

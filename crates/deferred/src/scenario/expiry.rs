@@ -46,14 +46,14 @@ async fn a_sender_who_asked_hears_of_the_end() {
         assert_eq!(report.to(), ALICE);
         assert_eq!(report.target.remote.to_string(), "127.0.0.13:6060");
         assert_eq!(report.field(HeaderName::Route), "<sip:127.0.0.13:6060;lr>");
-        assert_eq!(report.field(HeaderName::PAssertedIdentity), "<sip:im-inbox@ims.test>");
-        assert!(report.field(HeaderName::From).starts_with("<sip:im-inbox@ims.test>;tag="));
+        assert_eq!(report.field(HeaderName::PAssertedIdentity), "<sip:im-deferred@ims.test>");
+        assert!(report.field(HeaderName::From).starts_with("<sip:im-deferred@ims.test>;tag="));
         assert_eq!(report.field(HeaderName::PChargingFunctionAddresses), "ccf=ccf.ims.test");
         assert_eq!(report.field(HeaderName::ContentType), "message/cpim");
         assert_eq!(Marks::new(SECRET).recognise(&report.request), Some(Origin::Notification));
         let body = report.body();
         for part in [
-            "From: <sip:im-inbox@ims.test>\r\n",
+            "From: <sip:im-deferred@ims.test>\r\n",
             "To: <sip:alice@ims.test>\r\n",
             "Content-Type: message/imdn+xml\r\n",
             "Content-Disposition: notification\r\n",

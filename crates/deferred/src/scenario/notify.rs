@@ -29,7 +29,7 @@ async fn a_new_registration_is_told_once_how_much_waits() {
         assert_eq!(world.bodies(), [told(3)]);
         let sent = &world.sent()[0];
         assert_eq!(sent.to(), BOB);
-        assert_eq!(sent.field(HeaderName::PAssertedIdentity), "<sip:im-inbox@ims.test>");
+        assert_eq!(sent.field(HeaderName::PAssertedIdentity), "<sip:im-deferred@ims.test>");
         assert_eq!(Marks::new(SECRET).recognise(&sent.request), Some(Origin::Notification));
         // A refresh tells nothing, the next registration does.
         world.register(BOB).await;

@@ -1,5 +1,7 @@
 //! Changes of a profile as an operator writes them: `key=value`.
 
+use std::collections::BTreeSet;
+
 use parlance_store::{Entry, Profile};
 use serde_json::{Map, Value};
 
@@ -14,7 +16,8 @@ const ENTRIES: [&str; 5] =
 ///
 /// A change is `key=value`, or for a list `key+=value` and `key-=value`. A key is a field of the
 /// profile, `rights.pager` for one inside another; a value is JSON, or a text as it is. An entry of
-/// an access list is an identity, `domain:NAME`, `list:NAME` or `anonymous`.
+/// an access list is an identity, `domain:NAME`, `list:NAME` or `anonymous`; `lists.NAME` has the
+/// identities and domains of a list, which comes with its first one.
 ///
 /// # Errors
 /// Every change that cannot be made, with the reason.
@@ -38,7 +41,26 @@ pub fn edit(profile: &Profile, changes: &[String]) -> Result<Profile, Vec<String
             }
         }
     }
+    wrong.extend(missing_lists(&current));
     if wrong.is_empty() { Ok(current) } else { Err(wrong) }
+}
+
+/// What is wrong with entries that name a list which is not there: nobody could be found in it.
+fn missing_lists(profile: &Profile) -> Vec<String> {
+    let Profile { accept, reject, auto_answer, answer_override, offline_storage, .. } = profile;
+    let entries = [accept, reject, auto_answer, answer_override].into_iter().chain(offline_storage);
+    let named = entries.flatten().filter_map(|entry| match entry {
+        Entry::List(name) => Some(name),
+        _ => None,
+    });
+    let missing: BTreeSet<_> = named.filter(|name| !profile.lists.contains_key(*name)).collect();
+    let what = |name| format!("list:{name}: there is no such list; lists.{name} makes it");
+    missing.into_iter().map(what).collect()
+}
+
+/// The name of the list that a key is about.
+fn list_of(key: &str) -> Option<&str> {
+    key.strip_prefix("lists.")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,6 +79,14 @@ fn apply(fields: &mut Map<String, Value>, change: &str) -> Result<(), String> {
     };
     if FIXED.contains(&key) {
         return Err("cannot be changed".to_owned());
+    }
+    if let (Some(name), Some(lists)) = (list_of(key), fields.get_mut("lists")) {
+        let lists = lists.as_object_mut().ok_or("lists has no parts")?;
+        if operator != Operator::Set || text != "null" {
+            lists.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+        } else {
+            return lists.remove(name).map(drop).ok_or_else(|| "there is no such list".to_owned());
+        }
     }
     let place = place(fields, key)?;
     let value = value(key, operator, text)?;
@@ -92,7 +122,7 @@ fn place<'a>(fields: &'a mut Map<String, Value>, key: &str) -> Result<&'a mut Va
 
 fn value(key: &str, operator: Operator, text: &str) -> Result<Value, String> {
     let entry = |text: &str| serde_json::to_value(entry(text)?).map_err(|error| error.to_string());
-    if ENTRIES.contains(&key) {
+    if ENTRIES.contains(&key) || list_of(key).is_some() {
         return match operator {
             Operator::Add | Operator::Take => entry(text),
             Operator::Set if text == "null" => Ok(Value::Null),
@@ -170,13 +200,22 @@ mod tests {
             "reject=sip:eve@IMS.test;x=y, domain:Spam.test, anonymous",
             "reject-=domain:spam.test",
             "accept+=list:friends",
+            "lists.friends+=sip:carol@IMS.test",
+            "lists.friends+=domain:Friends.test",
+            "lists.friends+=sip:dave@ims.test",
+            "lists.friends-=sip:dave@ims.test",
             "offline_storage+=sip:bob@ims.test",
             "auto_answer=anonymous",
             "answer_override+=sip:boss@ims.test",
         ]);
+        let friends = vec![
+            Entry::Identity("sip:carol@ims.test".to_owned()),
+            Entry::Domain("friends.test".to_owned()),
+        ];
         let expected = Profile {
             reject: vec![Entry::Identity("sip:eve@ims.test".to_owned()), Entry::Anonymous],
             accept: vec![Entry::List("friends".to_owned())],
+            lists: [("friends".to_owned(), friends)].into(),
             offline_storage: Some(vec![Entry::Identity("sip:bob@ims.test".to_owned())]),
             auto_answer: vec![Entry::Anonymous],
             answer_override: vec![Entry::Identity("sip:boss@ims.test".to_owned())],
@@ -186,6 +225,26 @@ mod tests {
         let changes = ["offline_storage=null".to_owned(), "reject=".to_owned()];
         let emptied = edit(&expected, &changes).unwrap();
         assert_eq!((emptied.offline_storage, emptied.reject.len()), (None, 0));
+    }
+
+    // Covers: PF-081
+    #[test]
+    fn a_list_that_is_named_is_there() {
+        let listed =
+            edited(&["lists.friends=sip:b@ims.test, domain:x.test", "reject+=list:friends"]);
+        let listed = listed.unwrap();
+        assert_eq!(listed.lists["friends"].len(), 2);
+        let [said] = &edited(&["reject+=list:foes"]).unwrap_err()[..] else { panic!() };
+        assert!(said.starts_with("list:foes: there is no such list"), "{said}");
+        // Nor can it go while it is named.
+        let gone = |changes: &[&str]| {
+            let changes: Vec<_> = changes.iter().map(|change| (*change).to_owned()).collect();
+            edit(&listed, &changes)
+        };
+        assert!(gone(&["lists.friends=null"]).is_err());
+        let gone = gone(&["reject=", "lists.friends=null"]).unwrap();
+        assert!(gone.lists.is_empty());
+        assert!(edited(&["lists.foes=null"]).is_err());
     }
 
     #[test]

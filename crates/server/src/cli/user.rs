@@ -27,7 +27,8 @@ pub(super) enum UserCommand {
         user: String,
     },
     /// Changes a profile: `barred=true`, `rights.pager=false`, `reject+=sip:eve@ims.test`,
-    /// `accept-=domain:spam.test`, `deferral=push-message`.
+    /// `accept-=domain:spam.test`, `deferral=push-message`, `lists.friends+=sip:carol@ims.test` and
+    /// then `accept+=list:friends`.
     Set {
         /// One of his identities.
         user: String,

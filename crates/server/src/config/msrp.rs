@@ -46,10 +46,16 @@ section! {
         pub probation_s: u64 = 30, in 1..=600;
         /// How long the head of a message may take, in seconds; then the connection is closed.
         pub head_timeout_s: u64 = 10, in 1..=600;
+        /// Octets that have to come of a body, or of a WebSocket message, in each `body_timeout_s`
+        /// until its end; then the connection is closed.
+        pub body_octets_min: u64 = 1_024, in 1..=1_048_576;
+        /// See `body_octets_min`, in seconds.
+        pub body_timeout_s: u64 = 120, in 10..=86_400;
         /// How long a peer may take nothing of what waits for it, in seconds; then the connection
         /// is closed.
         pub write_timeout_s: u64 = 30, in 1..=600;
-        /// After how long without traffic a connection that no session uses is closed, in seconds.
+        /// After how long without a valid request, or a piece of the body of one, a connection that
+        /// no session uses is closed, in seconds.
         pub idle_s: u64 = 60, in 1..=86_400;
         /// After how long without traffic the system asks whether a peer is still there, in seconds
         /// (TCP keep-alive).
@@ -273,6 +279,8 @@ impl Msrp {
             handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
             probation: Duration::from_secs(self.probation_s),
             head_timeout: Duration::from_secs(self.head_timeout_s),
+            body_octets_min: self.body_octets_min,
+            body_timeout: Duration::from_secs(self.body_timeout_s),
             write_timeout: Duration::from_secs(self.write_timeout_s),
             idle: Duration::from_secs(self.idle_s),
             keep_alive: Duration::from_secs(self.tcp_keep_alive_s),

@@ -235,7 +235,8 @@ section! {
         /// Octets of a whole MESSAGE that is sent: 1300 where a hop further on is not congestion
         /// safe (RFC 3428 §8). A larger one stays then, and a notification tells of it.
         pub request_octets_max: u64 = 131_072, in 600..=262_144;
-        /// How often a disposition notification is tried again; then it counts as lost.
+        /// How often a disposition notification about a failure is tried again; then it counts as
+        /// lost.
         pub report_retries: u32 = 5, in 0..=100;
         /// Subscriptions to `message-summary` at a time (RFC 3842), some 4 KiB each. One more is
         /// answered 480 with Retry-After.
