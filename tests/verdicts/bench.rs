@@ -15,8 +15,8 @@ use parlance_isc::registration::{Registrar, RegistrationEvent, RegistrationPolic
 use parlance_isc::service::{Running, Service, Services};
 use parlance_isc::trust::Trust;
 use parlance_isc::{
-    Clock, Cx, Dispatcher, Incoming, Locals, Lookup, Marks, NextHop, Node, RegistrationEvents,
-    Role, Rules, Shard, ShardInput, Socket, Task, Wire, pass,
+    Clock, Cx, Dispatcher, Downstream, Incoming, Locals, Lookup, Marks, NextHop, Node,
+    RegistrationEvents, Role, Rules, Shard, ShardInput, Socket, Task, Wire, pass,
 };
 use parlance_sip::frame::{Frame, Framer};
 use parlance_sip::message::{Limits, Malformed};
@@ -125,7 +125,7 @@ struct Passing;
 
 impl Role for Passing {
     fn transaction(self: Rc<Self>, cx: Cx, request: Incoming) -> Task {
-        Box::pin(pass(cx, request))
+        Box::pin(pass(cx, request, Downstream::default()))
     }
 }
 

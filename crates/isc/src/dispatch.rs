@@ -174,7 +174,8 @@ impl Serving {
                 if !is_initial(incoming.request()) {
                     self.participating.passed(&cx, incoming.request());
                 }
-                Box::pin(forward::pass(cx, incoming)).await;
+                let downstream = self.rules.refusals.downstream();
+                Box::pin(forward::pass(cx, incoming, downstream)).await;
             }
             Function::Refused(refused) => self.refuse(&cx, &refused, incoming, stale),
             Function::Dropped => incoming.abandon(),

@@ -20,10 +20,12 @@ use crate::shard::Invited;
 use crate::wire::NextHop;
 use crate::{Cx, Incoming};
 
+mod downstream;
 mod maddr;
 mod route;
 mod target;
 
+pub use downstream::{Downstream, Fate};
 pub(crate) use maddr::without_our_maddr;
 pub(crate) use route::{goes_on, pass_ack};
 use route::{pass_cancel, prepare};
@@ -463,24 +465,25 @@ impl crate::shard::Inner {
     }
 }
 
-/// Passes a request through as a record-routing proxy and relays what comes back (CORE-034).
+/// Passes a request through as a record-routing proxy and relays what comes back (CORE-034), but
+/// for failures that would have the S-CSCF go on without us: see [`Downstream`].
 ///
 /// A CANCEL that comes this far belongs to no INVITE here, and goes on statelessly (§16.10).
 ///
 /// Without a response an INVITE gets 480, never 408: over ISC an error of ours is a routing
 /// decision of the S-CSCF (CORE-063). Anything else gets nothing (RFC 4320 §4.2).
-pub async fn pass(cx: Cx, incoming: Incoming) {
-    pass_with(cx, incoming, Edits::new()).await;
+pub async fn pass(cx: Cx, incoming: Incoming, downstream: Downstream<'_>) {
+    pass_with(cx, incoming, Edits::new(), downstream).await;
 }
 
 /// [`pass`], with changes.
-pub async fn pass_with(cx: Cx, incoming: Incoming, edits: Edits) {
+pub async fn pass_with(cx: Cx, incoming: Incoming, edits: Edits, downstream: Downstream<'_>) {
     if incoming.request().method() == Method::Cancel {
         return pass_cancel(&cx, incoming);
     }
     let mut forwarding = cx.forward(&incoming, edits);
     match forwarding.outcome().await {
-        Outcome::Final(response) => incoming.relay(&response),
+        Outcome::Final(response) => downstream.finish(incoming, &response),
         // The transaction has its final response; dropping `incoming` would add a 480.
         Outcome::Relayed(_) => incoming.done(),
         Outcome::Timeout if incoming.request().method() != Method::Invite => incoming.abandon(),

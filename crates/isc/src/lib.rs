@@ -62,7 +62,9 @@ pub use deferral::{Cause, Deferral, Local, Offered};
 pub use description::session_description;
 pub use dispatch::{Dispatcher, RegistrationEvents, Rules};
 pub use feature::{Mode, asks_for_im, has_im_tag};
-pub use forward::{Forwarding, LANE_WAITING_MAX, MAX_FORWARDS, Outcome, pass, pass_with};
+pub use forward::{
+    Downstream, Fate, Forwarding, LANE_WAITING_MAX, MAX_FORWARDS, Outcome, pass, pass_with,
+};
 pub use gate::{Gate, Ha1, Proof, Secrets};
 pub use incoming::Incoming;
 pub use mark::{Marks, Origin};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use parlance_isc::{
-    Cause, Cx, Decision, Forwarding, Incoming, Mode, Offered, Permit, Private, Reply, SessionCase,
+    Cause, Cx, Decision, Fate, Forwarding, Incoming, Mode, Offered, Permit, Private, Reply,
+    SessionCase,
 };
 use parlance_sip::header::PChargingVector;
 use parlance_sip::session_timer::ForwardedSession;
@@ -15,7 +16,7 @@ use crate::event::{Event, Step};
 use crate::history::Message;
 use crate::lifetime::Lifetime;
 use crate::policy::Policy;
-use crate::refusal::{Fate, Refusal, fate, refusal, stored};
+use crate::refusal::{Refusal, refusal, stored};
 use crate::role::Functions;
 use crate::session::{Asked, Seat};
 
@@ -124,7 +125,7 @@ impl<'a> Passage<'a> {
 
     /// What a final response of downstream is answered with when it is not relayed.
     pub(crate) fn instead_of(&self, status: u16) -> Refusal {
-        match fate(status, &self.policy) {
+        match self.policy.downstream().fate(status) {
             Fate::Relay => Refusal::NotStored,
             Fate::Convert => Refusal::Downstream(status),
         }
@@ -136,7 +137,7 @@ impl<'a> Passage<'a> {
         if (200..300).contains(&response.status()) {
             self.keep();
         }
-        match fate(response.status(), &self.policy) {
+        match self.policy.downstream().fate(response.status()) {
             Fate::Relay => {
                 self.note(Step::Answered(response.status()));
                 self.incoming.relay(response);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parlance_isc::Downstream;
 use parlance_msrp::HoldLimits;
 use parlance_sip::grammar::is_token;
 use parlance_sip::publication;
@@ -317,7 +318,7 @@ pub struct Policy {
     /// 430, 480, 500, 503, 504; 404 counts only for a user known here.
     pub deferral_statuses: Vec<u16>,
     /// Whether a 5xx of the other side is relayed as it is. Default false: it becomes 480, since a
-    /// 5xx makes the S-CSCF go on without the server. A 408 is never relayed (RFC 4320 §4.3).
+    /// 5xx makes the S-CSCF go on without the server. A 408 is never relayed (RFC 4320 §4.2).
     pub relay_5xx: bool,
     /// Whether anonymous senders are let through to users who leave it to the operator. Default
     /// true.
@@ -480,6 +481,12 @@ impl Policy {
         let text = text.replace("{n}", &n.to_string());
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
         format!("399 {} \"{quoted}\"", self.warning_host)
+    }
+
+    /// How the failures of the other side go back.
+    pub(crate) fn downstream(&self) -> Downstream<'_> {
+        let text = &self.warnings.downstream;
+        Downstream { relay_5xx: self.relay_5xx, host: &self.warning_host, text }
     }
 }
 

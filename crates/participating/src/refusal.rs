@@ -155,7 +155,7 @@ pub fn refusal(refusal: &Refusal, policy: &Policy) -> Reply {
         }),
         // Neither delivered nor stored, which is what a 480 says (OMA-TS-SIMPLE_IM §7.3.1.4).
         Refusal::Expired => warned(480, &texts.expired, 0),
-        Refusal::Downstream(status) => warned(480, &texts.downstream, (*status).into()),
+        Refusal::Downstream(status) => policy.downstream().reply(*status),
         Refusal::Unreachable => retry(policy.retry_after_s.into()),
         Refusal::TooManySessions(case) => {
             let status = match (case, policy.session.excess_answer) {
@@ -216,24 +216,6 @@ pub fn stored() -> Reply {
     Reply::new(202)
 }
 
-/// What becomes of a final response from downstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It goes back as it is.
-    Relay,
-    /// It goes back as a 480 that names it.
-    Convert,
-}
-
-/// A 408 must not be relayed (RFC 4320 §4.3), and a 5xx would make the S-CSCF go on without us.
-pub(crate) fn fate(status: u16, policy: &Policy) -> Fate {
-    match status {
-        408 => Fate::Convert,
-        500..600 if !policy.relay_5xx => Fate::Convert,
-        _ => Fate::Relay,
-    }
-}
-
 /// Whether a final response of the recipient's side says that he cannot be reached now, so that
 /// the message may be stored. Nobody is known to be away whom nobody knows: a 404 counts only when
 /// `is_known`.
@@ -251,7 +233,7 @@ mod tests {
 
     use parlance_isc::SessionCase::{Originating, Terminating};
 
-    use super::{Fate, Refusal, defers, fate, refusal, stored};
+    use super::{Refusal, defers, refusal, stored};
     use crate::policy::{AnonymousAnswer, Policy, SizeAnswer, Warnings};
 
     // Covers: PF-012, PF-013, PF-055, PF-070, PF-072, PF-082, PF-083, PF-086, SEC-032, CORE-063
@@ -344,32 +326,6 @@ mod tests {
         assert_eq!(reply.status, 413);
         assert_eq!(reply.headers, [(Warning, r#"399 im.invalid "say \"9\"""#.to_owned())]);
         assert_eq!(refusal(&Refusal::Anonymous, &policy).status, 433);
-    }
-
-    // Covers: CORE-061, CORE-063, PF-020
-    #[test]
-    fn what_would_bypass_the_server_is_converted() {
-        let policy = Policy::default();
-        let as_is = Policy { relay_5xx: true, ..Policy::default() };
-        #[rustfmt::skip]
-        let table = [
-            (200, Fate::Relay,   Fate::Relay),
-            (202, Fate::Relay,   Fate::Relay),
-            (302, Fate::Relay,   Fate::Relay),
-            (404, Fate::Relay,   Fate::Relay),
-            (408, Fate::Convert, Fate::Convert),
-            (480, Fate::Relay,   Fate::Relay),
-            (499, Fate::Relay,   Fate::Relay),
-            (500, Fate::Convert, Fate::Relay),
-            (503, Fate::Convert, Fate::Relay),
-            (599, Fate::Convert, Fate::Relay),
-            (600, Fate::Relay,   Fate::Relay),
-            (603, Fate::Relay,   Fate::Relay),
-        ];
-        for (status, by_default, relayed) in table {
-            assert_eq!(fate(status, &policy), by_default, "{status}");
-            assert_eq!(fate(status, &as_is), relayed, "{status}");
-        }
     }
 
     // Covers: PF-034, PF-035

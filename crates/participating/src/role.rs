@@ -10,9 +10,9 @@ use metrics::{Counter, counter};
 use parlance_isc::service::Service;
 use parlance_isc::{
     Cx, Deferral, Function, Incoming, Local, Media, Permit, Rates, Reason, Reply, Role,
-    SessionCase, Task, pass, pass_with,
+    SessionCase, Task, pass_with,
 };
-use parlance_sip::{Method, Request};
+use parlance_sip::{Edits, Method, Request};
 use parlance_store::Millis;
 
 use crate::access::Lists;
@@ -185,6 +185,12 @@ impl Participating {
         }
     }
 
+    /// Passes a request through, with these changes.
+    async fn pass(&self, cx: Cx, incoming: Incoming, edits: Edits) {
+        let policy = (self.policy)();
+        pass_with(cx, incoming, edits, policy.downstream()).await;
+    }
+
     async fn serve(self: Rc<Self>, cx: Cx, incoming: Incoming) {
         if incoming.decision().reason == Reason::Service(Service::PreEstablished) {
             return Box::pin(self.pre_establish(cx, incoming)).await;
@@ -193,7 +199,7 @@ impl Participating {
         let is_message = method == Method::Message;
         let is_session = matches!(method, Method::Invite | Method::Refer | Method::Subscribe);
         let Function::Participating(case) = incoming.decision().role else {
-            return Box::pin(pass(cx, incoming)).await;
+            return Box::pin(self.pass(cx, incoming, Edits::new())).await;
         };
         if method == Method::Publish {
             // In a box, as what follows: most are messages, and need no room for it.
@@ -202,7 +208,7 @@ impl Participating {
         }
         if !is_message && !is_session {
             let edits = amend::untouched(incoming.request());
-            return Box::pin(pass_with(cx, incoming, edits)).await;
+            return Box::pin(self.pass(cx, incoming, edits)).await;
         }
         let policy = (self.policy)();
         match Passage::new(&self.functions, &cx, policy, case, incoming) {
@@ -213,7 +219,7 @@ impl Participating {
                 SessionCase::Terminating => terminating::serve(passage).await,
             },
             // Nobody is served, so nothing is to be done for him.
-            Err(incoming) => Box::pin(pass(cx.clone(), incoming)).await,
+            Err(incoming) => Box::pin(self.pass(cx.clone(), incoming, Edits::new())).await,
         }
     }
 }

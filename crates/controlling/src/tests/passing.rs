@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use parlance_isc::{Cx, Incoming, Lent, Local, Permit, Reply, Role, Task, pass};
+use parlance_isc::{Cx, Downstream, Incoming, Lent, Local, Permit, Reply, Role, Task, pass};
 use parlance_sip::Method;
 use parlance_sip::sdp::Sdp;
 
@@ -95,7 +95,7 @@ impl Role for Passing {
             request.hold(self.lend());
             return Rc::clone(&self.controlling).transaction(cx, request);
         }
-        Box::pin(pass(cx, request))
+        Box::pin(pass(cx, request, Downstream::default()))
     }
 
     fn permit<'a>(&'a self, _: &'a Cx, request: &'a Incoming) -> Local<'a, Result<Permit, Reply>> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use parlance_sip::message::Fault;
 use parlance_sip::{HeaderName, Method};
 
-use crate::Reply;
 use crate::trust::Challenge;
+use crate::{Downstream, Reply};
 
 /// Why a request is not served. The peer broke the specification, asked for what we do not do or
 /// must not do; or we failed.
@@ -78,16 +78,24 @@ pub struct RefusalPolicy {
     pub not_provisioned: String,
     /// The text of Warning 399 for a nested group. Default `Nested groups are not allowed`.
     pub nested_group: String,
+    /// The text of Warning 399 when the other side failed; `{n}` is its status code. Default
+    /// `Downstream answered {n}`.
+    pub downstream: String,
+    /// Whether a 5xx of the other side is passed through as it is. Default false: it becomes 480.
+    pub relay_5xx: bool,
     /// How long to wait after a fault of ours. Default 10 s.
     pub retry_after: Duration,
 }
 
 impl Default for RefusalPolicy {
     fn default() -> Self {
+        let usual = Downstream::default();
         Self {
-            host: "im.invalid".to_owned(),
+            host: usual.host.to_owned(),
             not_provisioned: "127 Service not authorised".to_owned(),
             nested_group: "Nested groups are not allowed".to_owned(),
+            downstream: usual.text.to_owned(),
+            relay_5xx: usual.relay_5xx,
             retry_after: Duration::from_secs(10),
         }
     }
@@ -96,13 +104,23 @@ impl Default for RefusalPolicy {
 impl RefusalPolicy {
     /// The value of a Warning with a text of our own (RFC 3261 §20.43).
     pub fn warning(&self, text: &str) -> String {
-        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        format!("399 {} \"{quoted}\"", self.host)
+        warning(&self.host, text)
+    }
+
+    /// How the failures of the other side go back.
+    pub fn downstream(&self) -> Downstream<'_> {
+        Downstream { relay_5xx: self.relay_5xx, host: &self.host, text: &self.downstream }
     }
 
     fn retry(&self, status: u16) -> Reply {
         Reply::new(status).with(HeaderName::RetryAfter, self.retry_after.as_secs())
     }
+}
+
+/// The value of a Warning of `host` with a text of our own (RFC 3261 §20.43).
+pub(crate) fn warning(host: &str, text: &str) -> String {
+    let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("399 {host} \"{quoted}\"")
 }
 
 /// The response a refusal becomes.

@@ -1,3 +1,4 @@
+mod downstream;
 mod proxy;
 mod targets;
 
@@ -12,7 +13,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::wire::{Local, Locals, Lookup, NextHop, Targets};
-use crate::{Clock, Incoming, Outcome, pass};
+use crate::{Clock, Downstream, Incoming, Outcome, pass};
 
 /// A network that keeps what is sent.
 #[derive(Default)]
@@ -197,7 +198,7 @@ fn respond(sent: &str, status: u16) -> String {
 }
 
 fn passing(cx: Cx, incoming: Incoming) -> Task {
-    Box::pin(pass(cx, incoming))
+    Box::pin(pass(cx, incoming, Downstream::default()))
 }
 
 async fn on_local_set(test: impl Future<Output = ()>) {
@@ -394,7 +395,7 @@ async fn a_cancel_that_comes_before_the_request_went_on_is_not_lost() {
         let bench = bench(true, |cx, incoming| {
             Box::pin(async move {
                 cx.after(Duration::from_millis(10)).await;
-                pass(cx, incoming).await;
+                pass(cx, incoming, Downstream::default()).await;
             })
         });
         bench.receive(&request("INVITE", "")).await;

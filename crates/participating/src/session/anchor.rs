@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use parlance_isc::media::{MediaError, Pair, Security, Towards};
 use parlance_isc::session::{Invite, Leg, Lost, Reason};
-use parlance_isc::{Cause, Cx, SessionCase};
+use parlance_isc::{Cause, Cx, Fate, SessionCase};
 use parlance_msrp::relay::{PairConfig, PairSide};
 use parlance_sip::sdp::MsrpProto;
 use parlance_sip::uri::Aor;
@@ -32,7 +32,7 @@ use super::identities;
 use crate::event::Step;
 use crate::passage::{Passage, note};
 use crate::policy::{Policy, SessionMedia};
-use crate::refusal::{Fate, Refusal, defers, fate, refusal};
+use crate::refusal::{Refusal, defers, refusal};
 use crate::role::Functions;
 use call::{Call, Offered};
 use exchange::Manner;
@@ -198,7 +198,7 @@ impl Serving<'_> {
             return deferral.take(self.cx, &self.user, invite, Cause::Unanswered).await;
         }
         match answered {
-            Answered::Failed(response) => match fate(response.status(), &self.policy) {
+            Answered::Failed(response) => match self.policy.downstream().fate(response.status()) {
                 Fate::Relay => {
                     self.note(Step::Answered(response.status()));
                     let refusal = call.answer(&invite, &response);

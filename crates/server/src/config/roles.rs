@@ -376,6 +376,8 @@ impl Participating {
         RefusalPolicy {
             host: sip.host(),
             not_provisioned: self.warning_not_authorised.clone(),
+            downstream: self.warning_downstream.clone(),
+            relay_5xx: self.relay_5xx,
             retry_after: Duration::from_secs(self.retry_after_s.into()),
             ..RefusalPolicy::default()
         }

@@ -67,7 +67,7 @@ async fn the_ack_of_a_relayed_failure_finds_its_invite() {
         let shard = give(&shards, &text).await;
         let incoming = shard.incoming();
         let cx = shard.cx.clone();
-        shard.cx.spawn(crate::pass(cx, incoming));
+        shard.cx.spawn(crate::pass(cx, incoming, crate::Downstream::default()));
         shard.settle().await;
         let passed = shard.one();
         // The failure is that of a leg on the other shard.
