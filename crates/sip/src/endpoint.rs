@@ -221,7 +221,7 @@ pub enum Failure {
 pub enum Drop {
     /// A malformed response, or a malformed request that cannot be answered.
     Malformed(Fault),
-    /// A malformed request, answered 400 or 505.
+    /// A malformed request, answered as [`Fault::status`] says.
     Refused(Fault),
     /// A response that matches no client transaction (RFC 6026 §8.9).
     StrayResponse,
@@ -402,7 +402,8 @@ impl Endpoint {
         response.header(HeaderName::Server, &self.config.server).build()
     }
 
-    /// A request that breaks the grammar gets 400, or 505; everything else that does is dropped.
+    /// A request that breaks the grammar or a limit is answered as [`Fault::status`] says;
+    /// everything else that does is dropped.
     fn refuse(&mut self, source: Source, malformed: Malformed) {
         let fault = malformed.fault;
         let request = malformed.message.and_then(|message| Request::new(message).ok());
@@ -413,10 +414,8 @@ impl Endpoint {
             self.outputs.push_back(Output::Dropped(Drop::Malformed(fault)));
             return;
         };
-        self.answer_stateless(source, &request, |request, tag| match fault {
-            Fault::Version => ResponseBuilder::new(request, 505, tag),
-            Fault::BodySize | Fault::HeadSize => ResponseBuilder::new(request, 513, tag),
-            _ => ResponseBuilder::with_reason(request, 400, &fault.to_string(), tag),
+        self.answer_stateless(source, &request, |request, tag| {
+            ResponseBuilder::with_reason(request, fault.status(), &fault.to_string(), tag)
         });
         self.outputs.push_back(Output::Dropped(Drop::Refused(fault)));
     }

@@ -6,8 +6,8 @@
 use bytes::{Buf, BytesMut};
 use memchr::memmem;
 
-use crate::HeaderName;
 use crate::message::{Fault, HeadIndex, Limits, Malformed, Message, index_head};
+use crate::HeaderName;
 
 /// What stands next in the stream.
 #[derive(Debug)]
@@ -112,26 +112,34 @@ impl Framer {
     /// Finds the end of the head, and in it how long the body is.
     fn find_head(&mut self) -> Option<Result<(HeadIndex, usize), Box<Malformed>>> {
         let from = self.searched.saturating_sub(HEAD_END.len() - 1);
-        if self.head_end.find(self.buffer.get(from..)?).is_none() {
+        let is_whole = self.head_end.find(self.buffer.get(from..)?).is_some();
+        if !is_whole {
             self.searched = self.buffer.len();
-            let fault = Malformed { fault: Fault::HeadSize, message: None };
-            let too_long = self.searched > self.limits.head_octets_max;
-            return too_long.then(|| Err(Box::new(fault)));
+            if self.searched <= self.limits.head_octets_max {
+                return None;
+            }
         }
-        Some(self.measure())
+        Some(self.measure(is_whole))
     }
 
-    fn measure(&mut self) -> Result<(HeadIndex, usize), Box<Malformed>> {
-        let head = index_head(&self.buffer, &self.limits)
-            .map_err(|fault| Box::new(Malformed { fault, message: None }))?;
-        let fault = match head.content_length {
-            // With a lone LF for a line end it is not certain where the head ends.
-            _ if head.fault == Some(Fault::HeaderLine) => Fault::HeaderLine,
-            Ok(Some(length)) if length <= self.limits.body_octets_max => return Ok((head, length)),
-            Ok(Some(_)) => Fault::BodySize,
+    /// Indexes the head, of which the end was seen if it `is_whole`.
+    fn measure(&mut self, is_whole: bool) -> Result<(HeadIndex, usize), Box<Malformed>> {
+        let head = index_head(&self.buffer, &self.limits).map_err(|fault| {
+            let fault = if is_whole { fault } else { Fault::HeadSize };
+            Box::new(Malformed { fault, message: None })
+        })?;
+        let fault = match (head.fault, head.content_length) {
+            // With a lone LF for a line end it is not certain where the head ends; of one beyond
+            // the limits the end was not looked for.
+            (Some(fault @ (Fault::HeaderLine | Fault::HeadSize | Fault::FieldCount)), _) => fault,
+            _ if !is_whole => Fault::HeadSize,
+            (_, Ok(Some(length))) if length <= self.limits.body_octets_max => {
+                return Ok((head, length));
+            }
+            (_, Ok(Some(_))) => Fault::BodySize,
             // RFC 3261 §20.14: over a stream the header must be there.
-            Ok(None) => Fault::Missing(HeaderName::ContentLength),
-            Err(fault) => fault,
+            (_, Ok(None)) => Fault::Missing(HeaderName::ContentLength),
+            (_, Err(fault)) => fault,
         };
         let bytes = self.buffer.split_to(head.len()).freeze();
         let message = match head.with_body(bytes, 0, &self.limits) {
@@ -199,6 +207,32 @@ mod tests {
         assert_eq!(run(limits, &[endless.as_bytes()]), ["malformed Head Too Long"]);
         let long = b"MESSAGE sip:b@h SIP/2.0\r\nl: 4\r\n\r\n";
         assert_eq!(run(limits, &[long]), ["malformed Body Too Long"]);
+    }
+
+    // Covers: SEC-012
+    #[test]
+    fn a_head_beyond_the_limits_ends_the_stream_with_something_to_answer() {
+        let limits = Limits { head_octets_max: 80, fields_max: 6, body_octets_max: 3 };
+        // The second fault would leave the stream in step.
+        let named = "BYE sip:b@h SIP/7.0\r\nv: a\r\nf: b\r\nt: c\r\ni: d\r\nCSeq: 1 BYE\r\n";
+        let endless = format!("{named}X: {}", "x".repeat(80));
+        let long = format!("{endless}\r\nl: 0\r\n\r\n");
+        let many = format!("{named}l: 0\r\nA: 1\r\n\r\n");
+        let table =
+            [(endless, Fault::HeadSize), (long, Fault::HeadSize), (many, Fault::FieldCount)];
+        for (text, fault) in table {
+            let octets: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            assert_eq!(run(limits, &octets), [format!("malformed {fault}")], "{text}");
+            let mut framer = Framer::new(limits);
+            framer.buffer().extend_from_slice(text.as_bytes());
+            let Some(Frame::Malformed(malformed)) = framer.next_frame() else {
+                panic!("a malformed frame");
+            };
+            assert_eq!(malformed.fault, fault, "{text}");
+            let message = malformed.message.expect("what an answer is made of");
+            assert_eq!(message.field(HeaderName::CSeq), Some(&b"1 BYE"[..]));
+            assert!(framer.is_broken() && framer.next_frame().is_none());
+        }
     }
 
     #[test]

@@ -95,6 +95,28 @@ pub enum Fault {
     BodySize,
 }
 
+impl Fault {
+    /// The status code of the answer to a request with this fault.
+    ///
+    /// A 513 (RFC 3261 §21.5.7) is not among them: over ISC it would make the S-CSCF go on without
+    /// the server. What is too long is the sender's to change, which a 4xx says as well.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Version => 505,
+            Self::BodySize => 413,
+            Self::StartLine
+            | Self::RequestUri
+            | Self::HeaderLine
+            | Self::Missing(_)
+            | Self::Header(_)
+            | Self::Repeated(_)
+            | Self::MethodMismatch
+            | Self::HeadSize
+            | Self::FieldCount => 400,
+        }
+    }
+}
+
 impl From<HeaderError> for Fault {
     fn from(error: HeaderError) -> Self {
         Self::Header(error.name)

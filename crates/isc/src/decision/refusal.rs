@@ -131,10 +131,7 @@ pub fn refusal(refusal: &Refusal, policy: &RefusalPolicy) -> Reply {
         |status, text: &str| Reply::new(status).with(HeaderName::Warning, policy.warning(text));
     let worded = |status, reason: Cow<'static, str>| Reply { reason, ..Reply::new(status) };
     match refusal {
-        Refusal::Malformed(Fault::Version) => Reply::new(505),
-        // A 513 would make the S-CSCF go on without us.
-        Refusal::Malformed(fault @ Fault::BodySize) => worded(413, fault.to_string().into()),
-        Refusal::Malformed(fault) => worded(400, fault.to_string().into()),
+        Refusal::Malformed(fault) => worded(fault.status(), fault.to_string().into()),
         Refusal::Untrusted => Reply::new(403),
         Refusal::NotAuthenticated => warned(403, "Originator not authenticated"),
         Refusal::Challenge(Challenge::Uas) => Reply::new(401),
@@ -206,11 +203,10 @@ mod tests {
                                NOTIFY, PUBLISH, REFER, UPDATE, PRACK, INFO";
         let policy = RefusalPolicy { host: "im.ims.test".into(), ..RefusalPolicy::default() };
         #[rustfmt::skip]
-        let table: [Row; 28] = [
+        let table: [Row; 27] = [
             (Refusal::Malformed(Fault::Header(HeaderName::To)), 400, "Bad To", &[]),
             (Refusal::Malformed(Fault::Missing(HeaderName::Via)), 400, "Missing Via", &[]),
             (Refusal::Malformed(Fault::Version), 505, "Version Not Supported", &[]),
-            (Refusal::Malformed(Fault::BodySize), 413, "Body Too Long", &[]),
             (Refusal::Untrusted, 403, "Forbidden", &[]),
             (Refusal::NotAuthenticated, 403, "Forbidden",
                 &[(Warning, "399 im.ims.test \"Originator not authenticated\"")]),

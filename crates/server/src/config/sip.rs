@@ -55,12 +55,12 @@ section! {
         /// Octets of a request that go over UDP at most; a larger one goes over TCP (RFC 3261
         /// §18.1.1).
         pub udp_octets_max: u64 = 1_300, in 512..=65_000;
-        /// Octets of start line and header fields of a message at most; more is answered 513. The
+        /// Octets of start line and header fields of a message at most; more is answered 400. The
         /// RFC sets no limit.
         pub head_octets_max: u64 = 16_384, in 2_048..=65_535;
         /// Header fields of a message at most; more is answered 400. The RFC sets no limit.
         pub fields_max: u64 = 256, in 32..=4_096;
-        /// Octets of the body of a message at most; more is answered 513. The RFC sets no limit;
+        /// Octets of the body of a message at most; more is answered 413. The RFC sets no limit;
         /// what a user may send is `body_bytes_max` of participating.
         pub body_octets_max: u64 = 262_144, in 1_300..=4_194_304;
         /// Messages that wait for one shard at most. One more is dropped over UDP and slows the

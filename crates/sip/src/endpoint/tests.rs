@@ -356,6 +356,35 @@ fn malformed_requests_get_a_400_that_names_the_header() {
     assert_eq!(bench.endpoint.load(), (0, 0, 0));
 }
 
+// Over ISC a 5xx, or silence, makes the S-CSCF go on without the server.
+// Covers: CORE-063, SEC-012
+#[test]
+fn what_is_beyond_a_limit_gets_a_4xx_that_names_it() {
+    let mut bench = Bench::small();
+    let limits = Limits { head_octets_max: 400, fields_max: 9, body_octets_max: 3 };
+    let good = request_text("MESSAGE", "");
+    let with = |lines: &str| good.replace("Content-Length: 0", &format!("{lines}|l: 0"));
+    let long = format!("X: {}", "x".repeat(400));
+    #[rustfmt::skip]
+    let table = [
+        (format!("{}abcd", good.replace("Content-Length: 0", "l: 4")), "[413 Body Too Long]"),
+        (with(&long), "[400 Head Too Long]"),
+        (with(&["X: y"; 9].join("|")), "[400 Too Many Header Fields]"),
+        // What an answer is made of must stand within the limit.
+        (good.replace("CSeq", &format!("{long}|CSeq")), "Malformed(HeadSize)"),
+        (good.replace("CSeq", &format!("{}|CSeq", ["X: y"; 9].join("|"))), "Malformed(FieldCount)"),
+    ];
+    for (text, answer) in table {
+        let bytes = Bytes::from(text.replace('|', "\r\n"));
+        let malformed = Message::parse_datagram(bytes, &limits).unwrap_err();
+        let input = Input::Malformed { source: source(Transport::Udp), malformed };
+        bench.endpoint.handle_input(bench.now, input);
+        let seen = bench.drain();
+        assert!(seen.starts_with(answer), "{seen}");
+    }
+    assert_eq!(bench.endpoint.load(), (0, 0, 0));
+}
+
 #[test]
 fn what_was_let_in_is_not_measured_again() {
     let mut bench = Bench::small();

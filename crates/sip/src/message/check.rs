@@ -34,7 +34,7 @@ const CHECKED: HeaderNames =
     ONCE.with(HeaderNames::of(&[HeaderName::Contact, HeaderName::Route, HeaderName::Via]));
 
 /// Header fields of every message (RFC 3261 §8.1.1); of a response because it copies them.
-const REQUIRED: [HeaderName; 5] =
+pub(super) const REQUIRED: [HeaderName; 5] =
     [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
 
 /// Checks a request; the fault names the header for the reason phrase of the 400.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use memchr::memrchr;
 use smallvec::SmallVec;
 
+use super::check::REQUIRED;
 use super::{Fault, Field, Index, Limits, Malformed, Message, Span, Start};
 use crate::grammar::{Class, find};
 use crate::{HeaderName, Method};
@@ -146,10 +147,13 @@ pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fau
     let head_end = loop {
         lines.at = plain_fields(plain, lines.at, &mut fields, limits.fields_max);
         let Some(line) = lines.next() else {
-            break without_empty_line(bytes, lines.at, head_max, &mut fault)?;
+            if bytes.len() > head_max {
+                break cut_off(Fault::HeadSize, &fields, &mut fault)?;
+            }
+            break without_empty_line(bytes, lines.at, &mut fault)?;
         };
         if line.end() > head_max {
-            return Err(Fault::HeadSize);
+            break cut_off(Fault::HeadSize, &fields, &mut fault)?;
         }
         match line.octets.first() {
             None => break line.at,
@@ -157,7 +161,9 @@ pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fau
                 Some(last) => extend(last, bytes, line.end()),
                 None => _ = fault.get_or_insert(Fault::HeaderLine),
             },
-            Some(_) if fields.len() >= limits.fields_max => return Err(Fault::FieldCount),
+            Some(_) if fields.len() >= limits.fields_max => {
+                break cut_off(Fault::FieldCount, &fields, &mut fault)?;
+            }
             Some(_) => match field(narrow(line.at), line.octets) {
                 Some(field) => fields.push(field),
                 None => _ = fault.get_or_insert(Fault::HeaderLine),
@@ -175,20 +181,23 @@ pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fau
 
 /// Where a head ends that has no empty line behind it. Its sender gets an answer if its lines are
 /// whole; of a line that was cut off nothing can be said.
-fn without_empty_line(
-    bytes: &[u8],
-    at: usize,
-    head_max: usize,
-    fault: &mut Option<Fault>,
-) -> Result<usize, Fault> {
-    if bytes.len() > head_max {
-        return Err(Fault::HeadSize);
-    }
+fn without_empty_line(bytes: &[u8], at: usize, fault: &mut Option<Fault>) -> Result<usize, Fault> {
     if at < bytes.len() {
         return Err(Fault::HeaderLine);
     }
     fault.get_or_insert(Fault::HeaderLine);
     Ok(at)
+}
+
+/// Where a head ends of which no more is read than `limit` allows. Its sender gets an answer when
+/// all that one is made of was found before. Whatever else is wrong, where it really ends is not
+/// known, and this fault says so.
+#[cold]
+fn cut_off(limit: Fault, fields: &Fields, fault: &mut Option<Fault>) -> Result<usize, Fault> {
+    let is_there = |name| fields.iter().any(|field| field.name == name);
+    let last = fields.last().filter(|_| REQUIRED.into_iter().all(is_there)).ok_or(limit)?;
+    *fault = Some(limit);
+    Ok(last.value.end())
 }
 
 /// Heads are at most [`HEAD_OCTETS`] long when this is called.
@@ -433,6 +442,31 @@ mod tests {
         assert_eq!(check("SIP/2.0 200 OK\r\nA: 1\r\n\r\nabcd"), Err(Fault::BodySize));
         let long = format!("SIP/2.0 200 OK\r\nA: {}\r\n\r\n", "x".repeat(60));
         assert_eq!(check(&long), Err(Fault::HeadSize));
+    }
+
+    // Covers: SEC-012
+    #[test]
+    fn of_a_head_beyond_the_limits_what_an_answer_needs_is_kept() {
+        let named = "BYE sip:b@h SIP/7.0\r\nv: a\r\nf: b\r\nt: c\r\ni: d\r\n";
+        let cseq = "CSeq: 1 BYE\r\n";
+        let limits = Limits { head_octets_max: 80, fields_max: 6, body_octets_max: 3 };
+        let long = format!("X: {}\r\n", "x".repeat(80));
+        let whole = format!("{named}{cseq}");
+        #[rustfmt::skip]
+        let table = [
+            (format!("{whole}{long}\r\n"),              Fault::HeadSize,   true),
+            (format!("{whole}{}", long.trim_end()),     Fault::HeadSize,   true),
+            (format!("{named}{long}{cseq}\r\n"),        Fault::HeadSize,   false),
+            (format!("{whole}A: 1\r\nB: 2\r\n\r\nbody"), Fault::FieldCount, true),
+            (format!("{named}A: 1\r\nB: 2\r\n{cseq}\r\n"), Fault::FieldCount, false),
+        ];
+        for (text, fault, is_kept) in table {
+            let malformed = datagram(Bytes::from(text.clone()), &limits).unwrap_err();
+            assert_eq!(malformed.fault, fault, "{text}");
+            let message = malformed.message;
+            assert_eq!(message.is_some(), is_kept, "{text}");
+            assert!(message.is_none_or(|it| it.field(HeaderName::CSeq) == Some(b"1 BYE")));
+        }
     }
 
     proptest! {
