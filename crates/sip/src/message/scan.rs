@@ -158,7 +158,7 @@ pub(crate) fn index_head(bytes: &[u8], limits: &Limits) -> Result<HeadIndex, Fau
         match line.octets.first() {
             None => break line.at,
             Some(b' ' | b'\t') => match fields.last_mut() {
-                Some(last) => extend(last, bytes, line.end()),
+                Some(last) => extend(last, &line),
                 None => _ = fault.get_or_insert(Fault::HeaderLine),
             },
             Some(_) if fields.len() >= limits.fields_max => {
@@ -312,12 +312,16 @@ fn field(at: u16, line: &[u8]) -> Option<Field> {
     Some(Field { name: known, name_len, at, value })
 }
 
-/// Lets the value of `field` reach to `end`, over a folded line (RFC 3261 §7.3.1).
-fn extend(field: &mut Field, bytes: &[u8], end: usize) {
-    let at = usize::from(field.value.at);
-    let raw = bytes.get(at..end).unwrap_or_default();
-    let lead = if field.value.len == 0 { raw.len() - raw.trim_ascii_start().len() } else { 0 };
-    field.value = span(at + lead, at + lead + raw.trim_ascii().len());
+/// Lets the value of `field` reach over a folded line (RFC 3261 §7.3.1). Only that line is looked
+/// at: of nothing but white space there may be many.
+fn extend(field: &mut Field, line: &Line<'_>) {
+    let text = line.octets.trim_ascii_start();
+    if text.is_empty() {
+        return;
+    }
+    let start = line.end() - text.len();
+    let at = if field.value.len == 0 { start } else { usize::from(field.value.at) };
+    field.value = span(at, start + text.trim_ascii_end().len());
 }
 
 /// The Content-Length, `None` when there is none (RFC 3261 §20.14).
@@ -373,6 +377,21 @@ mod tests {
         );
         assert_eq!(message.body(), b"abc");
         assert!(message.bytes().ends_with(b"\r\n\r\nabc"));
+    }
+
+    #[test]
+    fn white_space_around_the_lines_of_a_value_is_not_part_of_it() {
+        let table = [
+            ("X:\r\n \r\n\tb \r\n", "b"),
+            ("X: a \r\n \r\n  b\r\n\t \r\n", "a \r\n \r\n  b"),
+            ("X: a\r\n \r\n \r\n", "a"),
+            ("X: \r\n \r\n", ""),
+        ];
+        for (lines, value) in table {
+            let text = format!("SIP/2.0 200 OK\r\n{lines}l: 0\r\n\r\n");
+            let message = parse(text.as_bytes()).unwrap();
+            assert_eq!(message.named(b"X"), Some(value.as_bytes()), "{lines}");
+        }
     }
 
     #[test]
