@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Algorithm, Qop};
 use crate::grammar;
+use crate::header::PARAMS_MAX;
 
 /// Why a value was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +13,8 @@ pub enum ParametersError {
     /// The scheme is not Digest.
     #[error("scheme is not Digest")]
     Scheme,
-    /// A parameter is not `name=value`, comes twice, or is not UTF-8.
+    /// A parameter is not `name=value`, comes twice, is not UTF-8, or there are more than
+    /// [`PARAMS_MAX`].
     #[error("malformed parameter")]
     Shape,
     /// `realm`, `nonce`, `username`, `uri` or `response` is missing.
@@ -228,7 +230,8 @@ impl Parameters {
             let value = grammar::trim(value.get(1..).unwrap_or_default());
             let value = text(&grammar::unquote(value))?;
             // Two values for one name: whoever looks at the other one is fooled.
-            if name.is_empty() || parameters.iter().any(|(known, _)| *known == name) {
+            let is_known = parameters.iter().any(|(known, _)| *known == name);
+            if name.is_empty() || is_known || parameters.len() >= PARAMS_MAX {
                 return Err(ParametersError::Shape);
             }
             parameters.push((name, value));
@@ -338,6 +341,10 @@ mod tests {
             assert_eq!(Credentials::parse(value.as_bytes()), Err(error), "{value}");
         }
         assert_eq!(Credentials::parse(b"Digest realm=\xff"), Err(Shape));
+        let more = |count| (0..count).map(|count| format!(", p{count}=v")).collect::<String>();
+        assert!(Credentials::parse(format!("{base}{}", more(PARAMS_MAX - 5)).as_bytes()).is_ok());
+        let many = format!("{base}{}", more(PARAMS_MAX - 4));
+        assert_eq!(Credentials::parse(many.as_bytes()), Err(Shape));
         assert_eq!(Challenge::parse(b"Digest realm=r, nonce=n, qop=x"), Err(Unknown));
         assert_eq!(Challenge::parse(b"Digest realm=r"), Err(Missing));
     }
