@@ -6,8 +6,9 @@
 use bytes::{Buf, BytesMut};
 use memchr::memmem;
 
+use crate::grammar::searched;
 use crate::message::{Fault, HeadIndex, Limits, Malformed, Message, index_head};
-use crate::HeaderName;
+use crate::{HeaderName, examined};
 
 /// What stands next in the stream.
 #[derive(Debug)]
@@ -101,6 +102,7 @@ impl Framer {
     /// Drops line ends before a message, but neither a ping nor what may become one.
     fn skip_line_ends(&mut self) {
         while matches!(self.buffer.first(), Some(b'\r' | b'\n')) {
+            examined(HEAD_END.len());
             let ping = self.buffer.starts_with(HEAD_END) || HEAD_END.starts_with(&self.buffer);
             if ping {
                 return;
@@ -112,7 +114,8 @@ impl Framer {
     /// Finds the end of the head, and in it how long the body is.
     fn find_head(&mut self) -> Option<Result<(HeadIndex, usize), Box<Malformed>>> {
         let from = self.searched.saturating_sub(HEAD_END.len() - 1);
-        let is_whole = self.head_end.find(self.buffer.get(from..)?).is_some();
+        let new = self.buffer.get(from..)?;
+        let is_whole = searched(new, self.head_end.find(new)).is_some();
         if !is_whole {
             self.searched = self.buffer.len();
             if self.searched <= self.limits.head_octets_max {

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memchr3};
 
+use crate::examined;
+
 /// A set of ASCII octets: a table, because every octet of every header is looked up in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Class([bool; 256]);
@@ -50,6 +52,7 @@ impl Class {
     /// Whether `text` is not empty and made of this class only.
     #[inline(always)]
     pub fn covers(&self, text: &[u8]) -> bool {
+        examined(text.len());
         !text.is_empty() && text.iter().all(|&octet| self.contains(octet))
     }
 }
@@ -61,12 +64,21 @@ pub fn find(octet: u8, text: &[u8]) -> Option<usize> {
     let (words, rest) = text.as_chunks();
     let mut at = 0;
     for word in words {
+        examined(word.len());
         if let Some(found) = find_in_word(octet, *word) {
             return Some(at + found);
         }
         at += word.len();
     }
+    examined(rest.len());
     rest.iter().position(|other| *other == octet).map(|found| at + found)
+}
+
+/// What a search in `text` came to; it looked at all before what it found.
+#[inline(always)]
+pub(crate) fn searched(text: &[u8], found: Option<usize>) -> Option<usize> {
+    examined(found.map_or(text.len(), |at| at + 1));
+    found
 }
 
 /// The lowest octet that becomes zero borrows from its highest bit.
@@ -83,7 +95,7 @@ fn find_in_word(octet: u8, word: [u8; 8]) -> Option<usize> {
 /// part is empty when there is none. For the short texts of headers a plain loop is fastest.
 #[inline]
 pub(crate) fn cut_before(text: &str, stops: impl Fn(u8) -> bool) -> (&str, &str) {
-    let end = text.bytes().position(stops).unwrap_or(text.len());
+    let end = searched(text.as_bytes(), text.bytes().position(stops)).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
@@ -102,6 +114,7 @@ pub fn trim_start(mut value: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = value
         && is_lws(*first)
     {
+        examined(1);
         value = rest;
     }
     value
@@ -122,6 +135,7 @@ fn trim_ends(value: &[u8]) -> &[u8] {
     while let [rest @ .., last] = value
         && is_lws(*last)
     {
+        examined(1);
         value = rest;
     }
     value
@@ -135,6 +149,7 @@ pub fn skip_lws(mut value: &[u8]) -> &[u8] {
         return value;
     }
     while let [b' ' | b'\t', rest @ ..] | [b'\r', b'\n', b' ' | b'\t', rest @ ..] = value {
+        examined(value.len() - rest.len());
         value = rest;
     }
     value
@@ -142,6 +157,7 @@ pub fn skip_lws(mut value: &[u8]) -> &[u8] {
 
 /// Reads `1*DIGIT`; `None` for anything else. Values over 64 bits become [`u64::MAX`].
 pub fn decimal(digits: &[u8]) -> Option<u64> {
+    examined(digits.len());
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -161,7 +177,7 @@ pub fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(value);
     };
-    if memchr2(b'\\', b'\r', inner).is_none() {
+    if searched(inner, memchr2(b'\\', b'\r', inner)).is_none() {
         return Cow::Borrowed(inner);
     }
     let mut text = Vec::with_capacity(inner.len());
@@ -225,13 +241,13 @@ fn top_level_comma(value: &[u8]) -> Option<usize> {
         let found = match rest {
             // As most elements begin, and end.
             [b'<' | b',', ..] => 0,
-            _ => memchr3(b',', b'"', b'<', rest)?,
+            _ => searched(rest, memchr3(b',', b'"', b'<', rest))?,
         };
         let inside = rest.get(found + 1..)?;
         at += found;
         at += match rest.get(found) {
             Some(b'"') => end_of_quoted(inside)? + 2,
-            Some(b'<') => memchr(b'>', inside)? + 2,
+            Some(b'<') => searched(inside, memchr(b'>', inside))? + 2,
             _ => return Some(at),
         };
     }
@@ -242,7 +258,7 @@ fn end_of_quoted(inside: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let rest = inside.get(at..)?;
-        let found = memchr2(b'"', b'\\', rest)?;
+        let found = searched(rest, memchr2(b'"', b'\\', rest))?;
         if rest.get(found) == Some(&b'"') {
             return Some(at + found);
         }
@@ -261,6 +277,7 @@ pub struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// Starts at the first octet.
     pub fn new(value: &'a [u8]) -> Self {
+        examined(value.len());
         Self { rest: value, text: std::str::from_utf8(value).ok() }
     }
 
@@ -281,6 +298,7 @@ impl<'a> Scanner<'a> {
 
     /// The next octet.
     pub fn next_octet(&mut self) -> Option<u8> {
+        examined(1);
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(*first)
@@ -289,6 +307,7 @@ impl<'a> Scanner<'a> {
     /// Takes the octet when it is next.
     #[inline]
     pub fn eat(&mut self, octet: u8) -> bool {
+        examined(1);
         match self.rest.split_first() {
             Some((first, rest)) if *first == octet => {
                 self.rest = rest;
@@ -301,6 +320,7 @@ impl<'a> Scanner<'a> {
     /// Takes the octets when they are next.
     #[inline]
     pub fn eat_text(&mut self, text: &[u8]) -> bool {
+        examined(text.len());
         match self.rest.strip_prefix(text) {
             Some(rest) => {
                 self.rest = rest;
@@ -313,7 +333,8 @@ impl<'a> Scanner<'a> {
     /// Takes the longest run, possibly empty, of octets that `accept` holds for.
     #[inline(always)]
     pub fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
-        let end = self.rest.iter().position(|&octet| !accept(octet)).unwrap_or(self.rest.len());
+        let end = self.rest.iter().position(|&octet| !accept(octet));
+        let end = searched(self.rest, end).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
@@ -328,7 +349,10 @@ impl<'a> Scanner<'a> {
                 let end = text.len().checked_sub(self.rest.len())?;
                 text.get(end.checked_sub(taken)?..end)
             }
-            None => std::str::from_utf8(start.get(..taken)?).ok(),
+            None => {
+                examined(taken);
+                std::str::from_utf8(start.get(..taken)?).ok()
+            }
         }
     }
 
@@ -337,7 +361,11 @@ impl<'a> Scanner<'a> {
     pub(crate) fn text_ahead(&self) -> &'a str {
         match self.text {
             Some(text) => text.get(text.len() - self.rest.len()..).unwrap_or_default(),
-            None => self.rest.utf8_chunks().next().map_or("", |chunk| chunk.valid()),
+            None => {
+                let text = self.rest.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+                examined(text.len());
+                text
+            }
         }
     }
 
@@ -389,6 +417,7 @@ impl<'a> Scanner<'a> {
         while let Some((eight, tail)) = self.rest.split_first_chunk::<8>()
             && eight.iter().fold(true, |all, octet| all & class.contains(*octet))
         {
+            examined(eight.len());
             self.rest = tail;
         }
         self.take_while(|octet| class.contains(octet));

@@ -53,9 +53,27 @@ pub use name::HeaderName;
 pub use timers::{Reliability, Timers};
 pub use transport::{ConnectionId, ListenerId, Source, Target, Transport};
 
+/// Says that octets were looked at. Tests count them: none is looked at too often.
+#[inline(always)]
+pub(crate) fn examined(octets: usize) {
+    #[cfg(test)]
+    EXAMINED.set(EXAMINED.get() + octets);
+    #[cfg(not(test))]
+    let _ = octets;
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Octets that readers of this thread have looked at.
+    pub(crate) static EXAMINED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// An arbitrary origin for virtual time in tests.
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "an arbitrary origin for virtual time")]
 pub(crate) fn test_epoch() -> std::time::Instant {
     std::time::Instant::now()
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod tel;
 
 use std::fmt;
 
+use crate::examined;
 use crate::grammar::cut_before;
 
 pub use aor::{Aor, AorError};
@@ -78,6 +79,7 @@ pub enum UriError {
 impl<'a> Uri<'a> {
     /// Reads one URI: the whole of `text`, without white space or brackets around it.
     pub fn parse(text: &'a [u8]) -> Result<Self, UriError> {
+        examined(text.len());
         // Every URI is ASCII; what is above 127 has to be escaped.
         Self::parse_text(std::str::from_utf8(text).map_err(|_| UriError::Character)?)
     }

@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::{Algorithm, Qop};
-use crate::grammar;
 use crate::header::PARAMS_MAX;
+use crate::{examined, grammar};
 
 /// Why a value was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -230,6 +230,7 @@ impl Parameters {
             let value = grammar::trim(value.get(1..).unwrap_or_default());
             let value = text(&grammar::unquote(value))?;
             // Two values for one name: whoever looks at the other one is fooled.
+            examined(parameters.len() * name.len());
             let is_known = parameters.iter().any(|(known, _)| *known == name);
             if name.is_empty() || is_known || parameters.len() >= PARAMS_MAX {
                 return Err(ParametersError::Shape);

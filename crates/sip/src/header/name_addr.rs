@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::params::{Param, Params};
 use super::{Encode, Fault, Sink};
+use crate::examined;
 use crate::grammar::{self, Scanner};
 use crate::uri::{Uri, UriError};
 
@@ -98,6 +99,7 @@ pub(super) fn split(value: &[u8]) -> Result<(Option<&[u8]>, &str, Scanner<'_>), 
     // must stand in brackets (RFC 3261 §20, RFC 4475 §3.1.2.13).
     let start = scanner.rest();
     let spec = scanner.take_while(|octet| octet != b';');
+    examined(spec.len());
     if spec.iter().any(|octet| matches!(octet, b',' | b'?')) {
         return Err(Fault::Syntax);
     }

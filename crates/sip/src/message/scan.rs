@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::check::REQUIRED;
 use super::{Fault, Field, Index, Limits, Malformed, Message, Span, Start};
-use crate::grammar::{Class, find};
-use crate::{HeaderName, Method};
+use crate::grammar::{Class, find, searched};
+use crate::{HeaderName, Method, examined};
 
 /// The fields of a head.
 type Fields = SmallVec<[Field; 32]>;
@@ -71,6 +71,7 @@ impl HeadIndex {
 /// Line ends before the start line are ignored (RFC 3261 §7.5).
 fn skip_blank_lines(bytes: Bytes) -> Bytes {
     let blank = bytes.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
+    examined(blank);
     if blank == 0 { bytes } else { bytes.slice(blank..) }
 }
 
@@ -123,6 +124,7 @@ fn line_end(text: &[u8]) -> Option<usize> {
     let (chunks, _) = text.as_chunks::<16>();
     let mut at = 0;
     for chunk in chunks {
+        examined(chunk.len());
         if chunk.iter().fold(false, |any, octet| any | (*octet == b'\n')) {
             return Some(at + find(b'\n', chunk)?);
         }
@@ -222,7 +224,7 @@ fn start_line(line: &[u8]) -> Result<(Start, Option<Fault>), Fault> {
     let last = match line.strip_suffix(b" SIP/2.0") {
         // Nearly always it is written like this.
         Some(before) => Some(before.len()),
-        None => memrchr(b' ', line),
+        None => searched(line, memrchr(b' ', line)),
     };
     let last = last.filter(|last| *last > first).ok_or(Fault::StartLine)?;
     let method = line.get(..first).filter(|method| Method::parse(method).is_some());
@@ -247,6 +249,7 @@ fn start_line(line: &[u8]) -> Result<(Start, Option<Fault>), Fault> {
 
 /// Most text has no octet so low, which compilers see in many octets at once.
 fn has_white_space(text: &[u8]) -> bool {
+    examined(text.len());
     text.iter().fold(false, |any, octet| any | (*octet <= b' '))
         && text.iter().any(u8::is_ascii_whitespace)
 }
@@ -299,6 +302,8 @@ fn plain_field(at: usize, rest: &[u8]) -> Option<(Field, usize)> {
 
 /// Reads a header line that begins at `at`; `None` when it has no colon or no name.
 fn field(at: u16, line: &[u8]) -> Option<Field> {
+    // Its name is looked up, and white space taken off.
+    examined(line.len());
     let (name, value) = line.split_at_checked(find(b':', line)?)?;
     let name = name.trim_ascii_end();
     let known = HeaderName::parse(name);
@@ -315,6 +320,7 @@ fn field(at: u16, line: &[u8]) -> Option<Field> {
 /// Lets the value of `field` reach over a folded line (RFC 3261 §7.3.1). Only that line is looked
 /// at: of nothing but white space there may be many.
 fn extend(field: &mut Field, line: &Line<'_>) {
+    examined(line.octets.len());
     let text = line.octets.trim_ascii_start();
     if text.is_empty() {
         return;
@@ -332,6 +338,7 @@ fn content_length(bytes: &[u8], fields: &[Field]) -> Result<Option<usize>, Fault
     let mut length = None;
     for field in fields.iter().filter(|field| field.name == HeaderName::ContentLength) {
         let value = bytes.get(field.value.range()).unwrap_or_default();
+        examined(value.len());
         let number = value.iter().try_fold(0_usize, |number, octet| match octet {
             b'0'..=b'9' => number.checked_mul(10)?.checked_add(usize::from(octet - b'0')),
             _ => None,

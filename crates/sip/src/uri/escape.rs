@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::grammar::Class;
+use crate::examined;
+use crate::grammar::{Class, searched};
 
 /// `reserved` of RFC 3261 §25.1: escaped and plain are two different things.
 const RESERVED: Class = Class::of(b";/?:@&=+$,");
@@ -30,7 +31,7 @@ impl Unit {
 /// Cuts `text` behind its longest front of octets of `class` and complete escapes.
 #[inline]
 pub(super) fn cut_escaped<'a>(text: &'a str, class: &Class) -> (&'a str, &'a str) {
-    let plain = |rest: &[u8]| rest.iter().position(|octet| !class.contains(*octet));
+    let plain = |rest: &[u8]| searched(rest, rest.iter().position(|octet| !class.contains(*octet)));
     let octets = text.as_bytes();
     let mut end = plain(octets).unwrap_or(octets.len());
     while let Some([b'%', high, low, tail @ ..]) = octets.get(end..)
@@ -93,6 +94,7 @@ pub(super) fn same(one: &str, two: &str) -> bool {
 
 /// Whether two texts are equal under [`units`], whatever the case of their letters.
 pub(super) fn same_ignoring_case(one: &str, two: &str) -> bool {
+    examined(one.len() + two.len());
     // Names of parameters, nearly all without an escape, are looked up here.
     one.eq_ignore_ascii_case(two)
         || one.bytes().chain(two.bytes()).any(|octet| octet == b'%')

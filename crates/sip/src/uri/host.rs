@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::UriError;
+use crate::examined;
 use crate::grammar::{Class, cut_before, decimal};
 
 /// A host: a name, an IPv4 address or an IPv6 reference.
@@ -33,6 +34,7 @@ impl<'a> Host<'a> {
     #[inline(always)]
     pub(crate) fn scan(text: &'a str) -> Result<(Self, &'a str), UriError> {
         if let Some(inner) = text.strip_prefix('[') {
+            examined(inner.len());
             let (inner, rest) = inner.split_once(']').ok_or(UriError::Host)?;
             let ip = parse_ipv6(inner).ok_or(UriError::Host)?;
             let (text, rest) = text.split_at_checked(text.len() - rest.len()).unwrap_or((text, ""));
@@ -160,6 +162,7 @@ fn ipv4_before(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
 /// Reads an IPv6 address without brackets. The third colon that the ABNF of RFC 3261 puts before
 /// an embedded IPv4 address is ignored (RFC 5118 §4.10).
 pub(crate) fn parse_ipv6(text: &str) -> Option<Ipv6Addr> {
+    examined(2 * text.len());
     if let Ok(ip) = text.parse() {
         return Some(ip);
     }
@@ -185,11 +188,13 @@ fn end_of_labels(text: &str) -> Option<usize> {
         before = octet;
         end += 1;
     }
+    examined(end);
     if end == 0 || before == b'-' { None } else { Some(end) }
 }
 
 /// Whether the last label is digits only, which makes the name an IPv4 address or nothing.
 fn ends_in_number(name: &str) -> bool {
+    examined(name.len());
     let labels = name.strip_suffix('.').unwrap_or(name).as_bytes();
     labels.iter().rev().take_while(|octet| **octet != b'.').all(u8::is_ascii_digit)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::escape::{cut_escaped, is_escaped, same_ignoring_case};
 use super::{URI_PARTS_MAX, UriError};
+use crate::examined;
 use crate::grammar::{Class, cut_before};
 
 /// `paramchar`, without the escapes.
@@ -115,6 +116,7 @@ impl<'a> UriHeaders<'a> {
             return if text.is_empty() { Ok(headers) } else { Err(UriError::Header) };
         };
         for (count, part) in rest.split('&').enumerate() {
+            examined(part.len());
             if count >= URI_PARTS_MAX {
                 return Err(UriError::TooMany);
             }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::escape::{USER, cut_escaped, is_escaped, same, same_ignoring_case};
 use super::{Host, HostPort, UriError, UriHeaders, UriParams};
-use crate::Transport;
 use crate::grammar::Class;
+use crate::{Transport, examined};
 
 /// What a password may hold unescaped.
 const PASSWORD: Class = Class::UNRESERVED.with(b"&=+$,");
@@ -128,12 +128,17 @@ fn userinfo(text: &str) -> Result<(Option<&str>, Option<&str>, &str), UriError> 
     let (password, rest) = match tail.strip_prefix('@') {
         // Nearly always it is written like this.
         Some(rest) => (None, rest),
-        None => match tail.split_once('@') {
+        None => match split_at_sign(tail) {
             Some((password, rest)) => (Some(read_password(password)?), rest),
             None => return Ok((None, None, text)),
         },
     };
     if user.is_empty() { Err(UriError::Userinfo) } else { Ok((Some(user), password, rest)) }
+}
+
+fn split_at_sign(text: &str) -> Option<(&str, &str)> {
+    examined(text.len());
+    text.split_once('@')
 }
 
 /// Reads a password behind its colon.

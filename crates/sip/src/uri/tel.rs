@@ -5,6 +5,7 @@ use std::fmt;
 use super::escape::same_ignoring_case;
 use super::host::Host;
 use super::{UriError, UriParams};
+use crate::examined;
 
 /// A telephone number as a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub struct TelUri<'a> {
 impl<'a> TelUri<'a> {
     /// Reads what follows `tel:`.
     pub(super) fn parse_rest(rest: &'a str) -> Result<Self, UriError> {
+        examined(2 * rest.len());
         let end = rest.find(';').unwrap_or(rest.len());
         let (number, params) = rest.split_at_checked(end).ok_or(UriError::Number)?;
         let uri = Self { number, params: UriParams::parse(params)? };
