@@ -94,6 +94,7 @@ mod tests {
         }
         assert!(first_frames(&outbound).is_empty());
     }
+
     // Covers: MSRP-095
     #[test]
     fn what_we_write_may_have_more_than_a_peer_may_send() {
