@@ -5,7 +5,7 @@
 # Those that can; then those that stop the server, one after the other.
 # shellcheck disable=SC2034 # run.sh uses both
 CASES=(registration online offline deregistered too_large at_the_limit blocked untagged settings session
-    over_tcp malformed msrp_room msrp_relay msrp_relays one_to_one conference)
+    over_tcp malformed msrp_room msrp_relay msrp_relay_in_the_open msrp_relays one_to_one conference)
 # shellcheck disable=SC2034
 CASES_ALONE=(server_down killed killed_after_register)
 
@@ -26,6 +26,7 @@ title() {
     malformed) echo "malformed requests: 400 that names the header" ;;
     msrp_room) echo "MSRP room: copies, chunks, reports, nicknames, and every refusal" ;;
     msrp_relay) echo "MSRP relay: AUTH, and messages both ways through it" ;;
+    msrp_relay_in_the_open) echo "MSRP relay without TLS, as in a laboratory" ;;
     msrp_relays) echo "MSRP relays: Kamailio's passes on to the server, and the server to it" ;;
     one_to_one) echo "a chat of two: INVITE with a list of one, and MSRP through the server" ;;
     conference) echo "a chat of five: list, state, nickname, private message, leaving" ;;
@@ -259,7 +260,13 @@ case_msrp_room() {
 case_msrp_relay() {
     msrp_certificate
     as_msrp_relay 2856 "$CASE/auth.json"
-    python3 "$REAL/msrp.py" relay "$CASE/auth.json" "$WORK/msrp.keys" >&2 || exit 1
+    python3 "$REAL/msrp.py" relay "$CASE/auth.json" >&2 || exit 1
+}
+
+# Covers: MSRP-040, MSRP-041, MSRP-042
+case_msrp_relay_in_the_open() {
+    as_msrp_relay 2858 "$CASE/auth.json" plain
+    python3 "$REAL/msrp.py" relay "$CASE/auth.json" >&2 || exit 1
 }
 
 # Covers: MSRP-044, MSRP-086, MSRP-087
@@ -281,7 +288,7 @@ case_one_to_one() {
 
 # Covers: CF-003, CF-030, CF-031, CF-054, CF-058, CLI-013, CLI-021, CLI-023
 case_conference() {
-    chat nora=127.0.0.73 otto=127.0.0.74 paul=127.0.0.75 rosa=127.0.0.76 sven=127.0.0.77
+    chat nell=127.0.0.73 odin=127.0.0.74 pius=127.0.0.75 rosa=127.0.0.76 sven=127.0.0.77
 }
 
 chat() {
@@ -354,15 +361,14 @@ case_wire() {
     wire_msrp "ip.src == $AS_IP"
 }
 
-# Of MSRP every kind of message that the server sends was seen, and none is malformed. AUTH goes over
-# TLS only, where this dissector cannot be asked for MSRP.
+# Of MSRP every kind of message that the server sends was seen, and none is malformed.
 wire_msrp() {
     local code method
     none "$1 && msrp && (_ws.malformed || _ws.expert.severity == error)"
     for method in SEND REPORT; do
         (($(frames "$1 && msrp.method == \"$method\"") > 0)) || fail "no $method was captured"
     done
-    for code in 200 400 403 404 415 424 425 481 501 506; do
+    for code in 200 400 401 403 404 415 423 424 425 481 501 506; do
         (($(frames "$1 && msrp.status.code == $code") > 0)) || fail "no $code was captured"
     done
 }
@@ -379,5 +385,5 @@ none() {
 
 dissect() {
     tshark -r "$WORK/wire.pcap" -d udp.port==5080-5082,sip -d tcp.port==5080-5082,sip \
-        -d tcp.port==2855,msrp -d tcp.port==2859,msrp "$@" 2>/dev/null
+        -d tcp.port==2855,msrp -d tcp.port==2858-2859,msrp "$@" 2>/dev/null
 }

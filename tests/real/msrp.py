@@ -44,14 +44,13 @@ class Frame:
 
 
 class Connection:
-    def __init__(self, uri, keylog=None, connect=None):
+    def __init__(self, uri, connect=None):
         scheme, host, port = re.match(r"(msrps?)://([^:/]+):(\d+)", uri).groups()
         address = connect.rsplit(":", 1) if connect else (host, port)
         self.socket = socket.create_connection((address[0], int(address[1])))
         if scheme == "msrps":
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            context.keylog_filename = keylog
             self.socket = context.wrap_socket(self.socket, server_hostname=host)
         self.socket.settimeout(WAIT)
         self.buffer, self.kept = b"", []
@@ -211,11 +210,11 @@ def errors(first, second, third, uri):
 class Client:
     """A client of a relay: it asks for a URI and then has a path (RFC 4976 section 5.1)."""
 
-    def __init__(self, uri, user, keylog=None, connect=None):
+    def __init__(self, uri, user, connect=None):
         self.relay, self.user = uri, user
         scheme = uri.split(":")[0]
         self.own = f"{scheme}://127.0.0.1:9/{secrets.token_hex(10)};tcp"
-        self.connection = Connection(uri, keylog, connect)
+        self.connection = Connection(uri, connect)
 
     def auth(self, headers=""):
         return self.connection.answer(self.connection.send("AUTH", self.relay, self.own, headers))
@@ -264,9 +263,9 @@ def account(path):
         return json.load(file)["auth"]
 
 
-def relay(path, keylog):
+def relay(path):
     auth = account(path)
-    alice, bob = (Client(auth["uri"], user, keylog, auth["connect"]) for user in ("alice", "bob"))
+    alice, bob = (Client(auth["uri"], user, auth["connect"]) for user in ("alice", "bob"))
     challenge = alice.auth()
     check("AUTH without credentials", challenge.what == "401", challenge)
     wrong = alice.auth(alice.credentials(challenge.headers["WWW-Authenticate"], "something else"))

@@ -102,8 +102,9 @@ as_msrp_room() {
     wait_for 10 test -s "$2" || fail "msrp-room does not start: $(tail -n 1 "$2.log")"
 }
 
-# as_msrp_relay PORT OUT: a relay with the users alice and bob, whose password is "secret". It
-# knows other relays by the certificate that it has itself.
+# as_msrp_relay PORT OUT [plain]: a relay with the users alice and bob, whose password is "secret".
+# It knows other relays by the certificate that it has itself; with plain it has none, so that what
+# it sends can be read.
 as_msrp_relay() {
     local config=$2.toml
     cat >"$config" <<TOML
@@ -116,10 +117,16 @@ realm = "$DOMAIN"
 digest_file = "$2.users"
 [[msrp.listen]]
 address = "$AS_IP:$1"
+TOML
+    if [ "${3:-}" = plain ]; then
+        sed -i -e '/^tls_roots/d' -e 's/^relay = true/&\nauth_needs_tls = false/' "$config"
+    else
+        cat >>"$config" <<TOML
 certificate = "$MSRP_CERTIFICATE"
 key = "$MSRP_KEY"
 client_roots = "$MSRP_CERTIFICATE"
 TOML
+    fi
     for user in alice bob; do
         printf '%s:%s:%s\n' "$user" "$DOMAIN" \
             "$(printf '%s:%s:secret' "$user" "$DOMAIN" | md5sum | cut -d' ' -f1)"
