@@ -78,7 +78,7 @@ const NOT_RELOADED: [&str; 9] = [
 /// Whether [`Server::reload`] takes a key.
 fn is_reloaded(key: &str) -> bool {
     let is = |known: &&str| key == *known || known.ends_with('.') && key.starts_with(*known);
-    !NOT_RELOADED.contains(&key) && RELOADED.iter().any(|known| is(&known))
+    !NOT_RELOADED.contains(&key) && RELOADED.iter().any(is)
 }
 
 /// Why a server does not start.
