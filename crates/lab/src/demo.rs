@@ -179,7 +179,7 @@ fn configuration(directory: &tempfile::TempDir, core: SocketAddr) -> Result<Conf
     config.sip.udp_octets_max = 65_000;
     config.http.listen = loopback();
     config.msrp.listen = parlance_server::config::Tables(vec![MsrpListen {
-        address: loopback(),
+        address: Some(loopback()),
         ..MsrpListen::default()
     }]);
     config.store.path = directory.path().join("data");

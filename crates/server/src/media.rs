@@ -123,7 +123,8 @@ mod tests {
         let mut config = Config::default();
         config.msrp.cores = 2;
         let address = "127.0.0.1:0".parse().unwrap();
-        config.msrp.listen = Tables(vec![MsrpListen { address, ..MsrpListen::default() }]);
+        config.msrp.listen =
+            Tables(vec![MsrpListen { address: Some(address), ..MsrpListen::default() }]);
         let near = Arc::new(|_| true);
         Service::start(&config, resolver(&config).unwrap(), near).await.unwrap()
     }

@@ -197,7 +197,7 @@ fn bracketed(address: IpAddr) -> String {
 /// # Errors
 /// The configuration of the system cannot be read.
 pub(crate) fn resolver(config: &Config) -> Result<Resolver, ResolverError> {
-    let listens = |v4: bool| config.msrp.listen.iter().any(|l| l.address.is_ipv4() == v4);
+    let listens = |v4: bool| config.msrp.listen.iter().any(|l| l.address().is_ipv4() == v4);
     let policy = Policy { transports: Vec::new(), ipv4: listens(true), ipv6: listens(false) };
     let resolver = ResolverConfig {
         servers: config.net.dns_servers.clone(),

@@ -108,7 +108,7 @@ pub(super) async fn room(
 ) -> Result<(), Failed> {
     if let Some(address) = args.listen {
         config.msrp.listen = Tables(vec![MsrpListen {
-            address,
+            address: Some(address),
             websocket: args.websocket,
             certificate: args.certificate.clone(),
             key: args.key.clone(),

@@ -199,9 +199,9 @@ impl From<TlsUse> for Security {
 section! {
     /// One address to listen on.
     pub struct MsrpListen {
-        /// Address and port; 2855 is registered for MSRP (RFC 4975 §15.4). With a certificate 2856
-        /// is usual; it has to be said.
-        pub address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 2855));
+        /// Address and port; without one 127.0.0.1:2855, whose port is registered for MSRP
+        /// (RFC 4975 §15.4), and with a certificate 127.0.0.1:2856.
+        pub address: Option<SocketAddr> = None, example "\"127.0.0.1:2855\"";
         /// What stands in our URIs instead of the address, `HOST` or `HOST:PORT`; a name that the
         /// certificate is for, and needed where the address is 0.0.0.0 or ::.
         pub advertise: Option<String> = None, example "\"im.ims.test:2855\"";
@@ -218,7 +218,17 @@ section! {
     }
 }
 
+/// The registered port (RFC 4975 §15.4), and the one beside it for TLS.
+const PORT: u16 = 2855;
+const TLS_PORT: u16 = 2856;
+
 impl MsrpListen {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        let port = if self.is_secure() { TLS_PORT } else { PORT };
+        self.address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
     /// Whether TLS is spoken.
     pub fn is_secure(&self) -> bool {
         self.certificate.is_some()
@@ -233,7 +243,7 @@ impl MsrpListen {
             client_required: false,
             trusted_names: Vec::new(),
         });
-        MsrpListener { address: self.address, tls, websocket: self.websocket }
+        MsrpListener { address: self.address(), tls, websocket: self.websocket }
     }
 }
 
@@ -355,7 +365,7 @@ impl Msrp {
         for (position, listen) in self.listen.iter().enumerate() {
             let key = format!("msrp.listen[{position}]");
             check_listener(&key, listen, mistakes);
-            taken.take(&format!("{key}.address"), listen.address, Transport::Tcp, mistakes);
+            taken.take(&format!("{key}.address"), listen.address(), Transport::Tcp, mistakes);
         }
         if self.outbound_low_octets >= self.outbound_high_octets {
             let what = "is not below outbound_high_octets".to_owned();
@@ -425,7 +435,7 @@ fn check_listener(key: &str, listen: &MsrpListen, mistakes: &mut Mistakes) {
         wrong("client_roots", "is of no use without a certificate");
     }
     match &listen.advertise {
-        None if listen.address.ip().is_unspecified() => {
+        None if listen.address().ip().is_unspecified() => {
             wrong("advertise", "is needed, as nobody can connect to the address");
         }
         Some(text) if host_port(text).is_none() => wrong("advertise", "is not HOST or HOST:PORT"),
@@ -448,6 +458,18 @@ mod tests {
     use parlance_msrp::switch::SwitchConfig;
 
     use crate::config::Config;
+
+    #[test]
+    fn tls_has_a_port_of_its_own() {
+        let text = "[[msrp.listen]]\n[[msrp.listen]]\ncertificate = \"c\"\nkey = \"k\"\n\
+                    [[msrp.listen]]\naddress = \"[::1]:7\"\ncertificate = \"c\"\nkey = \"k\"\n";
+        let (config, mistakes) = Config::parse(text, std::iter::empty());
+        assert!(mistakes.is_empty(), "{mistakes}");
+        let addresses: Vec<String> =
+            config.msrp.listen.iter().map(|listen| listen.address().to_string()).collect();
+        assert_eq!(addresses, ["127.0.0.1:2855", "127.0.0.1:2856", "[::1]:7"]);
+        assert_eq!(Config::default().msrp.listen[0].address().port(), 2855);
+    }
 
     // Covers: MSRP-067, MSRP-070, MSRP-087
     #[test]

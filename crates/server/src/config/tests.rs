@@ -26,7 +26,7 @@ fn an_empty_file_is_the_default_and_the_default_is_right() {
     assert_eq!(listen.transports, [TransportName::Udp, TransportName::Tcp]);
     assert_eq!(listen.side, Side::Any);
     let [listen] = &config.msrp.listen[..] else { panic!("one listener") };
-    assert_eq!(listen.address.to_string(), "127.0.0.1:2855");
+    assert_eq!(listen.address().to_string(), "127.0.0.1:2855");
     assert!(!listen.is_secure() && !listen.websocket);
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.store.path, PathBuf::from("./parlance-data"));
