@@ -11,13 +11,14 @@
 //! | dialogs and their INVITE usage | [`dialog`] | RFC 3261 §12 to §15 |
 //! | acknowledged provisional responses | [`reliable`] | RFC 3262 |
 //! | session timers | [`session_timer`] | RFC 4028 |
+//! | proxying | [`proxy`] | RFC 3261 §16, RFC 5393 |
 //! | standing between two dialogs | [`b2bua`] | RFC 3261 §6 |
 //! | subscriptions and publications | [`subscription`], [`publication`] | RFC 6665, RFC 3903 |
 //! | finding the next hop | [`locate`] | RFC 3263 |
 //! | digest authentication | [`digest`] | RFC 3261 §22, RFC 7616, RFC 8760 |
 //!
 //! Start with [`Message`] for what is on the wire and with [`Endpoint`] for what happens to it.
-//! Left out: forking (RFC 5393), SigComp, S/MIME, multicast, WebSocket.
+//! Left out: SigComp, S/MIME, multicast, WebSocket.
 //!
 //! **Invariants:** no socket, clock, thread, lock or system randomness is reached from here: time
 //! and random numbers are arguments. Nothing a peer can send makes anything here panic, and every
@@ -35,6 +36,7 @@ pub mod locate;
 pub mod message;
 mod method;
 mod name;
+pub mod proxy;
 pub mod publication;
 pub mod reliable;
 pub mod sdp;

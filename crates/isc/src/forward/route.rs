@@ -2,6 +2,7 @@
 
 use parlance_sip::grammar::split_list;
 use parlance_sip::header::{Header, MaxBreadth, MaxForwards, Route};
+use parlance_sip::proxy::breadth;
 use parlance_sip::uri::Uri;
 use parlance_sip::{Edits, HeaderName, ListenerId, Request, Source};
 
@@ -21,10 +22,9 @@ pub(super) fn prepare(cx: &Cx, incoming: &Incoming, edits: &mut Edits) -> Option
         Ok(None) | Err(_) => MAX_FORWARDS,
     };
     edits.set(request, HeaderName::MaxForwards, left);
-    // RFC 5393 §5.3.3. There is one branch at a time here: it gets all there is, and no loop of
-    // forks is to be looked for (§4.2).
-    if !matches!(request.header::<MaxBreadth>(), Ok(Some(left)) if left <= MaxBreadth::LARGEST) {
-        edits.set(request, HeaderName::MaxBreadth, MaxBreadth::LARGEST);
+    // RFC 5393 §5.3.3. There is one branch at a time here: it gets all there is.
+    if !matches!(request.header(), Ok(Some(MaxBreadth(left))) if left <= u32::from(breadth::MAX)) {
+        edits.set(request, HeaderName::MaxBreadth, breadth::MAX);
     }
     edits.remove(request, HeaderName::PServedUser);
     incoming.decision().peer.strip(request, edits);

@@ -38,11 +38,6 @@ counts! {
     RSeq(u32);
 }
 
-impl MaxBreadth {
-    /// What a request without the header gets, and the most that one is allowed (RFC 5393 §5.3.3).
-    pub const LARGEST: Self = Self(60);
-}
-
 impl MaxForwards {
     /// What a request of our own, or one without the header, starts with (RFC 3261 §8.1.1.6).
     pub const DEFAULT: Self = Self(70);

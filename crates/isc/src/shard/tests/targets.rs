@@ -2,7 +2,7 @@
 
 use super::*;
 
-// Covers: CORE-013, CORE-014
+// Covers: CORE-014
 #[tokio::test(start_paused = true)]
 async fn the_next_target_is_tried_after_503_and_after_silence() {
     on_local_set(async {
