@@ -199,11 +199,8 @@ impl Engine {
         }
     }
 
-    /// Closed loop: every sender that may sends all it may.
+    /// Closed loop: every sender that may sends all it may. What was begun is sent to its end.
     fn offer(&mut self, window: u32) {
-        if !self.sending {
-            return;
-        }
         let answered = self.rules.run.answered();
         for _ in 0..self.ready.len() {
             let Some(number) = self.ready.pop_front() else { return };
@@ -211,7 +208,8 @@ impl Engine {
             while let Some(session) = self.sessions.get(index(number)) {
                 let sender = &session.sender;
                 link = session.link;
-                let over = self.rules.count.is_some_and(|n| sender.messages >= n);
+                let is_last = self.rules.count.is_some_and(|n| sender.messages >= n);
+                let over = is_last || !self.sending;
                 let chunked = session.template.is_none();
                 if (over && sender.offset == 0) || !sender.may_send(window, answered, chunked) {
                     break;

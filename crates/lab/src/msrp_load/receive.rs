@@ -114,7 +114,8 @@ impl Engine {
         };
         let due =
             stamp.map(|stamp| stamp.due).filter(|_| sequence.is_multiple_of(self.rules.sample));
-        if due.is_some() && session.template.is_some() {
+        // A server may cut a message into chunks; then its last one has not all that is summed.
+        if due.is_some() && session.template.is_some() && starts_at(frame) == Some(1) {
             let size = usize::try_from(self.rules.run.size).unwrap_or(usize::MAX);
             if !intact(frame.inside, size) {
                 self.measure.wrong("messages with a wrong sum", 1);
@@ -156,13 +157,43 @@ impl Engine {
         let Some(author) = self.sessions.get(index(author)) else {
             return Some("SENDs with another Message-ID");
         };
-        let start = frame.header("Byte-Range").map_or(Some(1), |range| {
-            std::str::from_utf8(range).ok()?.split('-').next()?.parse::<u64>().ok()
-        });
-        let Some(offset) = start.and_then(|start| start.checked_sub(1)) else {
+        let Some(offset) = starts_at(frame).and_then(|start| start.checked_sub(1)) else {
             return Some("SENDs with a wrong Byte-Range");
         };
         let holds = self.rules.run.holds(&author.author, offset, body);
         (!holds).then_some("SENDs with wrong octets")
+    }
+}
+
+/// Which octet of its message a chunk begins with, counted from 1 (RFC 4975 §9.1); `None` when that
+/// cannot be read.
+fn starts_at(frame: &Frame<'_>) -> Option<u64> {
+    let Some(range) = frame.header("Byte-Range") else { return Some(1) };
+    std::str::from_utf8(range).ok()?.split('-').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{Scanner, Step};
+    use super::starts_at;
+
+    #[test]
+    fn a_chunk_says_where_it_begins() {
+        let table = [
+            ("Byte-Range: 1-*/9\r\n", Some(1)),
+            ("Byte-Range: 2049-2050/2050\r\n", Some(2049)),
+            ("", Some(1)),
+            ("Byte-Range: x-1/1\r\n", None),
+        ];
+        for (range, start) in table {
+            let text = format!(
+                "MSRP abcd1234 SEND\r\nTo-Path: msrp://a:1/b;tcp\r\nFrom-Path: msrp://c:2/d;tcp\r\n\
+                 {range}Content-Type: text/plain\r\n\r\nx\r\n-------abcd1234$\r\n"
+            );
+            let Step::Frame(frame) = Scanner::new(true).next(text.as_bytes()) else {
+                panic!("{text}");
+            };
+            assert_eq!(starts_at(&frame), start, "{range}");
+        }
     }
 }
