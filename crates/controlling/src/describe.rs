@@ -135,8 +135,8 @@ pub(crate) fn answer(
     before: Option<&Sdp>,
     hosts: &Hosts,
 ) -> Result<Described, Refusal> {
-    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
-    let (own, agreement) = negotiate::answer(offer, terms, number, &same_host).map_err(refused)?;
+    let (own, agreement) =
+        negotiate::answer(offer, terms, number, &hosts.same()).map_err(refused)?;
     let own = match before {
         Some(before) => own.following(before),
         None => own,
@@ -165,8 +165,7 @@ pub(crate) async fn conclude(
 ) -> Result<Concluded, Refusal> {
     let answer = read(octets)?;
     let hosts = media.hosts(&answer).await;
-    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
-    match negotiate::conclude(offer, &answer, terms, &same_host).map_err(refused)? {
+    match negotiate::conclude(offer, &answer, terms, &hosts.same()).map_err(refused)? {
         Outcome::Agreed(agreement) => Ok(Concluded::Agreed(agreement)),
         Outcome::Refused => Err(Refusal::Media(305, text(305))),
         Outcome::OfferWithoutCema => Ok(Concluded::WithoutCema),

@@ -4,6 +4,7 @@ mod mistakes;
 
 use std::time::Duration;
 
+use parlance_isc::warning;
 use serde::{Deserialize, Serialize};
 
 pub use mistakes::PolicyMistake;
@@ -291,8 +292,7 @@ impl Policy {
 
     /// The value of a Warning with one of the codes of RFC 3261 §20.43.
     pub fn coded_warning(&self, code: u16, text: &str) -> String {
-        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        format!("{code} {} \"{quoted}\"", self.warning_host)
+        warning(code, &self.warning_host, text)
     }
 
     /// Participants of a session at most: what its group says, or the list size and the one who

@@ -26,8 +26,7 @@ use parlance_store::UserId;
 
 pub use decider::{Context, Decider};
 pub use reason::Reason;
-pub(crate) use refusal::warning;
-pub use refusal::{Refusal, RefusalPolicy, refusal};
+pub use refusal::{Refusal, RefusalPolicy, refusal, warning};
 pub use uas::options;
 
 use crate::Private;

@@ -57,7 +57,7 @@ mod wire;
 pub use charging::{Charging, charging_vector};
 pub use clock::Clock;
 pub use cx::{Busy, Cx};
-pub use decision::{Decider, Decision, Function, Reason, Refusal, RefusalPolicy, refusal};
+pub use decision::{Decider, Decision, Function, Reason, Refusal, RefusalPolicy, refusal, warning};
 pub use deferral::{Cause, Deferral, Local, Offered};
 pub use description::session_description;
 pub use dispatch::{Dispatcher, RegistrationEvents, Rules};

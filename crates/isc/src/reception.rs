@@ -118,9 +118,8 @@ impl Reception {
             ..Terms::anything(session.uri().clone())
         };
         let hosts = media.hosts(&offered).await;
-        let same_host = |shown: &str, host: &str| hosts.same(shown, host);
         let (answer, agreement) =
-            negotiate::answer(&offered, &declared, 1, &same_host).map_err(Unopened::Offer)?;
+            negotiate::answer(&offered, &declared, 1, &hosts.same()).map_err(Unopened::Offer)?;
         session.agree(&agreement).await?;
         let theirs: Vec<_> = agreement.peer_path.iter().map(|uri| uri.as_str()).collect();
         let answer = answer.to_string().into_bytes().into();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parlance_isc::Downstream;
+use parlance_isc::{Downstream, warning};
 use parlance_msrp::HoldLimits;
 use parlance_sip::grammar::is_token;
 use parlance_sip::publication;
@@ -479,8 +479,7 @@ impl Policy {
     /// The value of a Warning with `text`, in which `n` stands for `{n}` (RFC 3261 §20.43).
     pub(crate) fn warning(&self, text: &str, n: u32) -> String {
         let text = text.replace("{n}", &n.to_string());
-        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        format!("399 {} \"{quoted}\"", self.warning_host)
+        warning(399, &self.warning_host, &text)
     }
 
     /// How the failures of the other side go back.

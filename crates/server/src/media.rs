@@ -169,7 +169,7 @@ mod tests {
         let text = described("msrp://localhost:7654/p;tcp").to_string();
         let text = text.replace("192.0.2.10", "127.0.0.1");
         let hosts = service.media().hosts(&Sdp::parse(text.as_bytes()).unwrap()).await;
-        assert!(hosts.same("127.0.0.1", "localhost"), "{hosts:?}");
+        assert!(hosts.same()("127.0.0.1", "localhost"), "{hosts:?}");
     }
 
     // Covers: MSRP-048

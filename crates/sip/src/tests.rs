@@ -235,17 +235,7 @@ fn headers(times_max: usize, input: impl Fn(usize) -> Vec<u8>) {
             )*
         };
     }
-    every!(
-        Accept AcceptContact AcceptEncoding AcceptLanguage Allow AllowEvents AnswerMode
-        Authorization CSeq CallId Contact ContentDisposition ContentEncoding ContentLength
-        ContentType Date Event Expires From MaxBreadth MaxForwards MinExpires MinSe
-        PAssertedIdentity PAssociatedUri PCalledPartyId PChargingFunctionAddresses
-        PChargingVector PPreferredIdentity PServedUser Path Privacy ProxyAuthenticate
-        ProxyAuthorization ProxyRequire RAck RSeq Reason RecordRoute ReferSub ReferTo
-        ReferredBy RejectContact Replaces RequestDisposition Require RetryAfter Route Server
-        ServiceRoute SessionExpires SipETag SipIfMatch Subject SubscriptionState Supported
-        Timestamp To Unsupported UserAgent Via Warning WwwAuthenticate
-    );
+    header::every_header! { every }
     check("the credentials", times_max, &input, |value| _ = Credentials::parse(value));
     check("the release", times_max, &input, |value| {
         let _ = UserAgent::parse(value).map(|product| product.release());

@@ -331,8 +331,7 @@ async fn conclude(
     let answer = Sdp::parse(answer).map_err(|_| negotiate::Refusal::NoMessage)?;
     let any_way = Terms { direction: Direction::SendRecv, ..terms.clone() };
     let hosts = media.hosts(&answer).await;
-    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
-    negotiate::conclude(&negotiate::offer(&any_way, number), &answer, terms, &same_host)
+    negotiate::conclude(&negotiate::offer(&any_way, number), &answer, terms, &hosts.same())
 }
 
 /// Waits until all of the message is answered, or it is clear that it will not be.

@@ -104,7 +104,7 @@ impl Default for RefusalPolicy {
 impl RefusalPolicy {
     /// The value of a Warning with a text of our own (RFC 3261 §20.43).
     pub fn warning(&self, text: &str) -> String {
-        warning(&self.host, text)
+        warning(399, &self.host, text)
     }
 
     /// How the failures of the other side go back.
@@ -117,10 +117,11 @@ impl RefusalPolicy {
     }
 }
 
-/// The value of a Warning of `host` with a text of our own (RFC 3261 §20.43).
-pub(crate) fn warning(host: &str, text: &str) -> String {
+/// The value of a Warning of `host` with one of the codes of RFC 3261 §20.43: 399 for a text of
+/// our own.
+pub fn warning(code: u16, host: &str, text: &str) -> String {
     let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("399 {host} \"{quoted}\"")
+    format!("{code} {host} \"{quoted}\"")
 }
 
 /// The response a refusal becomes.

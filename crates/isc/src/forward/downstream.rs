@@ -56,7 +56,7 @@ impl Downstream<'_> {
     /// The 480 that stands for a response with this status.
     pub fn reply(self, status: u16) -> Reply {
         let text = self.text.replace("{n}", &status.to_string());
-        Reply::new(480).with(HeaderName::Warning, warning(self.host, &text))
+        Reply::new(480).with(HeaderName::Warning, warning(399, self.host, &text))
     }
 
     /// Sends a final response back, or what stands for it.

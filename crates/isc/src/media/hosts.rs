@@ -28,9 +28,9 @@ const WAIT: Duration = Duration::from_secs(1);
 pub struct Hosts(Vec<(String, String)>);
 
 impl Hosts {
-    /// Whether what `c=` shows is the `host` of the path.
-    pub fn same(&self, shown: &str, host: &str) -> bool {
-        self.0.iter().any(|(one, other)| one == shown && other == host)
+    /// Says whether what `c=` shows is the host of the path: a [`SameHost`](negotiate::SameHost).
+    pub fn same(&self) -> impl Fn(&str, &str) -> bool {
+        |shown, host| self.0.iter().any(|(one, other)| one == shown && other == host)
     }
 }
 

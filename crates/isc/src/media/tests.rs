@@ -53,7 +53,7 @@ async fn hosts_are_compared_after_the_dns_which_is_not_waited_for_long() {
     ];
     for (shown, host, same) in table {
         let hosts = bench.media.hosts(&of(shown, host)).await;
-        assert_eq!(hosts.same(shown, host), same, "{shown} {host}");
+        assert_eq!(hosts.same()(shown, host), same, "{shown} {host}");
     }
 }
 

@@ -122,8 +122,7 @@ impl<'a> Exchange<'a> {
         let answerer = self.from.other();
         let terms = pair.terms(answerer);
         let hosts = self.media.hosts(answer).await;
-        let same_host = |shown: &str, host: &str| hosts.same(shown, host);
-        let with_answerer = match negotiate::conclude(&self.passed, answer, &terms, &same_host) {
+        let with_answerer = match negotiate::conclude(&self.passed, answer, &terms, &hosts.same()) {
             Ok(negotiate::Outcome::Agreed(agreement)) => agreement,
             Ok(negotiate::Outcome::OfferWithoutCema) => return Concluded::Again,
             Ok(negotiate::Outcome::Refused) | Err(_) => return Concluded::Refused,
@@ -183,8 +182,7 @@ impl<'a> Exchange<'a> {
     fn seen(&self, pair: &Pair, answer: &Sdp) -> Option<(Sdp, Agreement)> {
         let offered = self.offer.media().nth(self.line)?;
         let terms = pair.terms(self.from);
-        let same_host = |shown: &str, host: &str| self.hosts.same(shown, host);
-        let (_, agreement) = negotiate::answer_line(&offered, &terms, &same_host)?.ok()?;
+        let (_, agreement) = negotiate::answer_line(&offered, &terms, &self.hosts.same())?.ok()?;
         let anchor = pair.anchor(self.from, self.media);
         let shown = anchor.answer(answer, self.line, agreement.role)?;
         Some((shown, agreement))

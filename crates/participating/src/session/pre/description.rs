@@ -53,8 +53,7 @@ fn for_client(client: &MessageMedia, pair: &Pair, media: &Media) -> Terms {
 /// session is for what comes later.
 async fn answer(offer: &Sdp, terms: &Terms, media: &Media, session_id: u64) -> Option<Described> {
     let hosts = media.hosts(offer).await;
-    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
-    let (shown, agreement) = negotiate::answer(offer, terms, session_id, &same_host).ok()?;
+    let (shown, agreement) = negotiate::answer(offer, terms, session_id, &hosts.same()).ok()?;
     let (index, _) = shown.first_message()?;
     let said = offer.media().nth(index)?.message()?.ok()?;
     said.file.is_none().then_some(Described { said, shown, agreement })
@@ -96,8 +95,7 @@ pub(super) async fn conclude(
 ) -> Option<Described> {
     let terms = for_client(&client.said, pair, media);
     let hosts = media.hosts(answer).await;
-    let same_host = |shown: &str, host: &str| hosts.same(shown, host);
-    let concluded = negotiate::conclude(offered, answer, &terms, &same_host).ok()?;
+    let concluded = negotiate::conclude(offered, answer, &terms, &hosts.same()).ok()?;
     let Outcome::Agreed(agreement) = concluded else { return None };
     let said = answer.first_message()?.1.ok()?;
     Some(Described { said, shown: offered.clone(), agreement })
