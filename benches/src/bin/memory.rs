@@ -146,7 +146,7 @@ fn weigh(mut work: impl FnMut(&mut Endpoint, Instant, ServerKey, &Request)) -> f
 
 fn transactions() {
     let pending = weigh(|endpoint, now, _, request| {
-        let sent = endpoint.request(now, request, Edits::new(), source().back());
+        let sent = endpoint.request(now, request, &mut Edits::new(), source().back());
         assert!(sent.is_ok(), "there is room for all");
     });
     show("pending relay: server, client, the message twice", (pending, 0.0));

@@ -60,7 +60,8 @@ pub(crate) struct Waiting {
     server: Option<ServerKey>,
     /// The listener it came to, or that it is sent from.
     from: ListenerId,
-    request: Request,
+    request: Rc<Request>,
+    is_invite: bool,
     /// The branch it gets, when whoever sends it has chosen one.
     branch: Option<String>,
     /// Where it is tried.
@@ -102,10 +103,11 @@ pub(crate) trait Answers {
 pub(crate) type Shared = Rc<RefCell<Waiting>>;
 
 impl Waiting {
-    fn new(server: Option<ServerKey>, from: ListenerId, request: Request) -> Shared {
+    fn new(server: Option<ServerKey>, from: ListenerId, request: Rc<Request>) -> Shared {
         Rc::new(RefCell::new(Self {
             server,
             from,
+            is_invite: request.method() == Method::Invite,
             request,
             branch: None,
             targets: FailOver::new([]),
@@ -122,10 +124,6 @@ impl Waiting {
             timer: None,
             answers: None,
         }))
-    }
-
-    fn is_invite(&self) -> bool {
-        self.request.method() == Method::Invite
     }
 
     /// The branch for the present target, where one was chosen: that one first, and one made of it
@@ -175,13 +173,12 @@ impl Forwarding {
         mut edits: Edits,
         timer: Option<ForwardedSession>,
     ) -> Self {
-        let request = incoming.request();
         let server = incoming.server();
         let hop = prepare(&cx, incoming, &mut edits);
         let from = incoming.source().listener;
-        let shared = Waiting::new(Some(server), from, request.clone());
+        let shared = Waiting::new(Some(server), from, incoming.shared_request());
         shared.borrow_mut().timer = timer;
-        let before = (request.method() == Method::Invite).then(|| {
+        let before = shared.borrow().is_invite.then(|| {
             let forwarded = Invited::Forwarded(Rc::downgrade(&shared));
             cx.0.invites.borrow_mut().insert(server, forwarded)
         });
@@ -190,7 +187,7 @@ impl Forwarding {
                 shared.borrow_mut().push(Outcome::Cancelled);
             }
             None => shared.borrow_mut().push(Outcome::Unreachable),
-            Some(hop) => launch(&cx, &shared, hop, edits),
+            Some(hop) => launch(&cx, &shared, hop, &mut edits),
         }
         Self { cx, shared }
     }
@@ -229,7 +226,7 @@ impl Drop for Forwarding {
     fn drop(&mut self) {
         let (invite, answered) = {
             let waiting = self.shared.borrow();
-            (waiting.is_invite(), waiting.answered)
+            (waiting.is_invite, waiting.answered)
         };
         if invite && !answered {
             self.cx.0.cancel(&self.shared);
@@ -313,19 +310,19 @@ pub(crate) async fn send_beside(
     hop: NextHop,
     branch: Option<&str>,
 ) -> Outcome {
-    let edits = with_product(cx, &request);
-    let shared = Waiting::new(None, hop.listener, request);
+    let mut edits = with_product(cx, &request);
+    let shared = Waiting::new(None, hop.listener, Rc::new(request));
     shared.borrow_mut().branch = branch.map(str::to_owned);
-    launch(cx, &shared, hop, edits);
+    launch(cx, &shared, hop, &mut edits);
     next_outcome(&shared).await
 }
 
 /// Sends an INVITE of our own; what comes back goes to `answers`.
 pub(crate) fn invite(cx: &Cx, request: Request, hop: NextHop, answers: Rc<dyn Answers>) -> Shared {
-    let edits = with_product(cx, &request);
-    let shared = Waiting::new(None, hop.listener, request);
+    let mut edits = with_product(cx, &request);
+    let shared = Waiting::new(None, hop.listener, Rc::new(request));
     shared.borrow_mut().answers = Some(answers);
-    launch(cx, &shared, hop, edits);
+    launch(cx, &shared, hop, &mut edits);
     shared
 }
 
@@ -384,7 +381,7 @@ pub(crate) fn response(cx: &Cx, client: ClientKey, response: Response) {
     }
     let (server, invite) = {
         let waiting = shared.borrow();
-        (waiting.server, waiting.is_invite())
+        (waiting.server, waiting.is_invite)
     };
     let status = response.status();
     if status < 200 {

@@ -1,6 +1,7 @@
 //! A request as a role sees it, and the one answer it owes.
 
 use std::fmt;
+use std::rc::Rc;
 
 use parlance_sip::{HeaderName, Method, Request, Response, ResponseBuilder, ServerKey, Source};
 
@@ -31,6 +32,11 @@ impl Incoming {
     /// The request.
     pub fn request(&self) -> &Request {
         &self.asked.arrival.request
+    }
+
+    /// The request, to be kept as long as what is made of it.
+    pub(crate) fn shared_request(&self) -> Rc<Request> {
+        Rc::clone(&self.asked.arrival.request)
     }
 
     /// Where it came from.

@@ -66,8 +66,8 @@ pub struct Arrival {
     pub source: Source,
     /// The names in the peer's certificate.
     pub peer_names: Arc<[String]>,
-    /// The request.
-    pub request: Request,
+    /// The request, which whoever sends it on or answers it later keeps as well.
+    pub request: Rc<Request>,
 }
 
 /// Decides about each new request and starts the role's task.
@@ -164,6 +164,7 @@ impl Inner {
                     {
                         request = meant;
                     }
+                    let request = Rc::new(request);
                     let arrival = Arrival { server, source, peer_names, request };
                     if let Some(dispatch) = self.dispatch.get() {
                         cx.spawn(dispatch.dispatch(cx.clone(), arrival));
@@ -232,7 +233,7 @@ impl Inner {
         }
     }
 
-    fn feed(&self, cx: &Cx, input: ShardInput) {
+    fn feed(&self, cx: &Cx, now: std::time::Instant, input: ShardInput) {
         match input {
             ShardInput::Run(task) => {
                 let task = task(cx.clone());
@@ -240,10 +241,10 @@ impl Inner {
             }
             ShardInput::Undeliverable { client } => {
                 let input = Input::Undeliverable { client };
-                self.endpoint.borrow_mut().handle_input(self.instant(), input);
+                self.endpoint.borrow_mut().handle_input(now, input);
             }
             ShardInput::Received { at, source, peer_names, message } => {
-                self.receive(cx, at, source, peer_names, message);
+                self.receive(cx, (at, now), source, peer_names, message);
             }
         }
         self.drain();
@@ -252,12 +253,11 @@ impl Inner {
     fn receive(
         &self,
         cx: &Cx,
-        at: std::time::Instant,
+        (at, now): (std::time::Instant, std::time::Instant),
         source: Source,
         peer_names: Arc<[String]>,
         message: Result<Message, Box<Malformed>>,
     ) {
-        let now = self.instant();
         let known = match &message {
             Ok(message) => Some(message),
             Err(malformed) => malformed.message.as_ref(),
@@ -360,10 +360,11 @@ impl Shard {
                 () = sleep_until(due) => {}
             }
             let busy = batch.len() == BATCH;
-            for input in batch.drain(..) {
-                inner.feed(&cx, input);
-            }
+            // Nothing waits in between: one look at the clock is enough for a batch.
             let now = inner.instant();
+            for input in batch.drain(..) {
+                inner.feed(&cx, now, input);
+            }
             if inner.endpoint.borrow().poll_timeout().is_some_and(|due| due <= now) {
                 inner.endpoint.borrow_mut().handle_input(now, Input::Timeout);
                 inner.drain();

@@ -44,7 +44,7 @@ impl<'a> Passage<'a> {
     ) -> Result<Self, Incoming> {
         let Some(user) = incoming.decision().user.clone() else { return Err(incoming) };
         let received = cx.now();
-        let profile = profile_of(incoming.decision(), &user, received);
+        let profile = functions.profile_of(incoming.decision());
         let passage = Self { functions, cx, policy, case, user, profile, received, incoming };
         passage.note(Step::Received);
         Ok(passage)
@@ -147,11 +147,10 @@ impl<'a> Passage<'a> {
     }
 
     fn keep(&self) {
-        let is_message = self.request().method() == Method::Message;
-        let history = self.functions.history.as_deref().filter(|_| is_message);
-        let Some(history) = history else { return };
+        let Some(history) = self.functions.history.as_deref() else { return };
         let (mode, now) = (self.decision().mode, self.cx.now());
-        if !self.functions.keeps(&self.profile, mode, now) {
+        let is_message = || self.request().method() == Method::Message;
+        if !self.functions.keeps(&self.profile, mode, now) || !is_message() {
             return;
         }
         let message = Message {
@@ -251,15 +250,6 @@ impl<'a> Passage<'a> {
             Some(ioi) => format!("{vector};term-ioi=\"{ioi}\""),
             None => vector.to_string(),
         })
-    }
-}
-
-/// The settings of the served user.
-pub(crate) fn profile_of(decision: &Decision, user: &UserId, now: Millis) -> Arc<Profile> {
-    match decision.subscriber.profile() {
-        Some(profile) => Arc::clone(profile),
-        // The core says that he has the service; his settings are those nobody changed.
-        None => Arc::new(Profile::new(user.clone(), now)),
     }
 }
 

@@ -9,17 +9,17 @@ use std::time::Duration;
 use metrics::{Counter, counter};
 use parlance_isc::service::Service;
 use parlance_isc::{
-    Cx, Deferral, Function, Incoming, Local, Media, Permit, Rates, Reason, Reply, Role,
+    Cx, Decision, Deferral, Function, Incoming, Local, Media, Permit, Rates, Reason, Reply, Role,
     SessionCase, Task, pass_with,
 };
 use parlance_sip::{Edits, Method, Request};
-use parlance_store::Millis;
+use parlance_store::{Millis, Profile};
 
 use crate::access::Lists;
 use crate::content::ContentFilter;
 use crate::event::{Ended, EventSink, Step};
 use crate::history::History;
-use crate::passage::{Passage, note, profile_of};
+use crate::passage::{Passage, note};
 use crate::policy::Policy;
 use crate::refusal::{Refusal, refusal};
 use crate::session::{Asked, PreEstablished, Seats};
@@ -44,6 +44,16 @@ pub(crate) struct Functions {
     pub(crate) seats: Arc<Seats>,
     pub(crate) pre_established: Arc<PreEstablished>,
     pub(crate) meter: Meter,
+    /// The settings of everybody who has none.
+    pub(crate) unset: Arc<Profile>,
+}
+
+impl Functions {
+    /// The settings of the served user. Where he has none, the core says that he has the service;
+    /// they are those nobody changed.
+    pub(crate) fn profile_of(&self, decision: &Decision) -> Arc<Profile> {
+        Arc::clone(decision.subscriber.profile().unwrap_or(&self.unset))
+    }
 }
 
 impl Participating {
@@ -62,6 +72,7 @@ impl Participating {
             seats: Arc::new(Seats::new()),
             pre_established: Arc::new(PreEstablished::new()),
             meter: Meter::new(),
+            unset: Arc::default(),
         };
         Self { policy: Box::new(policy), functions }
     }
@@ -145,7 +156,7 @@ impl Participating {
         let asked = Asked {
             functions: &self.functions,
             policy: &policy,
-            profile: &profile_of(decision, user, received),
+            profile: &self.functions.profile_of(decision),
             user,
             request: incoming.request(),
             decision,

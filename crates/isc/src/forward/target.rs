@@ -11,20 +11,20 @@ use crate::Cx;
 use crate::wire::{NextHop, Targets, transport_parameter};
 
 /// Finds the targets and sends to the first; at once when no question must be asked.
-pub(super) fn launch(cx: &Cx, shared: &Shared, mut hop: NextHop, edits: Edits) {
-    hop.place.large = is_large(cx, &shared.borrow().request, &edits, hop.listener);
+pub(super) fn launch(cx: &Cx, shared: &Shared, mut hop: NextHop, edits: &mut Edits) {
+    hop.place.large = is_large(cx, &shared.borrow().request, edits, hop.listener);
     if let Some(targets) = hop.numeric(cx.locals()) {
         begin(cx, shared, &targets, edits);
         return;
     }
-    let (cx, shared) = (cx.clone(), Rc::clone(shared));
+    let (cx, shared, mut edits) = (cx.clone(), Rc::clone(shared), std::mem::take(edits));
     cx.clone().spawn(async move {
         let targets = cx.0.wire.lookup(&hop).await;
-        begin(&cx, &shared, &targets, edits);
+        begin(&cx, &shared, &targets, &mut edits);
     });
 }
 
-fn begin(cx: &Cx, shared: &Shared, targets: &Targets, edits: Edits) {
+fn begin(cx: &Cx, shared: &Shared, targets: &Targets, edits: &mut Edits) {
     if shared.borrow().cancelled {
         return conclude(cx, shared, Outcome::Cancelled);
     }
@@ -81,9 +81,9 @@ pub(super) fn tried(cx: &Cx, shared: &Shared, mut attempt: Attempt, mut outcome:
             return conclude(cx, shared, if cancelled { Outcome::Cancelled } else { outcome });
         };
         waiting.tries = waiting.tries.saturating_add(1);
-        let edits = waiting.edits.as_deref().cloned().unwrap_or_default();
+        let mut edits = waiting.edits.as_deref().cloned().unwrap_or_default();
         drop(waiting);
-        if send_to(cx, shared, target, edits) {
+        if send_to(cx, shared, target, &mut edits) {
             return;
         }
         (attempt, outcome) = (Attempt::TransportError, Outcome::Unreachable);
@@ -91,9 +91,9 @@ pub(super) fn tried(cx: &Cx, shared: &Shared, mut attempt: Attempt, mut outcome:
 }
 
 /// Sends to one target; whether there was room for another transaction.
-fn send_to(cx: &Cx, shared: &Shared, target: Target, mut edits: Edits) -> bool {
+fn send_to(cx: &Cx, shared: &Shared, target: Target, edits: &mut Edits) -> bool {
     let mut waiting = shared.borrow_mut();
-    add_record_route(cx, &waiting, target, &mut edits);
+    add_record_route(cx, &waiting, target, edits);
     let now = cx.0.instant();
     let mut endpoint = cx.0.endpoint.borrow_mut();
     let sent = match waiting.named() {
@@ -104,7 +104,7 @@ fn send_to(cx: &Cx, shared: &Shared, target: Target, mut edits: Edits) -> bool {
     let Ok(client) = sent else { return false };
     waiting.client = Some(client);
     waiting.heard = false;
-    if waiting.is_invite() {
+    if waiting.is_invite {
         waiting.progress();
     }
     drop(waiting);

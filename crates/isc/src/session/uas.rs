@@ -260,7 +260,7 @@ impl Taken {
 /// A re-INVITE or UPDATE that has no final response yet.
 pub(crate) struct Offered {
     pub(super) server: ServerKey,
-    pub(super) request: Request,
+    pub(super) request: Rc<Request>,
     pub(super) answered: Cell<bool>,
     pub(super) live: Rc<Live>,
 }

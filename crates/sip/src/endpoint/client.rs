@@ -139,7 +139,7 @@ fn cancel_name(branch: &str) -> Box<str> {
 
 impl Endpoint {
     /// Sends `request`, changed by `edits`, in a client transaction of its own. Our `Via` is added
-    /// here (RFC 3261 §8.1.1.7, §16.6 step 8).
+    /// to them here (RFC 3261 §8.1.1.7, §16.6 step 8).
     ///
     /// # Errors
     /// [`Overload`] when there are too many transactions; nothing is sent.
@@ -147,7 +147,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         request: &Request,
-        edits: Edits,
+        edits: &mut Edits,
         target: Target,
     ) -> Result<ClientKey, Overload> {
         let index = self.clients.next_index()?;
@@ -168,7 +168,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         request: &Request,
-        edits: Edits,
+        edits: &mut Edits,
         target: Target,
         branch: &str,
     ) -> Result<ClientKey, Overload> {
@@ -206,13 +206,13 @@ impl Endpoint {
         &mut self,
         now: Instant,
         request: &Request,
-        mut edits: Edits,
+        edits: &mut Edits,
         branch: &str,
         (index, mut client): (u32, Client),
     ) -> ClientKey {
         let target = client.target;
-        self.add_via(request, &mut edits, target, branch);
-        let bytes = self.write(request, &edits);
+        self.add_via(request, edits, target, branch);
+        let bytes = self.write(request, edits);
         let timers = &self.config.timers;
         let reliability = target.transport.reliability();
         client.machine = match request.method() {

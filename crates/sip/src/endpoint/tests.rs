@@ -78,7 +78,7 @@ impl Bench {
     fn send(&mut self, text: &str) -> Result<String, Overload> {
         let request = Request::new(parse(text)).unwrap();
         let target = source(Transport::Udp).back();
-        self.client = Some(self.endpoint.request(self.now, &request, Edits::new(), target)?);
+        self.client = Some(self.endpoint.request(self.now, &request, &mut Edits::new(), target)?);
         Ok(self.drain())
     }
 
@@ -219,7 +219,8 @@ fn a_request_is_repeated_until_it_is_answered_or_times_out() {
 fn sent_via(bench: &mut Bench, text: &str) -> String {
     let request = Request::new(parse(text)).unwrap();
     let target = source(Transport::Udp).back();
-    bench.client = Some(bench.endpoint.request(bench.now, &request, Edits::new(), target).unwrap());
+    bench.client =
+        Some(bench.endpoint.request(bench.now, &request, &mut Edits::new(), target).unwrap());
     let Some(Output::Transmit { bytes, .. }) = bench.endpoint.poll_output() else {
         panic!("the request goes out");
     };
@@ -441,7 +442,7 @@ fn a_branch_chosen_by_the_tu_is_used_once_at_a_time() {
     let target = source(Transport::Udp).back();
     let send = |bench: &mut Bench| {
         let branch = "z9hG4bK-00dsame";
-        bench.endpoint.request_named(bench.now, &request, Edits::new(), target, branch)
+        bench.endpoint.request_named(bench.now, &request, &mut Edits::new(), target, branch)
     };
     send(&mut bench).unwrap();
     assert_eq!(send(&mut bench), Err(Overload));

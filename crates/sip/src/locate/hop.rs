@@ -80,10 +80,12 @@ pub struct NextHop {
 impl NextHop {
     /// The next hop that `uri` names, for a request that is `large` or not.
     pub fn of(uri: &uri::SipUri<'_>, large: bool) -> Self {
-        let transport = match (uri.params.has("transport"), uri.transport()) {
-            (false, _) => TransportParam::Absent,
-            (true, Some(transport)) => TransportParam::Known(transport),
-            (true, None) => TransportParam::Unknown,
+        let known = |token: &str| Transport::from_token(token.as_bytes());
+        let transport = match uri.params.first("transport") {
+            None => TransportParam::Absent,
+            Some(token) => {
+                token.and_then(known).map_or(TransportParam::Unknown, TransportParam::Known)
+            }
         };
         Self {
             sips: uri.secure,

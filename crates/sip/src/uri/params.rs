@@ -5,7 +5,7 @@ use std::fmt;
 use super::escape::{cut_escaped, is_escaped, same_ignoring_case};
 use super::{URI_PARTS_MAX, UriError};
 use crate::examined;
-use crate::grammar::{Class, cut_before};
+use crate::grammar::{Class, cut_before, find};
 
 /// `paramchar`, without the escapes.
 const PARAM: Class = Class::UNRESERVED.with(b"[]/:&+$");
@@ -75,7 +75,11 @@ impl<'a> UriParams<'a> {
     /// The value of the first parameter of this name: `Some(None)` when it has none. Names are
     /// compared whatever their case and escapes (`%6C%72` is `lr`).
     pub fn first(&self, name: &str) -> Option<Option<&'a str>> {
-        self.iter().find(|(have, _)| same_ignoring_case(have, name)).map(|(_, value)| value)
+        let is_escaped = find(b'%', self.text.as_bytes()).is_some();
+        let is_it = |have: &str| {
+            have.eq_ignore_ascii_case(name) || is_escaped && same_ignoring_case(have, name)
+        };
+        self.iter().find(|(have, _)| is_it(have)).map(|(_, value)| value)
     }
 
     /// Whether a parameter of this name is there.
