@@ -22,6 +22,8 @@ esac
 # Where rustup puts cargo; a shell without a login has not read its profile.
 PATH=$PATH:$HOME/.cargo/bin
 export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
+# Each of many binaries would be optimised as a whole, for minutes: see the profile in Cargo.toml.
+export CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 TARGET=${CARGO_TARGET_DIR:-target}
 LOGS=$(mktemp -d "${TMPDIR:-/tmp}/parlance-tests.XXXXXX")
 PASSED=0
