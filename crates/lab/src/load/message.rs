@@ -1,5 +1,7 @@
 //! Reading and writing of messages as far as load needs it: no message is parsed, only scanned.
 
+use std::sync::LazyLock;
+
 use memchr::memchr;
 use memchr::memmem::{self, Finder};
 
@@ -249,13 +251,14 @@ pub(crate) fn pop_via(response: &[u8], out: &mut [u8]) -> Option<usize> {
     out.put(first);
     let mut vias = 0_u8;
     for header in headers.by_ref() {
-        if header.known() == Known::Via {
-            vias = vias.saturating_add(1);
-            if vias == 1 {
-                continue;
-            }
+        let is_via = header.known() == Known::Via;
+        vias += u8::from(is_via);
+        if !is_via || vias == 2 {
+            out.put(header.raw);
         }
-        out.put(header.raw);
+        if vias == 2 {
+            break;
+        }
     }
     out.put(headers.rest);
     if vias < 2 { None } else { out.finish() }
@@ -280,23 +283,36 @@ pub(crate) fn frame(bytes: &[u8]) -> Frame {
     if blank > 0 {
         return Frame::KeepAlive(blank);
     }
-    let Some(head) = memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4) else {
+    let Some(end) = END.find(bytes) else {
         return Frame::Partial;
     };
-    let Some((_, mut headers)) = lines(bytes) else {
-        return Frame::Broken;
-    };
-    let length = headers.find_map(|header| {
-        let known = header.name.eq_ignore_ascii_case(b"Content-Length")
-            || header.name.eq_ignore_ascii_case(b"l");
-        let value = header.raw.get(memchr(b':', header.raw)? + 1..)?.trim_ascii();
-        known.then(|| str::from_utf8(value).ok()?.parse::<u32>().ok())
-    });
-    match length.flatten().and_then(|length| usize::try_from(length).ok()) {
-        Some(length) if head + length <= bytes.len() => Frame::Message(head + length),
+    let (head, body) = (bytes.get(..end + 2).unwrap_or_default(), end + 4);
+    match content_length(head).and_then(|length| usize::try_from(length).ok()) {
+        Some(length) if body + length <= bytes.len() => Frame::Message(body + length),
         Some(_) => Frame::Partial,
         None => Frame::Broken,
     }
+}
+
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+/// The header as nearly everybody writes it.
+static CONTENT_LENGTH: LazyLock<Finder<'static>> =
+    LazyLock::new(|| Finder::new(b"\r\nContent-Length:"));
+
+/// What the head says of the body's length.
+fn content_length(head: &[u8]) -> Option<u32> {
+    let value = match CONTENT_LENGTH.find(head) {
+        Some(at) => {
+            let value = head.get(at + CONTENT_LENGTH.needle().len()..)?;
+            value.get(..memchr(b'\n', value)?)?
+        }
+        None => lines(head)?.1.find_map(|header| {
+            let is_it = header.name.eq_ignore_ascii_case(b"Content-Length")
+                || header.name.eq_ignore_ascii_case(b"l");
+            header.raw.get(memchr(b':', header.raw)? + 1..).filter(|_| is_it)
+        })?,
+    };
+    str::from_utf8(value.trim_ascii()).ok()?.parse().ok()
 }
 
 #[cfg(test)]
