@@ -61,14 +61,16 @@ fn compare(transport: Transport, quick: bool) -> Result<()> {
     Ok(())
 }
 
-/// A configuration of Kamailio: the file, and what it is called in the output.
+/// A configuration of Kamailio: the file, what it is called in the output, and its port, as the
+/// workers of one may not be gone when the next one starts.
 struct Peer {
     config: &'static str,
     name: &'static str,
+    port: u16,
 }
 
-const STOCK: Peer = Peer { config: "relay", name: "Kamailio as it comes" };
-const TUNED: Peer = Peer { config: "relay-tuned", name: "Kamailio set up for speed" };
+const STOCK: Peer = Peer { config: "relay", name: "Kamailio as it comes", port: 15_060 };
+const TUNED: Peer = Peer { config: "relay-tuned", name: "Kamailio set up for speed", port: 15_061 };
 
 /// The ratios to one peer; `wanted` goes behind that of the rates and that of the processor time at
 /// the highest.
@@ -169,8 +171,8 @@ fn configuration(data: &Path) -> String {
 
 fn measure_kamailio(transport: Transport, quick: bool, peer: &Peer) -> Result<Measured> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("kamailio");
-    let port = "15060";
-    let started = Command::new(scripts.join("start.sh")).args([port, peer.config]).output()?;
+    let port = peer.port.to_string();
+    let started = Command::new(scripts.join("start.sh")).args([&port, peer.config]).output()?;
     if !started.status.success() {
         return Err(String::from_utf8_lossy(&started.stderr).into_owned().into());
     }
@@ -181,7 +183,7 @@ fn measure_kamailio(transport: Transport, quick: bool, peer: &Peer) -> Result<Me
         transport,
         size: BODY_REGISTRAR,
         users: USERS,
-        proxy: SocketAddr::from(([127, 0, 0, 1], 15060)),
+        proxy: SocketAddr::from(([127, 0, 0, 1], peer.port)),
         domain: "bench.test".to_owned(),
         pid: vec![pid],
         rate: 4_000.0,
@@ -208,11 +210,11 @@ fn measure(name: &str, options: &Options, stated: f64, quick: bool) -> Result<Me
 /// A Kamailio that is stopped with the benchmark.
 struct Relay {
     script: PathBuf,
-    port: &'static str,
+    port: String,
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let _ = Command::new(&self.script).arg(self.port).status();
+        let _ = Command::new(&self.script).arg(&self.port).status();
     }
 }

@@ -236,6 +236,9 @@ enum Armed {
     Client(ClientKey),
 }
 
+/// Room for messages that go out, taken at a time; local value.
+const BUFFER_OCTETS: usize = 32 * 1024;
+
 /// The transaction layer of one shard.
 pub struct Endpoint {
     config: EndpointConfig,
@@ -314,7 +317,8 @@ impl Endpoint {
         edits.write(message, &mut self.buffer);
         let bytes = self.buffer.split().freeze();
         if self.buffer.capacity() < 4096 {
-            self.buffer = BytesMut::with_capacity(64 * 1024);
+            // The same room again, if what was written there has gone out.
+            self.buffer.reserve(BUFFER_OCTETS);
         }
         bytes
     }

@@ -42,11 +42,19 @@ enum Machine {
 
 impl Machine {
     /// What `Send` means: the request or its ACK.
-    fn last(&self) -> Option<&Bytes> {
+    fn to_send(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Invite(machine) => machine.last().cloned(),
+            Self::NonInvite(machine) => machine.take_request(),
+            Self::Gone => None,
+        }
+    }
+
+    /// The INVITE that a CANCEL is made of.
+    fn invite(&self) -> Option<&Bytes> {
         match self {
             Self::Invite(machine) => machine.last(),
-            Self::NonInvite(machine) => machine.last(),
-            Self::Gone => None,
+            Self::NonInvite(_) | Self::Gone => None,
         }
     }
 }
@@ -315,13 +323,13 @@ impl Endpoint {
             match effect {
                 None => break,
                 Some(Effect::Send) => {
-                    if let Some(bytes) = slot.machine.last().cloned() {
+                    if let Some(bytes) = slot.machine.to_send() {
                         let client = Some(client);
                         self.outputs.push_back(Output::Transmit { target, bytes, client });
                     }
                 }
                 Some(Effect::SendCancel) => {
-                    if let Some(invite) = slot.machine.last().cloned() {
+                    if let Some(invite) = slot.machine.invite().cloned() {
                         let reason = self.clients.reasons.remove(&client.index);
                         self.send_cancel(now, &invite, target, reason);
                     }

@@ -47,7 +47,7 @@ pub enum Input {
 /// What the caller must do, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Put [`NonInviteClient::last`] on the wire.
+    /// Put [`NonInviteClient::take_request`] on the wire.
     Send,
     /// Give the response just fed to the TU.
     Deliver,
@@ -70,6 +70,7 @@ enum State {
 /// What a transaction without a final response needs.
 #[derive(Debug)]
 struct Pending {
+    /// Empty once it was given away.
     request: Bytes,
     timer_e: Option<Backoff>,
     timer_f: Instant,
@@ -110,10 +111,14 @@ impl NonInviteClient {
         }
     }
 
-    /// The request; `None` once a final response came, when it is not needed any more.
-    pub fn last(&self) -> Option<&Bytes> {
-        match &self.state {
-            State::Trying(pending) | State::Proceeding(pending) => Some(&pending.request),
+    /// The request, to be sent; `None` once a final response came. Over a reliable transport it is
+    /// sent once only, and given away: what waits for its response weighs no more than it must.
+    pub fn take_request(&mut self) -> Option<Bytes> {
+        match &mut self.state {
+            State::Trying(pending) | State::Proceeding(pending) if pending.timer_e.is_none() => {
+                Some(mem::take(&mut pending.request))
+            }
+            State::Trying(pending) | State::Proceeding(pending) => Some(pending.request.clone()),
             State::Completed { .. } | State::Terminated => None,
         }
     }
@@ -194,7 +199,7 @@ mod tests {
         while let Some(output) = txn.poll_output() {
             seen.push(match output {
                 Output::Send => {
-                    assert_eq!(txn.last().expect("there is something to send"), "MESSAGE");
+                    assert_eq!(txn.take_request().expect("there is something to send"), "MESSAGE");
                     format!("{ms}:send")
                 }
                 Output::Deliver => format!("{ms}:deliver"),
@@ -312,7 +317,7 @@ mod tests {
         let request = Bytes::from_static(b"MESSAGE");
         let mut txn = NonInviteClient::new(start, &Timers::default(), Unreliable, request);
         txn.handle_input(start, rsp(200));
-        assert_eq!(txn.last(), None);
+        assert_eq!(txn.take_request(), None);
     }
 
     fn inputs() -> impl Strategy<Value = Input> {
@@ -338,7 +343,7 @@ mod tests {
                 }
             }
             prop_assert!(terminated == 1);
-            prop_assert!(txn.poll_timeout().is_none() && txn.last().is_none());
+            prop_assert!(txn.poll_timeout().is_none() && txn.take_request().is_none());
         }
     }
 }
