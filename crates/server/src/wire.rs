@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parlance_isc::{Lookup, NextHop, ShardInput, Targets, Wire};
 use parlance_net::{Batch, Deliver, Net, Received, Refused, Resolver, TransmitError};
-use parlance_sip::endpoint::shard_of_spread;
+use parlance_sip::endpoint::{is_initial, shard_of_spread};
 use parlance_sip::locate::{Candidate, TargetHost};
+use parlance_sip::message::StartLine;
 use parlance_sip::uri::Aor;
-use parlance_sip::{ClientKey, Target, Transport};
+use parlance_sip::{ClientKey, Message, Method, Source, Target, Transport};
 use tokio::sync::{Notify, mpsc};
 
 /// Bits of a token below the generation that name the client transaction; the rest names the shard.
@@ -27,6 +28,28 @@ const NOBODY: u64 = u64::MAX;
 /// TLS names remembered for addresses; local limit. At the limit all are forgotten, and the next
 /// search remembers them anew.
 const NAMES_MAX: usize = 1_024;
+
+/// Messages before a shard from which on another one may take its work; local limit.
+const RELIEVED_FROM: usize = 64;
+
+/// Whether any shard may take a message: nothing else of it is anywhere, and it is not sent again,
+/// as nothing is over a reliable transport (RFC 3261 §17.1.2.2).
+fn is_taken_anywhere(source: &Source, message: &Message) -> bool {
+    let StartLine::Request { method, .. } = message.start_line() else { return false };
+    method == Method::Message && source.transport.is_reliable() && is_initial(message)
+}
+
+/// The shard that takes the work of `shard`: one with far less before it, when there is such a one.
+/// A thread that shares its processor falls behind while others wait for work.
+fn relieved(queues: &[mpsc::Sender<ShardInput>], shard: usize) -> usize {
+    let waiting = |queue: &mpsc::Sender<_>| queue.max_capacity().saturating_sub(queue.capacity());
+    let busy = queues.get(shard).map_or(0, waiting);
+    if busy < RELIEVED_FROM {
+        return shard;
+    }
+    let least = queues.iter().map(waiting).enumerate().min_by_key(|(_, waiting)| *waiting);
+    least.filter(|(_, least)| *least < busy / 2).map_or(shard, |(least, _)| least)
+}
 
 /// Names shard and client transaction in one number. The ranges of the configuration keep the
 /// index below 2^24 and the shard below 64.
@@ -80,7 +103,13 @@ impl Deliver for Share {
             Err(malformed) => malformed.message.as_ref(),
         };
         let shards = self.queues.len();
-        let shard = known.map_or(0, |message| shard_of_spread(message, shards, &self.spread));
+        let shard = known.map_or(0, |message| {
+            let shard = shard_of_spread(message, shards, &self.spread);
+            match is_taken_anywhere(&received.source, message) {
+                true => relieved(&self.queues, shard),
+                false => shard,
+            }
+        });
         let place = self.queues.get(shard).and_then(|queue| queue.try_reserve().ok());
         let Some(place) = place else { return Err(Refused(Box::new(received))) };
         let Received { source, peer, message } = received;
@@ -197,12 +226,15 @@ fn remember(names: &mut HashMap<SocketAddr, String>, hop: &NextHop, found: &[Can
 
 #[cfg(test)]
 mod tests {
-    use parlance_isc::{Locals, NextHop, Socket};
+    use parlance_isc::{Locals, NextHop, ShardInput, Socket};
     use parlance_sip::locate::Candidate;
+    use parlance_sip::message::Limits;
     use parlance_sip::uri::Uri;
-    use parlance_sip::{ClientKey, ListenerId, Transport};
+    use parlance_sip::{ClientKey, ListenerId, Message, Source, Transport};
+    use tokio::sync::mpsc;
 
-    use super::{HashMap, NAMES_MAX, NOBODY, client_of, remember, token};
+    use super::{HashMap, NAMES_MAX, NOBODY, RELIEVED_FROM};
+    use super::{client_of, is_taken_anywhere, relieved, remember, token};
 
     #[test]
     fn a_token_names_shard_and_transaction() {
@@ -214,6 +246,61 @@ mod tests {
                 assert_eq!(client_of(token), (usize::from(shard), client));
             }
         }
+    }
+
+    fn message(method: &str, to: &str) -> Message {
+        let text = format!(
+            "{method} sip:b@h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\n\
+             From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>{to}\r\nCall-ID: c\r\n\
+             CSeq: 1 {method}\r\n\r\n"
+        );
+        Message::parse_datagram(text.into(), &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn a_message_that_is_not_sent_again_may_go_to_any_shard() {
+        let from = |transport| Source {
+            transport,
+            remote: ([192, 0, 2, 1], 5060).into(),
+            listener: ListenerId(0),
+            connection: None,
+            verified: false,
+        };
+        for (transport, method, to, anywhere) in [
+            (Transport::Tcp, "MESSAGE", "", true),
+            (Transport::Tls, "MESSAGE", "", true),
+            (Transport::Udp, "MESSAGE", "", false),
+            (Transport::Tcp, "MESSAGE", ";tag=s010123456789abcdef", false),
+            (Transport::Tcp, "INVITE", "", false),
+            (Transport::Tcp, "REGISTER", "", false),
+        ] {
+            let taken = is_taken_anywhere(&from(transport), &message(method, to));
+            assert_eq!(taken, anywhere, "{transport:?} {method} {to}");
+        }
+    }
+
+    #[test]
+    fn a_shard_that_falls_behind_is_relieved() {
+        let (queues, mut received): (Vec<_>, Vec<_>) = (0..3).map(|_| mpsc::channel(256)).unzip();
+        let give = |shard: usize, count| {
+            for _ in 0..count {
+                let client = ClientKey::from_token(0);
+                queues[shard].try_send(ShardInput::Undeliverable { client }).unwrap();
+            }
+        };
+        give(0, RELIEVED_FROM - 1);
+        assert_eq!(relieved(&queues, 0), 0, "that is not much yet");
+        give(0, 1);
+        assert_eq!(relieved(&queues, 0), 1, "nothing waits there");
+        give(1, 20);
+        assert_eq!(relieved(&queues, 0), 2);
+        give(2, RELIEVED_FROM / 2);
+        assert_eq!(relieved(&queues, 0), 1);
+        give(1, 20);
+        assert_eq!(relieved(&queues, 0), 0, "none has far less to do");
+        assert_eq!(relieved(&queues, 1), 1);
+        while received[2].try_recv().is_ok() {}
+        assert_eq!(relieved(&queues, 0), 2);
     }
 
     #[test]

@@ -42,7 +42,7 @@ enum Machine {
 
 impl Machine {
     /// What `Send` means: the request or its ACK.
-    fn to_send(&mut self) -> Option<Bytes> {
+    fn take_unsent(&mut self) -> Option<Bytes> {
         match self {
             Self::Invite(machine) => machine.last().cloned(),
             Self::NonInvite(machine) => machine.take_request(),
@@ -323,7 +323,7 @@ impl Endpoint {
             match effect {
                 None => break,
                 Some(Effect::Send) => {
-                    if let Some(bytes) = slot.machine.to_send() {
+                    if let Some(bytes) = slot.machine.take_unsent() {
                         let client = Some(client);
                         self.outputs.push_back(Output::Transmit { target, bytes, client });
                     }
