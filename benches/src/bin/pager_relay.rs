@@ -156,6 +156,8 @@ fn pids(server: &Serving) -> Result<Vec<i32>> {
     Ok(vec![i32::try_from(server.pid())?])
 }
 
+/// Both sides, and nothing is stored that a trial beyond the capacity leaves undelivered: what is
+/// still to be pushed would be in the way of the next one.
 fn configuration(data: &Path) -> String {
     format!(
         "[sip]\ndomains = [\"ims.test\"]\nnext_hop = \"sip:127.0.0.1:5060;lr\"\n\
@@ -164,7 +166,7 @@ fn configuration(data: &Path) -> String {
          [[sip.listen]]\naddress = \"127.0.0.20:5082\"\nside = \"registration\"\n\
          [http]\nlisten = \"{HTTP}\"\n\
          [store]\npath = {:?}\n[msrp]\nlisten = []\n[log]\nlevel = \"warn\"\n\
-         [participating]\nnotice = false\nrate_per_user = 0\n",
+         [participating]\nnotice = false\nrate_per_user = 0\n[deferred]\nkeep_unasked = false\n",
         data.join("data")
     )
 }
