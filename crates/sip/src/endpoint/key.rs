@@ -128,8 +128,8 @@ fn hash_lower<H: Hasher>(text: &[u8], state: &mut H) {
 /// says: the dialog lives there. What may belong to a session or subscription goes where its
 /// Request-URI says ([`shard_of_uri`]): all that is addressed to one group or session meets there,
 /// and CANCEL and the ACK for a failure have the URI of their INVITE. Every other request goes
-/// where the branch of its top `Via` hashes, so that retransmissions follow it; one that came over a
-/// reliable transport is not sent again, and any shard may take it.
+/// where the branch of its top `Via` hashes, so that retransmissions follow it; one that came over
+/// a reliable transport is not sent again, and any shard may take it.
 ///
 /// The tag in an ACK may be that of another leg, whose failure was relayed: whoever finds nothing
 /// to acknowledge gives it to the shard of its URI ([`shard_of_ack`]).
