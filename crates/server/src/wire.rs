@@ -105,10 +105,10 @@ impl Deliver for Share {
         let shards = self.queues.len();
         let shard = known.map_or(0, |message| {
             let shard = shard_of_spread(message, shards, &self.spread);
-            match is_taken_anywhere(&received.source, message) {
-                true => relieved(&self.queues, shard),
-                false => shard,
-            }
+            // Nearly always it is the same one, and nothing need be known of the message.
+            let other = relieved(&self.queues, shard);
+            let moves = other != shard && is_taken_anywhere(&received.source, message);
+            if moves { other } else { shard }
         });
         let place = self.queues.get(shard).and_then(|queue| queue.try_reserve().ok());
         let Some(place) = place else { return Err(Refused(Box::new(received))) };

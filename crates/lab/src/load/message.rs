@@ -251,11 +251,13 @@ pub(crate) fn pop_via(response: &[u8], out: &mut [u8]) -> Option<usize> {
     out.put(first);
     let mut vias = 0_u8;
     for header in headers.by_ref() {
-        let is_via = header.known() == Known::Via;
-        vias += u8::from(is_via);
-        if !is_via || vias == 2 {
-            out.put(header.raw);
+        if header.known() == Known::Via {
+            vias += 1;
+            if vias == 1 {
+                continue;
+            }
         }
+        out.put(header.raw);
         if vias == 2 {
             break;
         }

@@ -75,9 +75,9 @@ impl<'a> UriParams<'a> {
     /// The value of the first parameter of this name: `Some(None)` when it has none. Names are
     /// compared whatever their case and escapes (`%6C%72` is `lr`).
     pub fn first(&self, name: &str) -> Option<Option<&'a str>> {
-        let is_escaped = find(b'%', self.text.as_bytes()).is_some();
+        let has_escapes = find(b'%', self.text.as_bytes()).is_some();
         let is_it = |have: &str| {
-            have.eq_ignore_ascii_case(name) || is_escaped && same_ignoring_case(have, name)
+            have.eq_ignore_ascii_case(name) || has_escapes && same_ignoring_case(have, name)
         };
         self.iter().find(|(have, _)| is_it(have)).map(|(_, value)| value)
     }
